@@ -1,0 +1,78 @@
+//! Why something that has not ended does not run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BuildId, JobKind, Moment};
+
+/// Builds that no connected worker fits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmetWorkers {
+    /// The system they are for, such as `x86_64-linux`.
+    pub architecture: String,
+    /// The system features they need, sorted.
+    pub required_features: Vec<String>,
+    /// How many builds that is.
+    pub build_count: u32,
+}
+
+/// Why an evaluation is `Waiting`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EvaluationWait {
+    /// Builds are left, but no connected worker fits them.
+    Workers {
+        /// What is missing.
+        unmet: Vec<UnmetWorkers>,
+        /// How many workers the organization has connected.
+        connected_workers: u32,
+    },
+    /// No connected worker can fetch or evaluate for the organization.
+    EvalWorkers {
+        /// What it would need.
+        capability: JobKind,
+    },
+    /// The organization has no writable cache to publish to.
+    NoCache,
+    /// A cache's signatures come from a worker that is not there.
+    Signature,
+    /// The only fitting workers are draining.
+    Draining,
+    /// The store takes nothing more.
+    StorageFull,
+}
+
+/// Why a build is `Queued`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum BuildWait {
+    /// It needs the outputs of builds that have not ended.
+    Dependencies {
+        /// Some of those builds, at most 20.
+        builds: Vec<BuildId>,
+    },
+    /// No connected worker has the system and features.
+    Workers {
+        /// The system it is for.
+        architecture: String,
+        /// The features it needs, sorted.
+        required_features: Vec<String>,
+    },
+    /// Fitting workers are busy.
+    Slots {
+        /// How many builds are before it, 0 for the next one.
+        position: u32,
+        /// Seconds until its turn, when that can be told.
+        eta_secs: Option<u64>,
+    },
+    /// The organization has its share for now.
+    Share,
+    /// It failed transiently and is tried again.
+    Retry {
+        /// Not before this time.
+        at: Moment,
+    },
+    /// Its inputs are on their way to the store.
+    Inputs,
+    /// The only fitting workers are draining.
+    Draining,
+}
