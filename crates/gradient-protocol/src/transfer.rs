@@ -1,0 +1,46 @@
+//! The HTTP routes beside the socket, where bulk bytes travel with backpressure. Each request carries
+//! `Authorization: Bearer <session token>` from [`Welcome`](crate::Welcome).
+
+use gradient_domain::{Epoch, Job};
+use gradient_nix::StorePath;
+use serde::{Deserialize, Serialize};
+
+/// Declares the content address of an uploaded source, in Nix's notation (`fixed:r:sha256:…`, `text:sha256:…`).
+pub const CONTENT_ADDRESS_HEADER: &str = "gradient-content-address";
+
+/// Declares the references of an uploaded source: basenames, separated by spaces.
+pub const REFERENCES_HEADER: &str = "gradient-references";
+
+/// Where the zstd-compressed NAR of a path is read (`GET`, out of the scope of the job's organization) and uploaded (`PUT`; the
+/// answer is a success once it is verified and stored).
+pub fn job_path(job: Job, epoch: Epoch, path: &StorePath) -> String {
+    format!("/proto/jobs/{job}/{epoch}/paths/{path}")
+}
+
+/// Where a worker asks which paths the scope of the job's organization lacks. `POST` with [`Paths`], answered with [`Missing`].
+pub fn job_missing(job: Job, epoch: Epoch) -> String {
+    format!("/proto/jobs/{job}/{epoch}/missing")
+}
+
+/// Paths to ask about, at most 10,000.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paths {
+    /// The paths.
+    pub paths: Vec<StorePath>,
+}
+
+/// The paths asked about that are not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// In the order they were asked for.
+    pub missing: Vec<StorePath>,
+}
+
+/// Why a transfer was refused: the body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// A stable slug, for programs.
+    pub code: String,
+    /// What happened, to which path.
+    pub message: String,
+}
