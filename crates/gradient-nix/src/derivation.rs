@@ -1,0 +1,213 @@
+//! Derivations as they are believed: every path in them recomputed from their bytes.
+
+mod verified;
+
+use std::fmt;
+
+use nix_derivation::{ContentAddressMethod, DerivationModuloHash, InputResolutionError, store_path};
+use nix_derivation::{Derivation, Output, ValidatedDerivation};
+
+use crate::StorePath;
+pub use verified::VerifiedDerivation;
+
+/// Reads the ATerm of the derivation at `path` and recomputes what it claims: the derivation's own path, and the path of each
+/// input-addressed or fixed output. `input_hash` gives what [`VerifiedDerivation::input_hash`] gave for an input derivation
+/// before; it may be asked more than once for the same one, and is not asked at all for fixed outputs.
+pub fn verify(
+    path: &StorePath,
+    aterm: &[u8],
+    mut input_hash: impl FnMut(&StorePath) -> Option<InputDerivationHash>,
+) -> Result<VerifiedDerivation, DerivationError> {
+    let name = path.name().strip_suffix(".drv").ok_or_else(|| DerivationError::NotADerivation { path: path.clone() })?;
+    let derivation =
+        Derivation::from_aterm_bytes(aterm, name).map_err(|source| DerivationError::Malformed { path: path.clone(), source })?;
+    if derivation.to_aterm_bytes() != aterm {
+        return Err(DerivationError::NotCanonical { path: path.clone() });
+    }
+    let invalid = |source: nix_derivation::Error| DerivationError::Invalid { path: path.clone(), source };
+    let found = StorePath::from(derivation.drv_path().map_err(invalid)?);
+    if found != *path {
+        return Err(DerivationError::WrongPath { claimed: path.clone(), found });
+    }
+    let mut resolve = |input: &store_path::StorePath| {
+        input_hash(&StorePath::from(input.clone())).map(InputDerivationHash::into_inner).ok_or(Unknown)
+    };
+    let unresolved = |error| match error {
+        InputResolutionError::Resolve { path: input, .. } => {
+            DerivationError::UnknownInput { path: path.clone(), input: input.into() }
+        }
+        InputResolutionError::Derivation(source) => invalid(source),
+        other => invalid(nix_derivation::Error::InvalidDerivation(other.to_string())),
+    };
+    let derivation = derivation.try_into_validated_with_input_hashes(&mut resolve).map_err(unresolved)?;
+    let kind = kind(&derivation);
+    let hash = derivation.as_derivation().try_hash_input_derivation_modulo(&mut resolve).map_err(unresolved)?;
+    Ok(VerifiedDerivation::new(path.clone(), derivation, kind, hash.into()))
+}
+
+/// How the outputs of a derivation are addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DerivationKind {
+    /// Their paths follow from how they are built.
+    InputAddressed,
+    /// There is one, `out`, and its content is known before.
+    FixedOutput,
+    /// In a way that Gradient does not build.
+    Unsupported(UnsupportedDerivation),
+}
+
+/// A kind of derivation that Gradient does not build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsupportedDerivation {
+    /// Its outputs' paths follow from their content once it is built.
+    FloatingContentAddressed,
+    /// It may give something else each time.
+    Impure,
+    /// It makes, or needs, derivations that are only known after a build.
+    Dynamic,
+    /// Its outputs' paths depend on inputs whose own paths are not known yet.
+    Deferred,
+    /// Its fixed output is hashed in a way that cannot be checked here.
+    Method(ContentAddressMethod),
+}
+
+impl fmt::Display for UnsupportedDerivation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FloatingContentAddressed => f.write_str("content-addressed derivations are not supported"),
+            Self::Impure => f.write_str("impure derivations are not supported"),
+            Self::Dynamic => f.write_str("dynamic derivations are not supported"),
+            Self::Deferred => f.write_str("derivations that depend on content-addressed ones are not supported"),
+            Self::Method(method) => write!(f, "fixed outputs that are hashed as {method} are not supported"),
+        }
+    }
+}
+
+/// What stands for a derivation in the hashes of those that depend on it ("hash modulo").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputDerivationHash {
+    /// Of an input-addressed derivation: follows from how it is built.
+    Regular([u8; 32]),
+    /// Of a fixed output: follows from its content alone.
+    FixedOutput([u8; 32]),
+    /// Not known before something is built.
+    Deferred,
+}
+
+impl InputDerivationHash {
+    /// The digest, when there is one, and whether it is that of a fixed output: what a database keeps.
+    pub fn to_parts(self) -> (Option<[u8; 32]>, bool) {
+        match self {
+            Self::Regular(digest) => (Some(digest), false),
+            Self::FixedOutput(digest) => (Some(digest), true),
+            Self::Deferred => (None, false),
+        }
+    }
+
+    /// Reads what [`to_parts`](Self::to_parts) gave.
+    pub fn from_parts(digest: Option<[u8; 32]>, fixed_output: bool) -> Self {
+        match digest {
+            None => Self::Deferred,
+            Some(digest) if fixed_output => Self::FixedOutput(digest),
+            Some(digest) => Self::Regular(digest),
+        }
+    }
+
+    fn into_inner(self) -> nix_derivation::InputDerivationHash {
+        match self {
+            Self::Regular(digest) => nix_derivation::InputDerivationHash::regular(digest),
+            Self::FixedOutput(digest) => nix_derivation::InputDerivationHash::fixed_output(digest),
+            Self::Deferred => nix_derivation::InputDerivationHash::Deferred,
+        }
+    }
+}
+
+impl From<nix_derivation::InputDerivationHash> for InputDerivationHash {
+    fn from(hash: nix_derivation::InputDerivationHash) -> Self {
+        match hash {
+            nix_derivation::InputDerivationHash::Regular(hash) => Self::Regular(DerivationModuloHash::into_bytes(hash)),
+            nix_derivation::InputDerivationHash::FixedOutput(hash) => Self::FixedOutput(hash.into_bytes()),
+            nix_derivation::InputDerivationHash::Deferred => Self::Deferred,
+        }
+    }
+}
+
+/// Why a derivation is not believed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DerivationError {
+    /// Its path has another name than a derivation's.
+    #[error("{path} does not end in .drv")]
+    NotADerivation {
+        /// The path it was given under.
+        path: StorePath,
+    },
+    /// Its bytes are not an ATerm.
+    #[error("{path} is not a derivation: {source}")]
+    Malformed {
+        /// The path it was given under.
+        path: StorePath,
+        /// What the parser says.
+        source: nix_derivation::Error,
+    },
+    /// Nix would have written the same derivation with other bytes.
+    #[error("{path} is not written the way Nix writes derivations")]
+    NotCanonical {
+        /// The path it was given under.
+        path: StorePath,
+    },
+    /// Its bytes give another path.
+    #[error("the derivation given as {claimed} is {found} by its content")]
+    WrongPath {
+        /// The path it was given under.
+        claimed: StorePath,
+        /// The path its bytes give.
+        found: StorePath,
+    },
+    /// It depends on a derivation that has not been given before.
+    #[error("{path} depends on {input}, which is not known")]
+    UnknownInput {
+        /// The derivation.
+        path: StorePath,
+        /// The one that is missing.
+        input: StorePath,
+    },
+    /// An output's path is not the one it must have, or a rule for derivations is broken.
+    #[error("{path} is refused: {source}")]
+    Invalid {
+        /// The derivation.
+        path: StorePath,
+        /// What is wrong, with the path that was expected.
+        source: nix_derivation::Error,
+    },
+}
+
+/// Marks an input derivation that the caller does not know.
+#[derive(Debug)]
+struct Unknown;
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not known")
+    }
+}
+
+impl std::error::Error for Unknown {}
+
+fn kind(derivation: &ValidatedDerivation) -> DerivationKind {
+    use UnsupportedDerivation::{Deferred, Dynamic, FloatingContentAddressed, Impure, Method};
+
+    if derivation.uses_dynamic_derivations() {
+        return DerivationKind::Unsupported(Dynamic);
+    }
+    // Validation has seen to it that all outputs are of one kind.
+    match derivation.as_derivation().outputs().values().next() {
+        Some(Output::InputAddressed { .. }) => DerivationKind::InputAddressed,
+        Some(Output::Fixed { ca }) => match ca.method() {
+            ContentAddressMethod::Flat | ContentAddressMethod::Nar => DerivationKind::FixedOutput,
+            method @ (ContentAddressMethod::Text | ContentAddressMethod::Git) => DerivationKind::Unsupported(Method(method)),
+        },
+        Some(Output::Floating { .. }) => DerivationKind::Unsupported(FloatingContentAddressed),
+        Some(Output::Impure { .. }) => DerivationKind::Unsupported(Impure),
+        Some(Output::Deferred) | None => DerivationKind::Unsupported(Deferred),
+    }
+}

@@ -1,0 +1,10 @@
+//! NARs: what is in one, and where.
+
+mod listing;
+mod reader;
+
+pub use listing::{Listing, ListingError, Node};
+pub use nix_archive::nar::{
+    CaseHack, Encoder, ReferencePattern, ReferencePatternError, ReferenceScanner, encode_path, restore_reader,
+};
+pub use reader::{MAX_ENTRIES, MAX_NAME_BYTES, MAX_TARGET_BYTES, NarError, read, read_with_root_file};
