@@ -154,6 +154,7 @@ id_kinds! {
     Derivation => DerivationId, "derivation";
     EntryPoint => EntryPointId, "entry point";
     Evaluation => EvaluationId, "evaluation";
+    EvaluationMessage => EvaluationMessageId, "evaluation message";
     Organization => OrganizationId, "organization";
     Project => ProjectId, "project";
     Role => RoleId, "role";
@@ -204,9 +205,7 @@ impl FromStr for WorkerId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        Uuid::try_parse(text)
-            .map_err(|_| IdError::NotUuid { kind: "worker", text: text.chars().take(100).collect() })?
-            .try_into()
+        Uuid::try_parse(text).map_err(|_| IdError::NotUuid { kind: "worker", text: text.chars().take(100).collect() })?.try_into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a worker is asked to do, and the token that says whose turn it is.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::TryFromIntError, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -84,6 +84,8 @@ impl FromStr for Job {
 /// Which attempt at a job this is, and at the same time the token that fences late reports off: a report with another epoch
 /// than the job's newest is not the owner's. The first assignment has epoch 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "sql", derive(diesel::expression::AsExpression, diesel::deserialize::FromSqlRow))]
+#[cfg_attr(feature = "sql", diesel(sql_type = diesel::sql_types::Integer))]
 #[serde(transparent)]
 pub struct Epoch(pub u32);
 
@@ -95,6 +97,23 @@ impl Epoch {
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+}
+
+/// As the databases keep it.
+impl TryFrom<Epoch> for i32 {
+    type Error = TryFromIntError;
+
+    fn try_from(epoch: Epoch) -> Result<Self, TryFromIntError> {
+        epoch.0.try_into()
+    }
+}
+
+impl TryFrom<i32> for Epoch {
+    type Error = TryFromIntError;
+
+    fn try_from(number: i32) -> Result<Self, TryFromIntError> {
+        number.try_into().map(Self)
     }
 }
 

@@ -23,37 +23,35 @@ mod failure;
 mod id;
 mod job;
 mod moment;
-// mod names;
-// mod password;
-// mod permissions;
+mod names;
+mod password;
+mod permissions;
 mod project;
-// mod repository;
+mod repository;
 mod secret;
 mod status;
 mod waiting;
-// mod wildcard;
+mod wildcard;
 
 #[cfg(feature = "sql")]
 pub mod sql;
 
 pub use failure::{Failure, FailureKind};
 pub use id::{
-    ApiKeyId, BuildId, CacheId, CommitId, DerivationId, EntryPointId, EvaluationId, Id, IdError, IdKind,
-    OrganizationId, ProjectId, RoleId, SessionId, UserId, WorkerId, kinds,
+    ApiKeyId, BuildId, CacheId, CommitId, DerivationId, EntryPointId, EvaluationId, Id, IdError, IdKind, OrganizationId,
+    ProjectId, RoleId, SessionId, UserId, WorkerId, kinds,
 };
 pub use job::{Epoch, Job, JobKind, ParseJobError};
 pub use moment::{Moment, MomentError};
-// pub use names::{
-//     ApiKeyName, CacheName, DisplayName, Email, NameError, OrganizationName, ProjectName, RoleName, Username,
-// };
-// pub use password::{Password, PasswordError};
-// pub use permissions::{
-//     BuiltInRole, CachePermission, CachePermissions, OrgPermission, Permissions, UnknownPermission,
-// };
+pub use names::{
+    ApiKeyName, CacheName, DisplayName, Email, NameError, NameField, OrganizationName, ProjectName, RoleName, Username,
+};
+pub use password::{Password, PasswordError};
+pub use permissions::{BuiltInRole, CachePermission, CachePermissions, OrgPermission, Permissions, UnknownPermission};
 pub use project::{Concurrency, Priority, PriorityError, Publish, SubscriptionMode};
-// pub use repository::{RepositoryUrl, RepositoryUrlError};
+pub use repository::{RepositoryKind, RepositoryUrl, RepositoryUrlError};
 pub use secret::Secret;
 pub use status::{BuildStatus, EvaluationStatus, MessageLevel};
 pub use vocabulary::UnknownWord;
 pub use waiting::{BuildWait, EvaluationWait, UnmetWorkers};
-// pub use wildcard::{Pattern, Segment, Wildcard, WildcardError};
+pub use wildcard::{Attribute, Pattern, Segment, Wildcard, WildcardError, attribute_path};

@@ -55,6 +55,8 @@ impl SubscriptionMode {
 
 /// A project's priority: -10 to 10, 0 where nothing is said, higher runs first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "sql", derive(diesel::expression::AsExpression, diesel::deserialize::FromSqlRow))]
+#[cfg_attr(feature = "sql", diesel(sql_type = diesel::sql_types::Integer))]
 #[serde(try_from = "i32", into = "i32")]
 pub struct Priority(i8);
 

@@ -5,11 +5,13 @@
 //! | [`Key`] | `uuid` | 16-byte `BLOB` | [`Id`](crate::Id), [`WorkerId`](crate::WorkerId) |
 //! | [`Moment`] | `timestamptz` | `INTEGER`, microseconds since 1970 | [`crate::Moment`] |
 //! | [`Json`] | `jsonb` | `TEXT` | [`Document`] |
-//! | [`Word`] | `text` | `TEXT` | the closed vocabularies, names, store paths |
+//! | [`Word`] | `text` | `TEXT` | the closed vocabularies, names |
+//! | `BigInt`, `Integer` | `bigint`, `integer` | `INTEGER` | masks of permissions, [`Epoch`](crate::Epoch), [`Priority`](crate::Priority) |
 
 mod json;
 mod key;
 mod moment;
+mod number;
 mod word;
 
 pub use json::{Document, Json};

@@ -85,8 +85,7 @@ impl BuildStatus {
     pub const fn can_become(self, next: Self) -> bool {
         match (self, next) {
             (Self::Queued, Self::Queued) => false,
-            (Self::Queued, _) => true,
-            (Self::Building, Self::Queued | Self::Completed | Self::Failed | Self::Aborted) => true,
+            (Self::Queued, _) | (Self::Building, Self::Queued | Self::Completed | Self::Failed | Self::Aborted) => true,
             _ => false,
         }
     }
