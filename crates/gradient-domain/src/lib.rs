@@ -38,8 +38,8 @@ pub mod sql;
 
 pub use failure::{Failure, FailureKind};
 pub use id::{
-    ApiKeyId, BuildId, CacheId, CommitId, DerivationId, EntryPointId, EvaluationId, Id, IdError, IdKind, OrganizationId,
-    ProjectId, RoleId, SessionId, UserId, WorkerId, kinds,
+    ApiKeyId, BuildId, CacheId, CommitId, DerivationId, EntryPointId, EvaluationId, EvaluationMessageId, Id, IdError, IdKind,
+    OrganizationId, ProjectId, RoleId, SessionId, UserId, WorkerId, kinds,
 };
 pub use job::{Epoch, Job, JobKind, ParseJobError};
 pub use moment::{Moment, MomentError};

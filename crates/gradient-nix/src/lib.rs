@@ -20,6 +20,8 @@ pub mod derivation;
 pub mod nar;
 mod nar_hash;
 pub mod signing;
+#[cfg(feature = "sql")]
+mod sql;
 mod store_path;
 
 pub use derivation::{DerivationError, DerivationKind, InputDerivationHash, UnsupportedDerivation, VerifiedDerivation};

@@ -9,6 +9,8 @@ use crate::store_path::deserialize_text;
 /// The SHA-256 of a NAR, or of a file in a cache. Shown and serialised as `sha256:<52 characters of Nix's base32>`; read from
 /// that, from `sha256:<64 hexadecimal digits>` and from `sha256-<base64>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "sql", derive(diesel::expression::AsExpression, diesel::deserialize::FromSqlRow))]
+#[cfg_attr(feature = "sql", diesel(sql_type = diesel::sql_types::Binary))]
 pub struct NarHash(pub [u8; 32]);
 
 impl NarHash {

@@ -12,6 +12,8 @@ pub type StorePathError = store_path::Error;
 
 /// A path in `/nix/store`. Shown, parsed and serialised as its basename, `<hash>-<name>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "sql", derive(diesel::expression::AsExpression, diesel::deserialize::FromSqlRow))]
+#[cfg_attr(feature = "sql", diesel(sql_type = diesel::sql_types::Text))]
 pub struct StorePath(store_path::StorePath);
 
 impl StorePath {
@@ -92,6 +94,8 @@ impl<'de> Deserialize<'de> for StorePath {
 
 /// The 32 characters of Nix's base32 that begin a store path: what a narinfo is asked by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "sql", derive(diesel::expression::AsExpression, diesel::deserialize::FromSqlRow))]
+#[cfg_attr(feature = "sql", diesel(sql_type = diesel::sql_types::Text))]
 pub struct StorePathHash([u8; store_path::DIGEST_LEN]);
 
 impl StorePathHash {
