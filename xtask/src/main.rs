@@ -1,3 +1,45 @@
-//! .
+//! The project's own commands, one file per subcommand.
 
-fn main() {}
+mod arrows;
+mod interrupt;
+mod prerequisites;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check that crates only use the crates that the design lets them use.
+    Arrows,
+    /// Check what neither the formatter nor the compiler can: file lengths, paired migrations, the invariants.
+    Tidy,
+    /// Run all checks and tests, with a throwaway PostgreSQL and real Nix.
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Arrows => arrows::run(),
+        Command::Tidy => tidy::run(),
+        Command::Test(options) => test::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What the tests and the demonstration need from the machine, and how to get it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use xshell::{Shell, cmd};
+
+use crate::workspace;
+
+/// A program that has to be there, and Debian's package of it.
+pub(crate) struct Need {
+    program: &'static str,
+    package: &'static str,
+    found: fn() -> bool,
+}
+
+/// Fetching, evaluating and building; the client that substitutes.
+pub(crate) const NIX: Need = Need { program: "Nix", package: "nix-bin", found: || on_path("nix") && on_path("nix-daemon") };
+
+/// The repositories of the demonstration and the tests.
+pub(crate) const GIT: Need = Need { program: "git", package: "git", found: || on_path("git") };
+
+/// The throwaway database server.
+pub(crate) const POSTGRES: Need = Need { program: "PostgreSQL", package: "postgresql", found: || postgres_programs().is_some() };
+
+/// The programs inside a sandboxed build.
+pub(crate) const BUSYBOX: Need = Need { program: "a static busybox", package: "busybox-static", found: || on_path("busybox") };
+
+/// Makes sure that everything is there: root on Debian installs what is missing, others are told.
+pub(crate) fn ensure(needs: &[&Need]) -> Result<()> {
+    let missing: Vec<&&Need> = needs.iter().filter(|need| !(need.found)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs = missing.iter().map(|need| need.program).collect::<Vec<_>>().join(", ");
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if !is_root() || !on_path("apt-get") {
+        bail!("{programs} must be installed first; on Debian 12: sudo {install}");
+    }
+    println!("installing {programs}");
+    let shell = workspace::shell()?;
+    let _frontend = shell.push_env("DEBIAN_FRONTEND", "noninteractive");
+    apt(&shell, &["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(&packages);
+    apt(&shell, &arguments).with_context(|| format!("installing {programs}; try: {install}"))?;
+    match missing.iter().find(|need| !(need.found)()) {
+        Some(need) => bail!("{} is still missing after `{install}`", need.program),
+        None => Ok(()),
+    }
+}
+
+fn apt(shell: &Shell, arguments: &[&str]) -> Result<()> {
+    Ok(cmd!(shell, "apt-get -o DPkg::Lock::Timeout=600 {arguments...}").quiet().ignore_stdout().run()?)
+}
+
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether a program of this name is on the path.
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// The folder of `initdb` and `postgres`, which Debian keeps off the path.
+pub(crate) fn postgres_programs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let debian = Path::new("/usr/lib/postgresql");
+    let versions = std::fs::read_dir(debian).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    std::env::split_paths(&path).chain(versions).find(|folder| folder.join("initdb").is_file())
+}

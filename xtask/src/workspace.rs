@@ -1,0 +1,57 @@
+//! Where the workspace is and what lies in it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::{Metadata, MetadataCommand};
+use xshell::{Shell, cmd};
+
+/// The folder of the workspace's `Cargo.toml`.
+pub(crate) fn root() -> PathBuf {
+    let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest_dir.parent().unwrap_or(manifest_dir).to_path_buf()
+}
+
+/// A shell in the root of the workspace.
+pub(crate) fn shell() -> Result<Shell> {
+    let shell = Shell::new()?;
+    shell.change_dir(root());
+    Ok(shell)
+}
+
+/// The workspace's members with their dependencies, and nothing of other packages.
+pub(crate) fn members() -> Result<Metadata> {
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .other_options(vec!["--offline".to_owned()])
+        .exec()
+        .context("reading the workspace with cargo metadata")
+}
+
+/// The files that belong to the project, relative to its root: those that git knows or would add.
+pub(crate) fn files(shell: &Shell) -> Result<Vec<String>> {
+    let listed = cmd!(shell, "git ls-files --cached --others --exclude-standard")
+        .quiet()
+        .read()
+        .context("listing the project's files with git")?;
+    let root = root();
+    Ok(listed.lines().filter(|path| root.join(path).is_file()).map(str::to_owned).collect())
+}
+
+/// Whether the file's name ends in `.` and the extension.
+pub(crate) fn has_extension(path: &str, extension: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, found)| found == extension)
+}
+
+/// Prints the faults and fails when there are some.
+pub(crate) fn report(check: &str, faults: &[String]) -> Result<()> {
+    for fault in faults {
+        println!("{fault}");
+    }
+    match faults.len() {
+        0 => Ok(()),
+        1 => bail!("{check}: 1 fault"),
+        n => bail!("{check}: {n} faults"),
+    }
+}
