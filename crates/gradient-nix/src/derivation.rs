@@ -211,3 +211,6 @@ fn kind(derivation: &ValidatedDerivation) -> DerivationKind {
         Some(Output::Deferred) | None => DerivationKind::Unsupported(Deferred),
     }
 }
+
+#[cfg(test)]
+mod tests;

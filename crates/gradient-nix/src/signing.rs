@@ -132,3 +132,6 @@ fn checked_name(name: &str) -> Result<String, KeyError> {
     }
     Ok(name.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

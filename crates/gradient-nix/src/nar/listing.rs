@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 /// replacement characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
-    root: Node,
     version: u32,
+    root: Node,
 }
 
 /// Objects in JSON that may be nested in one another: two for each of 64 directories, and the outermost.
@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 impl Listing {
     /// The listing of what `root` is.
     pub fn new(root: Node) -> Self {
-        Self { root, version: VERSION }
+        Self { version: VERSION, root }
     }
 
     /// The file, directory or symlink that the store path itself is.
@@ -136,29 +136,28 @@ impl TryFrom<Fields> for Node {
     }
 }
 
-/// Keys stand in the order that Nix writes them, so that equal listings are equal bytes.
+/// Keys stand in the order that Nix 2.8 writes them; newer ones sort them.
 impl Serialize for Node {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
-        let kind = match self {
+        match self {
             Self::Directory { entries } => {
+                object.serialize_entry("type", "directory")?;
                 object.serialize_entry("entries", entries)?;
-                "directory"
             }
             Self::Regular { executable, size, nar_offset } => {
+                object.serialize_entry("type", "regular")?;
+                object.serialize_entry("size", size)?;
                 if *executable {
                     object.serialize_entry("executable", executable)?;
                 }
                 object.serialize_entry("narOffset", nar_offset)?;
-                object.serialize_entry("size", size)?;
-                "regular"
             }
             Self::Symlink { target } => {
+                object.serialize_entry("type", "symlink")?;
                 object.serialize_entry("target", target)?;
-                "symlink"
             }
-        };
-        object.serialize_entry("type", kind)?;
+        }
         object.end()
     }
 }
@@ -181,3 +180,6 @@ fn nesting(json: &[u8]) -> usize {
     }
     deepest
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,3 +146,6 @@ impl Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ proptest! {
         prop_assert_eq!(path.to_string().parse::<StorePath>().unwrap(), path.clone());
         prop_assert_eq!(StorePath::from_absolute(&path.to_absolute()).unwrap(), path.clone());
         prop_assert_eq!(path.hash().to_string().parse::<StorePathHash>().unwrap(), path.hash());
-        prop_assert_eq!(path.hash().as_bytes(), &digest);
+        prop_assert_eq!(*path.hash().as_bytes(), digest);
     }
 
     #[test]
