@@ -1,0 +1,66 @@
+use std::{io, ops::Range, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::BlobKey;
+
+/// What can go wrong with blobs. That there is none under a key is no error.
+#[derive(Debug, Error)]
+pub enum BlobError {
+    /// The operating system refused.
+    #[error("the blob store cannot use {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The object store refused.
+    #[error("the blob store cannot reach {key}")]
+    Store {
+        /// The key, or the store itself.
+        key: String,
+        /// Why not.
+        #[source]
+        source: object_store::Error,
+    },
+    /// Reading a blob broke off.
+    #[error("reading the blob {key} broke off")]
+    Read {
+        /// The key.
+        key: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The blob is larger than the caller takes.
+    #[error("the blob {key} has {size} bytes, more than {max_bytes}")]
+    TooLarge {
+        /// The key.
+        key: String,
+        /// The blob's size.
+        size: u64,
+        /// What the caller takes.
+        max_bytes: u64,
+    },
+    /// The blob has no byte in the range.
+    #[error("the blob {key} has {size} bytes, none of them in {}..{}", range.start, range.end)]
+    Range {
+        /// The key.
+        key: String,
+        /// What was asked for.
+        range: Range<u64>,
+        /// The blob's size.
+        size: u64,
+    },
+}
+
+/// Makes a missing object `None`.
+pub(crate) fn found<T>(key: &BlobKey, result: object_store::Result<T>) -> Result<Option<T>, BlobError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(source) => Err(BlobError::Store { key: key.to_string(), source }),
+    }
+}
