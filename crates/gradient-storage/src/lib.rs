@@ -1,1 +1,43 @@
-//! .
+//! All SQL, on PostgreSQL and on SQLite, and nothing but SQL.
+//!
+//! A [`Storage`] is the database; a [`Conn`] is one connection to it. The modules are named after what they keep; their
+//! functions take `&mut Conn` first, so that several of them compose in one transaction. `find` must hit, `lookup` may miss,
+//! `list` and `page` read many; `claim` inserts or answers what is there.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! use gradient_storage::{Conn, DatabaseUrl, Storage, StorageSettings, settings};
+//!
+//! let url = DatabaseUrl::sqlite(directory.path().join("gradient.db"));
+//! let storage = Storage::connect(&url, StorageSettings::default()).await?;
+//! let kept = storage
+//!     .transaction(async |conn: &mut Conn| {
+//!         settings::insert_once(conn, "colour", "green").await?;
+//!         settings::insert_once(conn, "colour", "blue").await
+//!     })
+//!     .await?;
+//! assert_eq!(kept, "green");
+//! # Ok::<(), gradient_storage::StorageError>(())
+//! # })?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod columns;
+mod conn;
+mod error;
+mod migrations;
+mod pools;
+mod schema;
+mod storage;
+mod url;
+
+pub mod settings;
+
+pub use columns::{Digest, FeatureList, PathList};
+pub use conn::{AsyncTask, Conn, PostgresConn, SqliteConn};
+pub use error::StorageError;
+pub use storage::{Storage, StorageSettings};
+pub use url::{DatabaseUrl, DatabaseUrlError};

@@ -193,16 +193,6 @@ CREATE TABLE evaluations (
     epoch integer NOT NULL,
     worker uuid,
     sealed boolean NOT NULL,
-    builds_queued integer NOT NULL,
-    builds_building integer NOT NULL,
-    builds_completed integer NOT NULL,
-    builds_substituted integer NOT NULL,
-    builds_failed integer NOT NULL,
-    builds_aborted integer NOT NULL,
-    builds_dependency_failed integer NOT NULL,
-    entry_points_total integer NOT NULL,
-    entry_points_completed integer NOT NULL,
-    entry_points_failed integer NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     finished_at timestamptz
@@ -213,6 +203,21 @@ CREATE INDEX evaluations_commit ON evaluations ("commit");
 CREATE INDEX evaluations_previous ON evaluations (previous);
 CREATE INDEX evaluations_triggered_by ON evaluations (triggered_by);
 CREATE INDEX evaluations_unfinished ON evaluations (id) WHERE finished_at IS NULL;
+
+-- Apart from the evaluation, for they change with every build and the evaluation hardly does.
+CREATE TABLE evaluation_counters (
+    evaluation uuid PRIMARY KEY REFERENCES evaluations ON DELETE CASCADE,
+    builds_queued integer NOT NULL DEFAULT 0,
+    builds_building integer NOT NULL DEFAULT 0,
+    builds_completed integer NOT NULL DEFAULT 0,
+    builds_substituted integer NOT NULL DEFAULT 0,
+    builds_failed integer NOT NULL DEFAULT 0,
+    builds_aborted integer NOT NULL DEFAULT 0,
+    builds_dependency_failed integer NOT NULL DEFAULT 0,
+    entry_points_total integer NOT NULL DEFAULT 0,
+    entry_points_completed integer NOT NULL DEFAULT 0,
+    entry_points_failed integer NOT NULL DEFAULT 0
+);
 
 CREATE TABLE evaluation_messages (
     id uuid PRIMARY KEY,

@@ -193,16 +193,6 @@ CREATE TABLE evaluations (
     epoch INTEGER NOT NULL,
     worker BLOB,
     sealed INTEGER NOT NULL,
-    builds_queued INTEGER NOT NULL,
-    builds_building INTEGER NOT NULL,
-    builds_completed INTEGER NOT NULL,
-    builds_substituted INTEGER NOT NULL,
-    builds_failed INTEGER NOT NULL,
-    builds_aborted INTEGER NOT NULL,
-    builds_dependency_failed INTEGER NOT NULL,
-    entry_points_total INTEGER NOT NULL,
-    entry_points_completed INTEGER NOT NULL,
-    entry_points_failed INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     finished_at INTEGER
@@ -213,6 +203,21 @@ CREATE INDEX evaluations_commit ON evaluations ("commit");
 CREATE INDEX evaluations_previous ON evaluations (previous);
 CREATE INDEX evaluations_triggered_by ON evaluations (triggered_by);
 CREATE INDEX evaluations_unfinished ON evaluations (id) WHERE finished_at IS NULL;
+
+-- Apart from the evaluation, for they change with every build and the evaluation hardly does.
+CREATE TABLE evaluation_counters (
+    evaluation BLOB PRIMARY KEY REFERENCES evaluations ON DELETE CASCADE,
+    builds_queued INTEGER NOT NULL DEFAULT 0,
+    builds_building INTEGER NOT NULL DEFAULT 0,
+    builds_completed INTEGER NOT NULL DEFAULT 0,
+    builds_substituted INTEGER NOT NULL DEFAULT 0,
+    builds_failed INTEGER NOT NULL DEFAULT 0,
+    builds_aborted INTEGER NOT NULL DEFAULT 0,
+    builds_dependency_failed INTEGER NOT NULL DEFAULT 0,
+    entry_points_total INTEGER NOT NULL DEFAULT 0,
+    entry_points_completed INTEGER NOT NULL DEFAULT 0,
+    entry_points_failed INTEGER NOT NULL DEFAULT 0
+) STRICT;
 
 CREATE TABLE evaluation_messages (
     id BLOB PRIMARY KEY,

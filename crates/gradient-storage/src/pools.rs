@@ -1,0 +1,128 @@
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
+
+use deadpool::{
+    Runtime,
+    managed::{PoolError, TimeoutType},
+};
+use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
+use diesel_async::{
+    AsyncConnection, AsyncPgConnection, SimpleAsyncConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{Object, Pool},
+    },
+};
+use futures_util::FutureExt as _;
+
+use crate::{
+    Conn, StorageError, StorageSettings,
+    conn::{Lite, PostgresConn, SqliteConn},
+    migrations,
+    url::Target,
+};
+
+/// The open connections.
+#[derive(Clone)]
+pub(crate) enum Pools {
+    Postgres(Pool<AsyncPgConnection>, Duration),
+    Sqlite { writer: Pool<Lite>, readers: Pool<Lite>, wait: Duration },
+}
+
+impl Pools {
+    /// Opens the database and migrates it.
+    pub(crate) async fn open(target: &Target, settings: StorageSettings) -> Result<Self, StorageError> {
+        match target {
+            Target::Postgres(url) => {
+                migrations::postgres(url).await?;
+                let pool = pool(url, POSTGRES_SETUP, settings.postgres_connections, settings.wait)?;
+                Ok(Self::Postgres(pool, settings.wait))
+            }
+            Target::Sqlite(path) => {
+                create_private(path).map_err(StorageError::unavailable)?;
+                migrations::sqlite(path, establish_sqlite(path, WRITER_SETUP)?).await?;
+                let url = sqlite_url(path)?;
+                Ok(Self::Sqlite {
+                    writer: pool(url, WRITER_SETUP, 1, settings.wait)?,
+                    readers: pool(url, READER_SETUP, settings.sqlite_readers, settings.wait)?,
+                    wait: settings.wait,
+                })
+            }
+        }
+    }
+
+    pub(crate) async fn reader(&self) -> Result<Conn, StorageError> {
+        match self {
+            Self::Postgres(pool, wait) => checkout(pool, *wait).await.map(|conn| Conn::Postgres(PostgresConn(conn))),
+            Self::Sqlite { readers, wait, .. } => checkout(readers, *wait).await.map(|conn| Conn::Sqlite(SqliteConn(conn))),
+        }
+    }
+
+    pub(crate) async fn writer(&self) -> Result<Conn, StorageError> {
+        match self {
+            Self::Postgres(pool, wait) => checkout(pool, *wait).await.map(|conn| Conn::Postgres(PostgresConn(conn))),
+            Self::Sqlite { writer, wait, .. } => checkout(writer, *wait).await.map(|conn| Conn::Sqlite(SqliteConn(conn))),
+        }
+    }
+}
+
+/// No statement runs longer, no lock is waited for longer: a caller that gave up must not keep a connection busy.
+const POSTGRES_SETUP: &str = "SET statement_timeout = '120s'; SET lock_timeout = '60s'; \
+     SET idle_in_transaction_session_timeout = '120s';";
+
+/// The timeout comes first, for the other settings may have to wait for a lock themselves.
+const WRITER_SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768;";
+const READER_SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON; PRAGMA foreign_keys = ON; \
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
+
+fn pool<C>(url: &str, setup: &'static str, size: usize, wait: Duration) -> Result<Pool<C>, StorageError>
+where
+    C: AsyncConnection + SimpleAsyncConnection + 'static,
+    AsyncDieselConnectionManager<C>: deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,
+{
+    let mut config = ManagerConfig::default();
+    // A connection with an open transaction is discarded all the same.
+    config.recycling_method = RecyclingMethod::Fast;
+    config.custom_setup = Box::new(move |url| establish::<C>(url.to_owned(), setup).boxed());
+    Pool::builder(AsyncDieselConnectionManager::new_with_config(url, config))
+        .max_size(size.max(1))
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(wait))
+        .create_timeout(Some(wait))
+        .recycle_timeout(Some(wait))
+        .build()
+        .map_err(StorageError::unavailable)
+}
+
+async fn establish<C: AsyncConnection + SimpleAsyncConnection>(url: String, setup: &'static str) -> ConnectionResult<C> {
+    let mut conn = C::establish(&url).await?;
+    conn.batch_execute(setup).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
+}
+
+async fn checkout<C>(pool: &Pool<C>, wait: Duration) -> Result<Object<C>, StorageError>
+where
+    C: AsyncConnection + 'static,
+    AsyncDieselConnectionManager<C>: deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,
+{
+    pool.get().await.map_err(|error| match error {
+        PoolError::Timeout(TimeoutType::Wait) => StorageError::timeout(wait),
+        error => StorageError::unavailable(error),
+    })
+}
+
+/// Makes the file, readable by nobody else: it holds hashes of passwords and sealed keys.
+pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
+fn sqlite_url(path: &Path) -> Result<&str, StorageError> {
+    path.to_str().ok_or_else(|| StorageError::unavailable("the path of the database is not UTF-8"))
+}
+
+fn establish_sqlite(path: &Path, setup: &str) -> Result<SqliteConnection, StorageError> {
+    use diesel::{Connection as _, connection::SimpleConnection as _};
+    let mut conn = SqliteConnection::establish(sqlite_url(path)?).map_err(StorageError::unavailable)?;
+    conn.batch_execute(setup)?;
+    Ok(conn)
+}
