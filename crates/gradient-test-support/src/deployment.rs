@@ -1,0 +1,24 @@
+//! Gradient as its users run it: a server, workers, a repository with a flake and a Nix client, each a process or folder of its
+//! own. The demonstration and the end-to-end tests drive it from outside, through the public interfaces only.
+
+mod api;
+mod error;
+mod flake;
+mod nix;
+mod nix_client;
+mod process;
+mod programs;
+pub mod wait;
+
+pub use api::{Api, Lines};
+pub use error::DeploymentError;
+pub use flake::FlakeRepository;
+pub use nix::NixInstall;
+pub use nix_client::NixClient;
+pub use process::Process;
+pub use programs::{Server, ServerSettings, Worker, WorkerSettings};
+
+/// The name that Nix gives to this machine's system, such as `x86_64-linux`.
+pub fn this_system() -> String {
+    format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
+}

@@ -1,0 +1,164 @@
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::nix::write_worker_conf;
+use super::{Api, DeploymentError, NixInstall, Process, wait};
+
+/// Making a database and the secrets takes a second or two; this is for slow machines.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// What a server is started with.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// The program `gradient-server`.
+    pub program: PathBuf,
+    /// Everything of it lies below this folder.
+    pub folder: PathBuf,
+    /// The database; SQLite in its folder when there is none.
+    pub database_url: Option<String>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    url: String,
+}
+
+impl Server {
+    /// Starts it on a free port and waits until it is healthy.
+    pub fn start(settings: &ServerSettings) -> Result<Self, DeploymentError> {
+        let port = free_port()?;
+        let mut command = Self::command(settings)?;
+        command.env("GRADIENT_PORT", port.to_string());
+        let mut process = Process::spawn("gradient-server", &mut command, &settings.folder.join("server.log"))?;
+        let url = format!("http://127.0.0.1:{port}");
+        let api = Api::new(&url);
+        wait::until("gradient-server to answer", START_LIMIT, || {
+            process.expect_running()?;
+            Ok::<_, DeploymentError>(api.get("/health").ok())
+        })?;
+        Ok(Self { process, url })
+    }
+
+    /// The command that starts it, without a port.
+    pub fn command(settings: &ServerSettings) -> Result<Command, DeploymentError> {
+        let mut command = program(&settings.program, &settings.folder)?;
+        command.env("GRADIENT_BASE_DIR", settings.folder.join("state")).env("GRADIENT_ALLOW_LOCAL_REPOSITORIES", "true");
+        if let Some(url) = &settings.database_url {
+            command.env("GRADIENT_DATABASE_URL", url);
+        }
+        Ok(command)
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:3000`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL of one of its binary caches.
+    pub fn cache_url(&self, cache: &str) -> String {
+        format!("{}/cache/{cache}", self.url)
+    }
+
+    /// Where workers connect.
+    pub fn worker_url(&self) -> String {
+        format!("{}/proto", self.url.replacen("http://", "ws://", 1))
+    }
+
+    /// A client of its REST API without credentials.
+    pub fn api(&self) -> Api {
+        Api::new(&self.url)
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Lets it run on.
+    pub fn leave_running(self) -> u32 {
+        self.process.leave_running()
+    }
+}
+
+/// What a worker is started with.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// The program `gradient-worker`.
+    pub program: PathBuf,
+    /// Everything of it lies below this folder.
+    pub folder: PathBuf,
+    /// The server's socket, `ws://…/proto`.
+    pub server_url: String,
+    /// Its UUID.
+    pub worker_id: String,
+    /// Who it works for: pairs of peer id and token.
+    pub peers: Vec<(String, String)>,
+    /// How many builds at a time.
+    pub slots: u32,
+    /// The Nix that it uses.
+    pub nix: NixInstall,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    process: Process,
+}
+
+impl Worker {
+    /// Starts it; it connects in its own time.
+    pub fn start(settings: &WorkerSettings) -> Result<Self, DeploymentError> {
+        let mut command = program(&settings.program, &settings.folder)?;
+        let home = settings.folder.join("home");
+        write_worker_conf(&home)?;
+        let mut peers = String::new();
+        for (peer, token) in &settings.peers {
+            let _ = writeln!(peers, "{peer}:{token}");
+        }
+        let peers_file = settings.folder.join("peers");
+        fs::write(&peers_file, peers).map_err(DeploymentError::io("writing the peers file"))?;
+        settings.nix.isolate(&mut command, &home);
+        command
+            .env("GRADIENT_WORKER_SERVER_URL", &settings.server_url)
+            .env("GRADIENT_WORKER_ID", &settings.worker_id)
+            .env("GRADIENT_WORKER_BASE_DIR", settings.folder.join("state"))
+            .env("GRADIENT_WORKER_PEERS_FILE", peers_file)
+            .env("GRADIENT_WORKER_MAX_CONCURRENT_BUILDS", settings.slots.to_string());
+        Ok(Self { process: Process::spawn("gradient-worker", &mut command, &settings.folder.join("worker.log"))? })
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Lets it run on.
+    pub fn leave_running(self) -> u32 {
+        self.process.leave_running()
+    }
+}
+
+/// A program with a folder of its own and nothing of this process's environment but the path.
+fn program(program: &Path, folder: &Path) -> Result<Command, DeploymentError> {
+    if !program.is_file() {
+        return Err(DeploymentError::NotBuilt(program.to_path_buf()));
+    }
+    fs::create_dir_all(folder).map_err(DeploymentError::io(format!("making {}", folder.display())))?;
+    let mut command = Command::new(program);
+    command.env_clear().env("HOME", folder).current_dir(folder);
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    Ok(command)
+}
+
+fn free_port() -> Result<u16, DeploymentError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    Ok(listener.map_err(DeploymentError::io("looking for a free port"))?.port())
+}

@@ -1,0 +1,25 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+use super::DeploymentError;
+
+/// Asks again and again until there is an answer, at most for `limit`. `what` completes "waited in vain for".
+pub fn until<T, E: From<DeploymentError>>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<T, E> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(10);
+    loop {
+        if let Some(answer) = probe()? {
+            return Ok(answer);
+        }
+        if started.elapsed() >= limit {
+            return Err(DeploymentError::TimedOut { what: what.to_owned(), limit }.into());
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
