@@ -1,0 +1,106 @@
+//! From an assignment to the task that a worker gets.
+
+use gradient_domain::{BuildId, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryUrl};
+use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Task, ToWorker};
+use gradient_storage::{commits, evaluations, projects};
+
+use crate::{
+    Engine, EngineError,
+    build_context::{BuildContext, ContextError},
+    leases::Lease,
+    organizations, results,
+};
+
+/// Prepares the task behind the caller's back and sends it. What cannot be prepared counts as a failure of the attempt.
+pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease) {
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        let outcome = send(&engine, job, lease).await;
+        if let Err(error) = outcome {
+            tracing::error!(%job, error = &error as &dyn std::error::Error, "cannot hand out a job");
+        }
+    });
+}
+
+async fn send(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError> {
+    let _permit = engine.preparing().acquire().await.map_err(|_| EngineError::Stopping)?;
+    match prepare(engine, job, lease.organization).await {
+        Ok(task) => {
+            // Cancelled while it was prepared: then nobody is to begin it.
+            if engine.leases().held(job, lease.epoch, lease.worker).is_some() {
+                let assign = ToWorker::Assign { job, epoch: lease.epoch, peer: lease.organization, task: Box::new(task) };
+                engine.sessions().send(lease.worker, assign);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let kind = match &error {
+                EngineError::InputsMissing(_) => FailureKind::InputsMissing,
+                _ => FailureKind::Transient,
+            };
+            let message = error.to_string();
+            tracing::warn!(%job, error = &error as &dyn std::error::Error, "cannot prepare a job");
+            results::failed(engine, job, lease, Failure { kind, message }, 0).await
+        }
+    }
+}
+
+async fn prepare(engine: &Engine, job: Job, organization: OrganizationId) -> Result<Task, EngineError> {
+    match job {
+        Job::Fetch(evaluation) => fetch(engine, evaluation, organization).await.map(Task::Fetch),
+        Job::Evaluate(evaluation) => evaluate(engine, evaluation).await.map(Task::Evaluate),
+        Job::Build(build) => self::build(engine, build).await.map(Task::Build),
+    }
+}
+
+async fn fetch(engine: &Engine, evaluation: EvaluationId, organization: OrganizationId) -> Result<FetchTask, EngineError> {
+    let (evaluation, commit, branch) = engine
+        .storage()
+        .read(async move |conn| {
+            let evaluation = evaluations::find(conn, evaluation).await?;
+            let commit = commits::find(conn, evaluation.commit).await?;
+            let branch = match evaluation.project {
+                Some(project) => projects::lookup(conn, project).await?.and_then(|project| project.branch),
+                None => None,
+            };
+            Ok((evaluation, commit, branch))
+        })
+        .await?;
+    let access = git_access(engine, organization, &evaluation.repository).await?;
+    Ok(FetchTask { repository: evaluation.repository, commit: commit.hash, reference: branch, access })
+}
+
+/// The organization's SSH key, for repositories that are reached by SSH.
+async fn git_access(engine: &Engine, organization: OrganizationId, repository: &str) -> Result<Option<GitAccess>, EngineError> {
+    let uses_ssh = repository.parse::<RepositoryUrl>().is_ok_and(|url| url.uses_ssh());
+    if !uses_ssh {
+        return Ok(None);
+    }
+    let access = organizations::ssh_access(engine, organization).await?;
+    Ok(Some(GitAccess { ssh_private_key: access.private_key.into_inner(), known_hosts: access.known_hosts }))
+}
+
+async fn evaluate(engine: &Engine, evaluation: EvaluationId) -> Result<EvaluateTask, EngineError> {
+    let evaluation = engine.storage().read(async move |conn| evaluations::find(conn, evaluation).await).await?;
+    let source = evaluation
+        .source
+        .ok_or_else(|| EngineError::Damaged(format!("evaluation {} is to be evaluated, but has no source", evaluation.id)))?;
+    Ok(EvaluateTask { source: source.0, wildcard: evaluation.wildcard, allow_ifd: evaluation.allow_ifd })
+}
+
+async fn build(engine: &Engine, build: BuildId) -> Result<BuildTask, EngineError> {
+    let context = engine.storage().read(async move |conn| Ok(BuildContext::load(conn, build).await)).await?;
+    let context = context.map_err(|error| match error {
+        ContextError::Storage(error) => EngineError::Storage(error),
+        missing @ ContextError::InputsMissing(_) => EngineError::InputsMissing(missing.to_string()),
+        damaged @ ContextError::Damaged(_) => EngineError::Damaged(damaged.to_string()),
+    })?;
+    let settings = engine.settings();
+    let limits = BuildLimits {
+        timeout_secs: settings.build_timeout.map(|timeout| timeout.as_secs()),
+        max_silent_secs: settings.build_max_silent.map(|silent| silent.as_secs()),
+        max_log_bytes: settings.max_log_bytes,
+        max_output_bytes: None,
+    };
+    Ok(BuildTask { derivation: context.drv_path, aterm: context.aterm, inputs: context.inputs, limits })
+}

@@ -1,0 +1,116 @@
+//! What there is to know of a build before a worker can do it, and to check what the worker then says.
+
+use gradient_domain::{BuildId, DerivationId, OrganizationId};
+use gradient_nix::{CAHash, Derivation, StorePath};
+use gradient_protocol::InputPath;
+use gradient_storage::{Conn, StorageError, builds, derivations};
+use thiserror::Error;
+
+use crate::closure;
+
+/// A build with its derivation and the closure of its inputs.
+#[derive(Debug)]
+pub(crate) struct BuildContext {
+    pub(crate) organization: OrganizationId,
+    pub(crate) derivation: DerivationId,
+    pub(crate) drv_path: StorePath,
+    pub(crate) aterm: Vec<u8>,
+    pub(crate) outputs: Vec<ExpectedOutput>,
+    pub(crate) inputs: Vec<InputPath>,
+}
+
+/// One output that the derivation names.
+#[derive(Debug, Clone)]
+pub(crate) struct ExpectedOutput {
+    pub(crate) name: String,
+    pub(crate) path: StorePath,
+    /// What its contents must be, when the derivation says so beforehand.
+    pub(crate) fixed: Option<CAHash>,
+}
+
+/// Why a build cannot be handed out.
+#[derive(Debug, Error)]
+pub(crate) enum ContextError {
+    #[error("inputs are not in the organization's scope: {}", list(.0))]
+    InputsMissing(Vec<StorePath>),
+    #[error("the stored derivation {0} cannot be read")]
+    Damaged(StorePath),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+fn list(paths: &[StorePath]) -> String {
+    let mut names: Vec<_> = paths.iter().take(5).map(ToString::to_string).collect();
+    if paths.len() > names.len() {
+        names.push(format!("and {} more", paths.len() - names.len()));
+    }
+    names.join(", ")
+}
+
+impl BuildContext {
+    pub(crate) async fn load(conn: &mut Conn, build: BuildId) -> Result<Self, ContextError> {
+        let build = builds::find(conn, build).await?;
+        let row = derivations::find(conn, build.derivation).await?;
+        let damaged = || ContextError::Damaged(row.drv_path.clone());
+        let name = row.drv_path.name().strip_suffix(".drv").ok_or_else(damaged)?;
+        let derivation = Derivation::from_aterm_bytes(&row.aterm, name).map_err(|_| damaged())?;
+        let outputs = expected_outputs(&derivation).ok_or_else(damaged)?;
+        let roots = input_roots(conn, row.organization, &derivation).await?;
+        let closure = closure::of(conn, row.organization, roots).await?;
+        if !closure.missing.is_empty() {
+            return Err(ContextError::InputsMissing(closure.missing));
+        }
+        let inputs = closure.paths.into_iter().map(|path| InputPath {
+            path: path.path,
+            nar_hash: path.nar_hash,
+            nar_size: u64::try_from(path.nar_size).unwrap_or(0),
+            references: path.references,
+            deriver: path.deriver,
+            content_address: path.content_address,
+        });
+        Ok(Self {
+            organization: row.organization,
+            derivation: row.id,
+            drv_path: row.drv_path.clone(),
+            inputs: inputs.collect(),
+            outputs,
+            aterm: row.aterm,
+        })
+    }
+
+    /// Everything that an output may refer to.
+    pub(crate) fn reference_candidates(&self) -> Vec<StorePath> {
+        self.inputs.iter().map(|input| &input.path).chain(self.outputs.iter().map(|output| &output.path)).cloned().collect()
+    }
+
+    pub(crate) fn output(&self, path: &StorePath) -> Option<&ExpectedOutput> {
+        self.outputs.iter().find(|output| output.path == *path)
+    }
+}
+
+fn expected_outputs(derivation: &Derivation) -> Option<Vec<ExpectedOutput>> {
+    let outputs = derivation.resolved_outputs().ok()?;
+    outputs
+        .into_iter()
+        .map(|(name, output)| Some(ExpectedOutput { name, path: output.path?.into(), fixed: output.ca_hash }))
+        .collect()
+}
+
+/// The sources and the wanted outputs of the input derivations.
+async fn input_roots(conn: &mut Conn, organization: OrganizationId, derivation: &Derivation) -> Result<Vec<StorePath>, ContextError> {
+    let wanted = derivation.input_derivations();
+    let drv_paths: Vec<StorePath> = wanted.keys().cloned().map(StorePath::from).collect();
+    let known = derivations::output_paths(conn, organization, &drv_paths).await?;
+    let mut roots: Vec<StorePath> = derivation.input_sources().iter().cloned().map(StorePath::from).collect();
+    let mut missing = Vec::new();
+    for (drv_path, input) in wanted {
+        let drv_path = StorePath::from(drv_path.clone());
+        for output in input.outputs() {
+            match known.get(&drv_path).and_then(|paths| paths.get(output)) {
+                Some(path) => roots.push(path.clone()),
+                None => missing.push(drv_path.clone()),
+            }
+        }
+    }
+    if missing.is_empty() { Ok(roots) } else { Err(ContextError::InputsMissing(missing)) }
+}

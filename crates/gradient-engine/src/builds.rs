@@ -1,0 +1,50 @@
+//! Builds as people look at them.
+
+use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationId, OrganizationId};
+use gradient_storage::{
+    attempts::{self, Attempt},
+    builds::{self, BuildView, Graph},
+};
+
+use crate::{Engine, EngineError};
+
+/// A build with all there is to say of it.
+#[derive(Debug)]
+pub struct BuildDetails {
+    /// The build with its derivation and outputs.
+    pub build: BuildView,
+    /// The newest evaluation of its organization that needs it.
+    pub evaluation: Option<EvaluationId>,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Why it does not run, when it could.
+    pub waiting: Option<BuildWait>,
+}
+
+impl Engine {
+    /// Which organization a build belongs to.
+    pub async fn build_organization(&self, build: BuildId) -> Result<Option<OrganizationId>, EngineError> {
+        Ok(self.storage().read(async move |conn| builds::organization(conn, build).await).await?)
+    }
+
+    /// The build, which must exist.
+    pub async fn build(&self, id: BuildId) -> Result<BuildDetails, EngineError> {
+        let (build, evaluation, attempts) = self
+            .storage()
+            .read(async move |conn| {
+                let build = builds::view(conn, id).await?;
+                Ok((build, builds::newest_evaluation(conn, id).await?, attempts::list(conn, id).await?))
+            })
+            .await?;
+        let waiting = match build.status {
+            BuildStatus::Queued => self.core().explain_build(id).await,
+            _ => None,
+        };
+        Ok(BuildDetails { build, evaluation, attempts, waiting })
+    }
+
+    /// What a build is made from, breadth first, at most `limit` nodes.
+    pub async fn build_graph(&self, root: BuildId, limit: usize) -> Result<Graph, EngineError> {
+        Ok(self.storage().read(async move |conn| builds::graph(conn, root, limit).await).await?)
+    }
+}

@@ -1,0 +1,129 @@
+//! The server's core: one task that owns the scheduler. Everybody else sends it events; it hands its decisions to the journal,
+//! which makes them durable before anybody hears of them.
+
+mod journal;
+mod restore;
+mod task;
+
+use std::time::Duration;
+
+use gradient_domain::{BuildId, BuildWait, Epoch, EvaluationId, EvaluationWait, Job, WorkerId};
+use gradient_scheduler::{Event, Scheduler, SchedulerSettings, Tick, WorkerCapabilities};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use crate::{Engine, EngineError, sessions::ConnectedWorker};
+
+/// Events that may wait for the core. Beyond that whoever has news waits.
+const EVENTS: usize = 4096;
+
+/// How long a question may take: it is answered from memory.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Something for the core to do.
+enum Message {
+    Event(Event),
+    ExplainBuild(BuildId, oneshot::Sender<Option<BuildWait>>),
+    ExplainEvaluation(EvaluationId, oneshot::Sender<Option<EvaluationWait>>),
+    AssignedJobs(oneshot::Sender<Vec<(WorkerId, usize)>>),
+}
+
+/// The way to the core.
+#[derive(Debug, Clone)]
+pub(crate) struct Core(mpsc::Sender<Message>);
+
+/// The core before it runs: the engine needs its address first.
+pub(crate) struct Dormant(mpsc::Receiver<Message>);
+
+impl Core {
+    pub(crate) fn new() -> (Self, Dormant) {
+        let (sender, receiver) = mpsc::channel(EVENTS);
+        (Self(sender), Dormant(receiver))
+    }
+
+    /// Tells the scheduler. An event is lost only when the server is going down, and then the database has the truth.
+    pub(crate) async fn send(&self, event: Event) {
+        let _ = self.0.send(Message::Event(event)).await;
+    }
+
+    pub(crate) async fn worker_connected(&self, known: &ConnectedWorker, running: Vec<(Job, Epoch)>) {
+        let (organizations, capabilities) = (known.organizations.clone(), capabilities(known));
+        self.send(Event::WorkerConnected { worker: known.worker, organizations, capabilities, running }).await;
+        if known.draining {
+            self.worker_draining(known.worker).await;
+        }
+    }
+
+    pub(crate) async fn worker_changed(&self, known: &ConnectedWorker) {
+        let (organizations, capabilities) = (known.organizations.clone(), capabilities(known));
+        self.send(Event::WorkerChanged { worker: known.worker, organizations, capabilities }).await;
+    }
+
+    pub(crate) async fn worker_draining(&self, worker: WorkerId) {
+        self.send(Event::WorkerDraining { worker }).await;
+    }
+
+    pub(crate) async fn worker_lost(&self, worker: WorkerId) {
+        self.send(Event::WorkerLost { worker }).await;
+    }
+
+    pub(crate) async fn explain_build(&self, build: BuildId) -> Option<BuildWait> {
+        self.ask(|answer| Message::ExplainBuild(build, answer)).await.flatten()
+    }
+
+    pub(crate) async fn explain_evaluation(&self, evaluation: EvaluationId) -> Option<EvaluationWait> {
+        self.ask(|answer| Message::ExplainEvaluation(evaluation, answer)).await.flatten()
+    }
+
+    /// How many jobs each connected worker has.
+    pub(crate) async fn assigned_jobs(&self) -> Vec<(WorkerId, usize)> {
+        self.ask(Message::AssignedJobs).await.unwrap_or_default()
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
+        self.0.send(question(sender)).await.ok()?;
+        tokio::time::timeout(ANSWER, answer).await.ok()?.ok()
+    }
+}
+
+fn capabilities(known: &ConnectedWorker) -> WorkerCapabilities {
+    WorkerCapabilities {
+        systems: known.capabilities.systems.clone(),
+        features: known.capabilities.features.clone(),
+        build_slots: known.capabilities.build_slots,
+    }
+}
+
+impl Dormant {
+    /// Rebuilds the scheduler from the database and starts the core and its journal.
+    pub(crate) async fn wake(self, engine: &Engine) -> Result<(), EngineError> {
+        let settings = SchedulerSettings {
+            lease: engine.settings().lease,
+            max_attempts: engine.settings().build_max_attempts,
+            ..SchedulerSettings::default()
+        };
+        let clock = Clock(Instant::now());
+        let scheduler = Scheduler::new(settings);
+        let events = restore::events(engine).await?;
+        let journal = journal::start(engine.clone());
+        tokio::spawn(task::run(self.0, scheduler, clock, journal, events));
+        Ok(())
+    }
+}
+
+/// The scheduler's time: monotonic, from the start of the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    fn now(self) -> Tick {
+        Tick::after_start(self.0.elapsed())
+    }
+
+    fn at(self, tick: Tick) -> Instant {
+        self.0 + tick.since_start()
+    }
+}

@@ -1,0 +1,145 @@
+//! Makes the scheduler's decisions durable, in order, and then lets the world know.
+//!
+//! Decisions that come close together share a transaction. When the database is away the journal waits for it: nothing is told
+//! to anybody that a restart would not know.
+
+use std::time::Duration;
+
+use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationStatus, EvaluationWait, Job, Moment, WorkerId};
+use gradient_protocol::ToWorker;
+use gradient_scheduler::Decision;
+use gradient_storage::{Conn, StorageError, attempts, builds, evaluations};
+use tokio::sync::mpsc;
+
+use crate::{Change, Engine, assignments, leases::Lease, logs};
+
+/// Batches of decisions that may wait. Beyond that the core waits.
+const WAITING: usize = 1024;
+
+/// Decisions in one transaction.
+const BATCH: usize = 512;
+
+/// The longest pause between tries when the database is away.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+pub(super) fn start(engine: Engine) -> mpsc::Sender<Vec<Decision>> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    tokio::spawn(run(engine, receiver));
+    sender
+}
+
+async fn run(engine: Engine, mut inbox: mpsc::Receiver<Vec<Decision>>) {
+    while let Some(mut decisions) = inbox.recv().await {
+        while decisions.len() < BATCH
+            && let Ok(more) = inbox.try_recv()
+        {
+            decisions.extend(more);
+        }
+        let outcomes = write(&engine, &decisions).await;
+        for (decision, outcome) in decisions.into_iter().zip(outcomes) {
+            announce(&engine, decision, outcome);
+        }
+    }
+}
+
+/// What became of a decision in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It holds.
+    Done,
+    /// It holds, for a job of this organization.
+    Assigned(gradient_domain::OrganizationId),
+    /// The row had moved on already; nothing changed.
+    Overtaken,
+}
+
+async fn write(engine: &Engine, decisions: &[Decision]) -> Vec<Outcome> {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let (batch, now) = (decisions.to_vec(), Moment::now());
+        let written = engine
+            .storage()
+            .transaction(async move |conn| {
+                let mut outcomes = Vec::with_capacity(batch.len());
+                for decision in &batch {
+                    outcomes.push(record(conn, decision, now).await?);
+                }
+                Ok::<_, StorageError>(outcomes)
+            })
+            .await;
+        match written {
+            Ok(outcomes) => return outcomes,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot write decisions; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+        }
+    }
+}
+
+async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Outcome, StorageError> {
+    let happened = match decision {
+        Decision::Assign { job, epoch, worker } => {
+            let organization = match job {
+                Job::Build(build) => attempts::assign(conn, *build, *epoch, *worker, now).await?,
+                Job::Fetch(evaluation) | Job::Evaluate(evaluation) => {
+                    evaluations::assign(conn, *evaluation, *epoch, *worker, now).await?
+                }
+            };
+            return Ok(organization.map_or(Outcome::Overtaken, Outcome::Assigned));
+        }
+        // The assignment that follows writes this with the owner and the epoch, at once.
+        Decision::BuildMoved { status: BuildStatus::Building, .. } => true,
+        Decision::BuildMoved { build, status, epoch, cause, failure } => {
+            if let Some(kind) = failure {
+                attempts::end(conn, *build, *epoch, *kind, now).await?;
+            }
+            builds::set_status(conn, *build, *epoch, *status, *cause, now).await?
+        }
+        Decision::EvaluationMoved { evaluation, status, waiting, failure } => {
+            if let Some(kind) = failure {
+                evaluations::set_error_unless_known(conn, *evaluation, *kind).await?;
+            }
+            evaluations::set_status(conn, *evaluation, *status, waiting.clone(), now).await?
+        }
+        Decision::Cancel { .. } | Decision::JobRefused { .. } => true,
+    };
+    Ok(if happened { Outcome::Done } else { Outcome::Overtaken })
+}
+
+fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
+    match decision {
+        Decision::Assign { job, epoch, worker } => match outcome {
+            Outcome::Assigned(organization) => {
+                engine.leases().grant(job, Lease { epoch, worker, organization });
+                assignments::send_later(engine, job, Lease { epoch, worker, organization });
+            }
+            Outcome::Done | Outcome::Overtaken => tracing::debug!(%job, %epoch, "an assignment was overtaken"),
+        },
+        Decision::Cancel { job, epoch, worker } => cancel(engine, job, epoch, worker, "it is no longer wanted"),
+        Decision::JobRefused { job, epoch, worker } => cancel(engine, job, epoch, worker, "it belongs to another assignment by now"),
+        Decision::BuildMoved { build, status, .. } => build_moved(engine, build, status),
+        Decision::EvaluationMoved { evaluation, status, waiting, .. } => {
+            evaluation_moved(status, waiting.as_ref(), evaluation);
+            engine.changes().announce(Change::Evaluation(evaluation));
+        }
+    }
+}
+
+fn cancel(engine: &Engine, job: Job, epoch: Epoch, worker: WorkerId, reason: &str) {
+    engine.leases().end(job, epoch);
+    engine.sessions().send(worker, ToWorker::Cancel { job, epoch, reason: reason.to_owned() });
+    if let Job::Build(build) = job {
+        logs::finish_later(engine, build, epoch);
+    }
+}
+
+fn build_moved(engine: &Engine, build: BuildId, status: BuildStatus) {
+    tracing::debug!(%build, %status, "build moved");
+    engine.changes().announce(Change::Build(build));
+}
+
+fn evaluation_moved(status: EvaluationStatus, waiting: Option<&EvaluationWait>, evaluation: gradient_domain::EvaluationId) {
+    tracing::info!(%evaluation, %status, waiting = waiting.map(tracing::field::debug), "evaluation moved");
+}

@@ -1,0 +1,102 @@
+//! The scheduler's state, from the database: what unfinished evaluations reach.
+
+use std::collections::HashSet;
+
+use gradient_domain::{BuildId, BuildStatus, Epoch, Job};
+use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage};
+use gradient_storage::{
+    attempts,
+    builds::{self, RestoredBuild},
+    evaluations::{self, Evaluation},
+    subscriptions,
+};
+
+use crate::{Engine, EngineError, leases::Lease, logs};
+
+/// What the scheduler has to be told before anything else.
+pub(super) async fn events(engine: &Engine) -> Result<Vec<Event>, EngineError> {
+    let unfinished = engine.storage().read(async |conn| evaluations::unfinished(conn).await).await?;
+    let mut events = caches(engine, &unfinished).await?;
+    for evaluation in unfinished {
+        restore(engine, evaluation, &mut events).await?;
+    }
+    archive_logs(engine).await?;
+    Ok(events)
+}
+
+async fn caches(engine: &Engine, unfinished: &[Evaluation]) -> Result<Vec<Event>, EngineError> {
+    let organizations: HashSet<_> = unfinished.iter().map(|evaluation| evaluation.organization).collect();
+    let mut events = Vec::new();
+    for organization in organizations {
+        let caches = engine.storage().read(async move |conn| subscriptions::writable_caches(conn, organization).await).await?;
+        events.push(Event::CachesChanged { organization, writable: !caches.is_empty() });
+    }
+    Ok(events)
+}
+
+async fn restore(engine: &Engine, evaluation: Evaluation, events: &mut Vec<Event>) -> Result<(), EngineError> {
+    let id = evaluation.id;
+    let stage = match (&evaluation.source, evaluation.sealed) {
+        (None, _) => Stage::Fetch,
+        (Some(_), false) => Stage::Evaluate,
+        (Some(_), true) => Stage::Build,
+    };
+    let job = match stage {
+        Stage::Fetch => Some(Job::Fetch(id)),
+        Stage::Evaluate => Some(Job::Evaluate(id)),
+        Stage::Build => None,
+    };
+    let lease = evaluation.worker.filter(|_| job.is_some());
+    if let (Some(job), Some(worker)) = (job, lease) {
+        engine.leases().grant(job, Lease { epoch: evaluation.epoch, worker, organization: evaluation.organization });
+    }
+    events.push(Event::EvaluationAdded(NewEvaluation {
+        evaluation: id,
+        organization: evaluation.organization,
+        priority: evaluation.priority,
+        status: evaluation.status,
+        stage,
+        job_epoch: if job.is_some() { evaluation.epoch } else { Epoch::NONE },
+        lease,
+    }));
+    let (rows, entry_points) = engine
+        .storage()
+        .read(async move |conn| Ok((builds::of_evaluation(conn, id).await?, evaluations::entry_point_builds(conn, id).await?)))
+        .await?;
+    let builds = rows.into_iter().map(|row| node(engine, row)).collect();
+    events.push(Event::BuildsAdded { evaluation: id, builds });
+    events.push(Event::EntryPointsAdded { evaluation: id, builds: entry_points });
+    if evaluation.sealed {
+        let had_errors = evaluation.error_count > 0;
+        events.push(Event::EvaluationSealed { evaluation: id, had_errors });
+    }
+    Ok(())
+}
+
+fn node(engine: &Engine, row: RestoredBuild) -> NewBuild {
+    let state = match (row.status, row.worker) {
+        (BuildStatus::Building, Some(worker)) => {
+            let lease = Lease { epoch: row.epoch, worker, organization: row.organization };
+            engine.leases().grant(Job::Build(row.build), lease);
+            BuildState::Leased { epoch: row.epoch, worker }
+        }
+        (BuildStatus::Queued | BuildStatus::Building, _) => BuildState::Queued { epoch: row.epoch },
+        (ended, _) => BuildState::Ended(ended),
+    };
+    NewBuild {
+        build: row.build,
+        system: row.system,
+        features: row.features,
+        dependencies: row.dependencies,
+        state,
+    }
+}
+
+/// Logs of attempts that ended while nobody could archive them.
+async fn archive_logs(engine: &Engine) -> Result<(), EngineError> {
+    let pending: Vec<(BuildId, _)> = engine.storage().read(async |conn| attempts::unarchived(conn).await).await?;
+    for (build, epoch) in pending {
+        logs::finish_later(engine, build, epoch);
+    }
+    Ok(())
+}

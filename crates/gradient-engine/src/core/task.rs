@@ -1,0 +1,70 @@
+//! The task that owns the scheduler.
+
+use gradient_domain::Moment;
+use gradient_scheduler::{Decision, Event, Scheduler};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{Clock, Message};
+
+/// Runs until the engine is gone.
+pub(super) async fn run(
+    mut inbox: mpsc::Receiver<Message>,
+    mut scheduler: Scheduler,
+    clock: Clock,
+    journal: mpsc::Sender<Vec<Decision>>,
+    restored: Vec<Event>,
+) {
+    for event in restored {
+        if !step(&mut scheduler, event, clock, &journal).await {
+            return;
+        }
+    }
+    loop {
+        let deadline = scheduler.next_deadline().map(|tick| clock.at(tick));
+        let message = tokio::select! {
+            message = inbox.recv() => message,
+            () = wait_until(deadline) => Some(Message::Event(Event::Tick)),
+        };
+        match message {
+            None => return,
+            Some(Message::Event(event)) => {
+                if !step(&mut scheduler, event, clock, &journal).await {
+                    return;
+                }
+            }
+            Some(question) => answer(&scheduler, clock, question),
+        }
+    }
+}
+
+/// Applies one event; false when the journal is gone and nothing can be made durable any more.
+async fn step(scheduler: &mut Scheduler, event: Event, clock: Clock, journal: &mpsc::Sender<Vec<Decision>>) -> bool {
+    let decisions = scheduler.apply(event, clock.now());
+    decisions.is_empty() || journal.send(decisions).await.is_ok()
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whoever asked may have gone; that is no error.
+fn answer(scheduler: &Scheduler, clock: Clock, question: Message) {
+    match question {
+        Message::Event(_) => {}
+        Message::ExplainBuild(build, answer) => {
+            let _ = answer.send(scheduler.explain_build(build, Moment::now(), clock.now()));
+        }
+        Message::ExplainEvaluation(evaluation, answer) => {
+            let _ = answer.send(scheduler.explain_evaluation(evaluation));
+        }
+        Message::AssignedJobs(answer) => {
+            let _ = answer.send(scheduler.workers().map(|worker| (worker.worker, worker.jobs.len())).collect());
+        }
+    }
+}

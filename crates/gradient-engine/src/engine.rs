@@ -1,0 +1,147 @@
+//! The engine itself: everything that use cases share.
+
+use std::sync::Arc;
+
+use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
+use gradient_blobs::Blobs;
+use gradient_forge::Forge;
+use gradient_storage::Storage;
+use tokio::sync::Semaphore;
+
+use crate::{EngineError, EngineSettings, changes::Changes, core::Core, leases::Leases, sessions::Sessions};
+
+/// Jobs that are prepared for workers at the same time; each may read a whole input closure.
+const PREPARING: usize = 8;
+
+/// Logs that are compressed at the same time.
+const ARCHIVING: usize = 2;
+
+/// What the engine works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The database.
+    pub storage: Storage,
+    /// The bytes.
+    pub blobs: Blobs,
+    /// The repositories.
+    pub forge: Forge,
+    /// Signs sessions.
+    pub jwt: JwtKeys,
+    /// Seals secrets at rest.
+    pub sealer: Sealer,
+    /// Hashes passwords.
+    pub passwords: PasswordHasher,
+    /// What it is set to.
+    pub settings: EngineSettings,
+}
+
+/// The use cases of Gradient. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    core: Core,
+    sessions: Sessions,
+    leases: Leases,
+    changes: Changes,
+    preparing: Semaphore,
+    archiving: Semaphore,
+}
+
+impl Engine {
+    /// Starts the engine: unfinished work is read from the database and goes on. Needs a tokio runtime with several threads.
+    pub async fn start(parts: Parts) -> Result<Self, EngineError> {
+        let (core, dormant) = Core::new();
+        let engine = Self(Arc::new(Inner {
+            parts,
+            core,
+            sessions: Sessions::default(),
+            leases: Leases::default(),
+            changes: Changes::new(),
+            preparing: Semaphore::new(PREPARING),
+            archiving: Semaphore::new(ARCHIVING),
+        }));
+        dormant.wake(&engine).await?;
+        Ok(engine)
+    }
+
+    /// What the engine is set to.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.0.parts.settings
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.0.parts.storage
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.0.parts.blobs
+    }
+
+    pub(crate) fn forge(&self) -> &Forge {
+        &self.0.parts.forge
+    }
+
+    pub(crate) fn jwt(&self) -> &JwtKeys {
+        &self.0.parts.jwt
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.0.parts.sealer
+    }
+
+    pub(crate) fn passwords(&self) -> &PasswordHasher {
+        &self.0.parts.passwords
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.0.core
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.0.leases
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.0.changes
+    }
+
+    /// Limits how many jobs are prepared at once.
+    pub(crate) fn preparing(&self) -> &Semaphore {
+        &self.0.preparing
+    }
+
+    /// Limits how many logs are archived at once.
+    pub(crate) fn archiving(&self) -> &Semaphore {
+        &self.0.archiving
+    }
+
+    /// Whether the database and the store of blobs can be used, with the part that cannot.
+    pub async fn health(&self) -> Result<(), Unhealthy> {
+        self.storage().ping().await.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the database is down");
+            Unhealthy::Database
+        })?;
+        self.blobs().ping().await.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the store is down");
+            Unhealthy::Store
+        })
+    }
+}
+
+/// The part of the server that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unhealthy {
+    /// The database does not answer.
+    #[error("the database is not available")]
+    Database,
+    /// Blobs cannot be written.
+    #[error("the store is not available")]
+    Store,
+}

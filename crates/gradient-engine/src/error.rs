@@ -1,0 +1,67 @@
+//! What can go wrong in a use case, as far as a caller can tell it apart.
+
+use gradient_blobs::BlobError;
+use gradient_forge::ForgeError;
+use gradient_storage::StorageError;
+use thiserror::Error;
+
+use crate::{derivations::DerivationRefusal, publish::OutputRefusal};
+
+/// Why a use case did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// What it is about is not there.
+    #[error("there is no {what} `{name}`")]
+    NotFound {
+        /// The kind of thing.
+        what: &'static str,
+        /// What it was asked by.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("there already is a {what} `{name}`")]
+    AlreadyExists {
+        /// The kind of thing.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// It does not go together with the state of things.
+    #[error("{0}")]
+    Conflict(String),
+    /// A value that was given is not one that is taken.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Which value.
+        field: &'static str,
+        /// What is expected.
+        message: String,
+    },
+    /// The repository cannot be reached, or does not have the commit.
+    #[error(transparent)]
+    Repository(#[from] ForgeError),
+    /// An evaluation's derivation is not believed.
+    #[error(transparent)]
+    Derivation(#[from] DerivationRefusal),
+    /// A build's outputs are not believed.
+    #[error(transparent)]
+    Outputs(#[from] OutputRefusal),
+    /// A build's inputs are not all there.
+    #[error("{0}")]
+    InputsMissing(String),
+    /// Something stored cannot be read back.
+    #[error("{0}")]
+    Damaged(String),
+    /// Compression or decompression failed.
+    #[error("cannot compress or decompress")]
+    Compression(#[source] std::io::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The store of blobs failed.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The server is going down.
+    #[error("the server is going down")]
+    Stopping,
+}

@@ -1,0 +1,72 @@
+//! Who owns which job right now: the answer that every report, log chunk and upload is checked against.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use gradient_domain::{Epoch, Job, OrganizationId, WorkerId};
+
+/// The ownership of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) epoch: Epoch,
+    pub(crate) worker: WorkerId,
+    pub(crate) organization: OrganizationId,
+}
+
+/// The leases that are out. The database has the same; this is the copy that is asked on every message.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leases(Arc<Mutex<HashMap<Job, Lease>>>);
+
+impl Leases {
+    pub(crate) fn grant(&self, job: Job, lease: Lease) {
+        self.lock().insert(job, lease);
+    }
+
+    /// Ends a lease, unless the job has a newer one already.
+    pub(crate) fn end(&self, job: Job, epoch: Epoch) {
+        let mut leases = self.lock();
+        if leases.get(&job).is_some_and(|lease| lease.epoch == epoch) {
+            leases.remove(&job);
+        }
+    }
+
+    /// Ends whatever lease the job has.
+    pub(crate) fn end_any(&self, job: Job) {
+        self.lock().remove(&job);
+    }
+
+    /// The lease, when this worker holds it with this epoch.
+    pub(crate) fn held(&self, job: Job, epoch: Epoch, worker: WorkerId) -> Option<Lease> {
+        self.lock().get(&job).filter(|lease| lease.epoch == epoch && lease.worker == worker).copied()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Job, Lease>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gradient_domain::{BuildId, OrganizationId};
+
+    use super::*;
+
+    #[test]
+    fn only_the_newest_holder_holds() {
+        let (leases, job, worker) = (Leases::default(), Job::Build(BuildId::new()), WorkerId::random());
+        let lease = |epoch| Lease { epoch: Epoch(epoch), worker, organization: OrganizationId::new() };
+        leases.grant(job, lease(1));
+        leases.grant(job, lease(2));
+
+        assert_eq!(leases.held(job, Epoch(1), worker), None);
+        assert!(leases.held(job, Epoch(2), worker).is_some());
+        assert_eq!(leases.held(job, Epoch(2), WorkerId::random()), None);
+
+        leases.end(job, Epoch(1));
+        assert!(leases.held(job, Epoch(2), worker).is_some(), "a late end of an older lease changes nothing");
+        leases.end(job, Epoch(2));
+        assert_eq!(leases.held(job, Epoch(2), worker), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! Build logs: rows while a build runs, so that what is acknowledged is durable; one compressed blob per attempt afterwards.
+
+mod archive;
+mod follow;
+
+use gradient_domain::{BuildId, Epoch};
+use gradient_storage::{
+    attempts::{self, Attempt},
+    logs as rows,
+};
+
+pub(crate) use archive::finish_later;
+pub use follow::{EvaluationLog, LogLine};
+
+use crate::{Engine, EngineError, changes::Change};
+
+/// The most bytes that one read gives.
+pub const MAX_READ: u64 = 8 << 20;
+
+/// A part of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPart {
+    /// The bytes, as the builder wrote them.
+    pub bytes: Vec<u8>,
+    /// How long the whole log is by now.
+    pub total: u64,
+}
+
+/// Appends to the log of a running build; gives the offset up to which it is durable, which is less than the end of `bytes`
+/// when there is a gap before them.
+pub(crate) async fn append(engine: &Engine, build: BuildId, epoch: Epoch, offset: u64, bytes: Vec<u8>) -> Result<u64, EngineError> {
+    let stored = engine.storage().transaction(async move |conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
+    engine.changes().announce(Change::Log(build));
+    Ok(stored)
+}
+
+impl Engine {
+    /// Bytes of a build's log from `offset` on, at most `limit` and at most [`MAX_READ`]; of the newest attempt when none is
+    /// named. `None` when there is no such attempt yet.
+    pub async fn log(&self, build: BuildId, attempt: Option<Epoch>, offset: u64, limit: u64) -> Result<Option<LogPart>, EngineError> {
+        let found = self.storage().read(async move |conn| attempts::lookup(conn, build, attempt).await).await?;
+        match found {
+            Some(attempt) => self.attempt_log(&attempt, offset, limit.min(MAX_READ)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn attempt_log(&self, attempt: &Attempt, offset: u64, limit: u64) -> Result<LogPart, EngineError> {
+        let (build, epoch) = (attempt.build, attempt.epoch);
+        if let Some(frames) = &attempt.log_frames {
+            return archive::read(self, build, epoch, frames, offset, limit).await;
+        }
+        let (bytes, total) = self
+            .storage()
+            .read(async move |conn| {
+                let bytes = rows::read(conn, build, epoch, offset, limit).await?;
+                Ok((bytes, rows::length(conn, build, epoch).await?))
+            })
+            .await?;
+        Ok(LogPart { bytes, total })
+    }
+}

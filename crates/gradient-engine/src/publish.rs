@@ -1,0 +1,199 @@
+//! From the staged outputs of a finished build to store paths that others may use: one transaction, or nothing.
+
+use std::collections::BTreeSet;
+
+use gradient_domain::{BuildId, CacheId, EvaluationId, Moment, OrganizationId};
+use gradient_nix::StorePath;
+use gradient_protocol::BuiltOutput;
+use gradient_storage::{
+    Conn, StorageError, attempts, builds,
+    cache_paths::{self, NewCachePath},
+    paths::{self, OrganizationPath, StagedOutput},
+    subscriptions,
+};
+use thiserror::Error;
+
+use crate::{
+    Engine, EngineError,
+    build_context::{BuildContext, ContextError},
+    closure,
+    leases::Lease,
+    logs, results,
+};
+
+/// What a worker says of a build that it has finished.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) outputs: Vec<BuiltOutput>,
+    pub(crate) build_ms: u64,
+    pub(crate) log_bytes: u64,
+}
+
+/// Why the outputs of a build are not believed.
+#[derive(Debug, Error)]
+pub enum OutputRefusal {
+    /// The set of outputs is not the derivation's.
+    #[error("the worker reported the outputs {reported}, but the derivation has {expected}")]
+    Outputs {
+        /// Names and paths as reported.
+        reported: String,
+        /// As the derivation has them.
+        expected: String,
+    },
+    /// An output was not uploaded under this assignment.
+    #[error("output {path} was not uploaded")]
+    NotUploaded {
+        /// The path.
+        path: StorePath,
+    },
+    /// The upload is another than the one reported.
+    #[error("output {path} was reported with {field} {reported}, but the upload has {found}")]
+    Differs {
+        /// The path.
+        path: StorePath,
+        /// What differs.
+        field: &'static str,
+        /// As reported.
+        reported: String,
+        /// As found in the bytes.
+        found: String,
+    },
+}
+
+/// Makes the outputs of a build its organization's, and its caches', and the build `Completed`.
+pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finished: Finished) -> Result<(), EngineError> {
+    let context = engine.storage().read(async move |conn| Ok(BuildContext::load(conn, build).await)).await?;
+    let context = match context {
+        Ok(context) => context,
+        Err(ContextError::Storage(error)) => return Err(error.into()),
+        Err(error) => return Err(EngineError::Damaged(error.to_string())),
+    };
+    let epoch = lease.epoch;
+    let staged = engine.storage().read(async move |conn| paths::list_staged(conn, build, epoch).await).await?;
+    check(&context, &finished.outputs, &staged)?;
+
+    let now = Moment::now();
+    let is_owner = engine
+        .storage()
+        .transaction(async move |conn| {
+            let duration = i64::try_from(finished.build_ms).unwrap_or(i64::MAX);
+            if !builds::complete(conn, build, epoch, duration, now).await? {
+                return Ok(false);
+            }
+            let published = staged.iter().map(|output| organization_path(output, &context)).collect();
+            paths::insert_many(conn, context.organization, published, now).await?;
+            paths::delete_staged(conn, build).await?;
+            let log_bytes = i64::try_from(finished.log_bytes).unwrap_or(i64::MAX);
+            attempts::set_succeeded(conn, build, epoch, log_bytes, now).await?;
+            claim_if_wanted(conn, build, &context, now).await?;
+            Ok::<_, StorageError>(true)
+        })
+        .await?;
+    logs::finish_later(engine, build, epoch);
+    if is_owner {
+        engine.forget_absent_paths();
+        results::completed(engine, build, lease).await;
+    }
+    Ok(())
+}
+
+fn check(context: &BuildContext, reported: &[BuiltOutput], staged: &[StagedOutput]) -> Result<(), OutputRefusal> {
+    let expected: BTreeSet<_> = context.outputs.iter().map(|output| (output.name.as_str(), &output.path)).collect();
+    let named: BTreeSet<_> = reported.iter().map(|output| (output.name.as_str(), &output.path)).collect();
+    if expected != named || reported.len() != expected.len() {
+        let list = |outputs: &BTreeSet<(&str, &StorePath)>| {
+            outputs.iter().map(|(name, path)| format!("{name}={path}")).collect::<Vec<_>>().join(" ")
+        };
+        return Err(OutputRefusal::Outputs { reported: list(&named), expected: list(&expected) });
+    }
+    for output in reported {
+        let path = || output.path.clone();
+        let found = staged
+            .iter()
+            .find(|staged| staged.path == output.path)
+            .ok_or_else(|| OutputRefusal::NotUploaded { path: path() })?;
+        if found.nar_hash != output.nar_hash {
+            let (reported, found) = (output.nar_hash.to_string(), found.nar_hash.to_string());
+            return Err(OutputRefusal::Differs { path: path(), field: "NarHash", reported, found });
+        }
+        let declared: BTreeSet<_> = output.references.iter().collect();
+        let scanned: BTreeSet<_> = found.references.iter().collect();
+        if declared != scanned {
+            let list = |paths: BTreeSet<&StorePath>| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            return Err(OutputRefusal::Differs { path: path(), field: "references", reported: list(declared), found: list(scanned) });
+        }
+    }
+    Ok(())
+}
+
+fn organization_path(output: &StagedOutput, context: &BuildContext) -> paths::NewOrganizationPath {
+    paths::NewOrganizationPath {
+        path: output.path.clone(),
+        nar_hash: output.nar_hash,
+        references: output.references.clone(),
+        deriver: Some(context.drv_path.clone()),
+        content_address: output.content_address.clone(),
+    }
+}
+
+/// An entry point's closure goes to the caches once it is built; with `publish: all` every output does.
+async fn claim_if_wanted(conn: &mut Conn, build: BuildId, context: &BuildContext, now: Moment) -> Result<(), StorageError> {
+    if !builds::is_published(conn, build).await? {
+        return Ok(());
+    }
+    let caches = subscriptions::writable_caches(conn, context.organization).await?;
+    let roots = context.outputs.iter().map(|output| output.path.clone()).collect();
+    claim(conn, context.organization, &caches, roots, now).await
+}
+
+/// Gives caches a claim on everything that `roots` need at run time.
+pub(crate) async fn claim(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    caches: &[CacheId],
+    roots: Vec<StorePath>,
+    now: Moment,
+) -> Result<(), StorageError> {
+    if caches.is_empty() || roots.is_empty() {
+        return Ok(());
+    }
+    let closure = closure::of(conn, organization, roots).await?;
+    let rows: Vec<NewCachePath> = closure.paths.iter().map(claimed).collect();
+    for cache in caches {
+        cache_paths::insert_many(conn, *cache, rows.clone(), now).await?;
+    }
+    Ok(())
+}
+
+fn claimed(path: &OrganizationPath) -> NewCachePath {
+    NewCachePath {
+        path: path.path.clone(),
+        nar_hash: path.nar_hash,
+        references: path.references.clone(),
+        deriver: path.deriver.clone(),
+        content_address: path.content_address.clone(),
+    }
+}
+
+/// Claims for entry points whose builds had ended before this evaluation needed them.
+pub(crate) async fn claim_ready_entry_points(
+    engine: &Engine,
+    evaluation: EvaluationId,
+    organization: OrganizationId,
+    entry_points: &[BuildId],
+) -> Result<(), EngineError> {
+    if entry_points.is_empty() {
+        return Ok(());
+    }
+    let now = Moment::now();
+    engine
+        .storage()
+        .transaction(async move |conn| {
+            let caches = subscriptions::writable_caches(conn, organization).await?;
+            let roots = builds::published_outputs(conn, evaluation).await?;
+            claim(conn, organization, &caches, roots, now).await
+        })
+        .await?;
+    engine.forget_absent_paths();
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! The workers that are connected: who they proved to be, and how to reach them.
+//!
+//! A session begins with a handshake in which the worker proves, peer by peer, whom it may serve. A new connection of the same
+//! worker replaces the old one: a half-open connection never blocks a worker's return.
+
+mod handshake;
+mod inbox;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering},
+};
+
+use gradient_auth::SecretHash;
+use gradient_domain::{Epoch, Job, Moment, OrganizationId, WorkerId};
+use gradient_protocol::{Capabilities, Load, RefusalCode, ToServer, ToWorker, Welcome};
+use gradient_scheduler::WorkerOrganization;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::{Engine, leases::Lease};
+
+/// How many messages may wait for a worker that does not read. Beyond that the session is ended.
+const OUTBOX: usize = 1024;
+
+/// Counts sessions, so that the end of an old one is not taken for the end of its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionNumber(u64);
+
+/// A worker's proven connection. Feed it what the worker says; send the worker what [`Opened::outbox`] gives.
+#[derive(Debug)]
+pub struct WorkerSession {
+    engine: Engine,
+    worker: WorkerId,
+    number: SessionNumber,
+}
+
+/// A session that has just begun.
+#[derive(Debug)]
+pub struct Opened {
+    /// Takes what the worker says.
+    pub session: WorkerSession,
+    /// The answer to its hello.
+    pub welcome: Welcome,
+    /// What the worker is to be told; when it ends, the connection has to be closed.
+    pub outbox: mpsc::Receiver<ToWorker>,
+}
+
+/// A handshake that failed.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// Why, for programs.
+    pub code: RefusalCode,
+    /// Why, for a person.
+    pub message: String,
+}
+
+/// Why a session has to end.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// The worker said something that makes no sense at this point.
+    #[error("{0}")]
+    Protocol(&'static str),
+    /// What the worker said could not be made durable.
+    #[error("a message of the worker could not be stored")]
+    Engine(#[from] crate::EngineError),
+}
+
+/// What is known of a connected worker.
+#[derive(Debug, Clone)]
+pub struct ConnectedWorker {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// Whom it serves, and with what.
+    pub organizations: Vec<WorkerOrganization>,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// The version of its program.
+    pub program: String,
+    /// Since when.
+    pub connected_at: Moment,
+    /// Whether it takes nothing new.
+    pub draining: bool,
+    /// How busy it says it is.
+    pub load: Option<Load>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    number: SessionNumber,
+    token: SecretHash,
+    outbox: mpsc::Sender<ToWorker>,
+    known: ConnectedWorker,
+}
+
+/// All connections, by worker.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Sessions(Arc<SessionsInner>);
+
+#[derive(Debug, Default)]
+struct SessionsInner {
+    next: AtomicU64,
+    connections: Mutex<HashMap<WorkerId, Connection>>,
+}
+
+impl Sessions {
+    /// Replaces whatever connection the worker had; the old one's outbox ends.
+    fn open(&self, known: ConnectedWorker, token: SecretHash) -> (SessionNumber, mpsc::Receiver<ToWorker>) {
+        let (outbox, receiver) = mpsc::channel(OUTBOX);
+        let number = SessionNumber(self.0.next.fetch_add(1, Ordering::Relaxed));
+        self.lock().insert(known.worker, Connection { number, token, outbox, known });
+        (number, receiver)
+    }
+
+    /// Ends a session; false when a newer one has taken its place.
+    fn close(&self, worker: WorkerId, number: SessionNumber) -> bool {
+        let mut connections = self.lock();
+        let is_current = connections.get(&worker).is_some_and(|connection| connection.number == number);
+        if is_current {
+            connections.remove(&worker);
+        }
+        is_current
+    }
+
+    fn is_current(&self, worker: WorkerId, number: SessionNumber) -> bool {
+        self.lock().get(&worker).is_some_and(|connection| connection.number == number)
+    }
+
+    /// Sends without waiting. A worker that is away is told when it returns; one that does not read loses its connection.
+    pub(crate) fn send(&self, worker: WorkerId, message: ToWorker) {
+        let mut connections = self.lock();
+        let Some(connection) = connections.get(&worker) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = connection.outbox.try_send(message) {
+            tracing::warn!(%worker, "the worker does not read what it is sent; ending its session");
+            connections.remove(&worker);
+        }
+    }
+
+    /// The worker whose session has this token.
+    pub(crate) fn authenticate(&self, token: &str) -> Option<WorkerId> {
+        let presented = SecretHash::of(token.as_bytes());
+        let connections = self.lock();
+        connections.iter().find(|(_, connection)| connection.token.matches(&presented)).map(|(worker, _)| *worker)
+    }
+
+    /// Everything that is known of the connected workers, in no order.
+    pub(crate) fn connected(&self) -> Vec<ConnectedWorker> {
+        self.lock().values().map(|connection| connection.known.clone()).collect()
+    }
+
+    fn update(&self, worker: WorkerId, change: impl FnOnce(&mut ConnectedWorker)) -> Option<ConnectedWorker> {
+        let mut connections = self.lock();
+        let connection = connections.get_mut(&worker)?;
+        change(&mut connection.known);
+        Some(connection.known.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkerId, Connection>> {
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WorkerSession {
+    /// Which worker it is.
+    pub const fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    /// Takes in one message. An error ends this session, and no other.
+    pub async fn receive(&mut self, message: ToServer) -> Result<(), SessionError> {
+        if !self.engine.sessions().is_current(self.worker, self.number) {
+            return Err(SessionError::Protocol("the worker has a newer connection"));
+        }
+        inbox::take(&self.engine, self.worker, message).await
+    }
+
+    /// Ends the session. What the worker has been assigned stays its own until the lease ends.
+    pub async fn close(self) {
+        if self.engine.sessions().close(self.worker, self.number) {
+            self.engine.core().worker_lost(self.worker).await;
+        }
+    }
+}
+
+impl ConnectedWorker {
+    /// Whether it serves the organization in this session.
+    pub fn serves(&self, organization: OrganizationId) -> bool {
+        self.organizations.iter().any(|served| served.organization == organization)
+    }
+}
+
+impl Engine {
+    /// The lease of a job for a transfer beside the socket, when `token` is of a session that holds it.
+    pub(crate) fn lease_of(&self, token: &str, job: Job, epoch: Epoch) -> Option<Lease> {
+        let worker = self.sessions().authenticate(token)?;
+        self.leases().held(job, epoch, worker)
+    }
+
+    /// The workers that are connected now.
+    pub fn connected_workers(&self) -> Vec<ConnectedWorker> {
+        self.sessions().connected()
+    }
+}

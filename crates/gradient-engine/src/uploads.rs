@@ -1,0 +1,243 @@
+//! NARs that workers send: verified while they stream through, in constant memory, and kept only when they are what they
+//! claim to be.
+
+use std::{io::Write, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use gradient_blobs::{BlobKey, StagedFile};
+use gradient_cache_protocol::ingest::{self, Declared, Expectation, IngestError, VerifiedNar};
+use gradient_domain::{Epoch, Job, Moment};
+use gradient_nix::StorePath;
+use gradient_storage::{
+    nars::{self, NewNar},
+    paths::{self, NewOrganizationPath, NewStagedOutput},
+};
+use thiserror::Error;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    Engine, EngineError,
+    build_context::{BuildContext, ContextError},
+    leases::Lease,
+};
+
+/// Chunks that may wait for the verifier; beyond that the sender waits.
+const WAITING_CHUNKS: usize = 16;
+
+/// How long the sender may pause between two chunks.
+const MAX_PAUSE: Duration = Duration::from_secs(120);
+
+/// Why an upload was refused. Nothing of it is left.
+#[derive(Debug, Error)]
+pub enum UploadError {
+    /// The session does not hold the job.
+    #[error("job {job} with epoch {epoch} is not this worker's")]
+    NotOwner {
+        /// The job.
+        job: Job,
+        /// The assignment.
+        epoch: Epoch,
+    },
+    /// The path is not an output of the build.
+    #[error("{path} is not an output of {job}")]
+    NotAnOutput {
+        /// The path.
+        path: StorePath,
+        /// The job.
+        job: Job,
+    },
+    /// A source came without a content address, which is all that proves it.
+    #[error("{0} is a source; it needs a content address")]
+    Undeclared(StorePath),
+    /// The bytes are not what they should be.
+    #[error(transparent)]
+    Refused(#[from] IngestError),
+    /// The sender stopped in the middle.
+    #[error("the upload of {0} ended before it was complete")]
+    Incomplete(StorePath),
+    /// It cannot be stored now.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// What a worker says of a source that it uploads.
+#[derive(Debug, Clone)]
+pub struct SourceDeclaration {
+    /// In Nix's notation.
+    pub content_address: String,
+    /// What it refers to.
+    pub references: Vec<StorePath>,
+}
+
+/// An upload on its way. Feed it chunks, then finish it; dropped before, it leaves nothing.
+#[derive(Debug)]
+pub struct Upload {
+    engine: Engine,
+    purpose: Purpose,
+    path: StorePath,
+    chunks: mpsc::Sender<Bytes>,
+    verifier: JoinHandle<Result<(VerifiedNar, StagedFile), UploadError>>,
+}
+
+/// What becomes of the path once it is verified.
+#[derive(Debug)]
+enum Purpose {
+    /// Proven by its content address: it goes to the organization at once.
+    Source { lease: Lease, declared: SourceDeclaration },
+    /// Waits, under its assignment, for the build to finish.
+    Output { job: Job, lease: Lease },
+}
+
+impl Engine {
+    /// Whether the session with this token holds the job; the paths that its organization's scope lacks.
+    pub async fn missing_paths(&self, token: &str, job: Job, epoch: Epoch, asked: Vec<StorePath>) -> Result<Vec<StorePath>, UploadError> {
+        let lease = self.lease_of(token, job, epoch).ok_or(UploadError::NotOwner { job, epoch })?;
+        let organization = lease.organization;
+        let missing = self.storage().read(async move |conn| paths::missing(conn, organization, &asked).await).await;
+        Ok(missing.map_err(EngineError::from)?)
+    }
+
+    /// Begins to take in a path for a job.
+    pub async fn begin_upload(
+        &self,
+        token: &str,
+        job: Job,
+        epoch: Epoch,
+        path: StorePath,
+        declared: Option<SourceDeclaration>,
+    ) -> Result<Upload, UploadError> {
+        let lease = self.lease_of(token, job, epoch).ok_or(UploadError::NotOwner { job, epoch })?;
+        let (purpose, expectation) = match job {
+            Job::Build(_) => self.expect_output(job, lease, &path).await?,
+            Job::Fetch(_) | Job::Evaluate(_) => {
+                let declared = declared.ok_or_else(|| UploadError::Undeclared(path.clone()))?;
+                let expectation = self.expect_source(&path, &declared);
+                (Purpose::Source { lease, declared }, expectation)
+            }
+        };
+        let staged = self.blobs().staging().create().await.map_err(EngineError::from)?;
+        let (chunks, receiver) = mpsc::channel(WAITING_CHUNKS);
+        let verifier = tokio::task::spawn_blocking(move || verify(receiver, &expectation, staged));
+        Ok(Upload { engine: self.clone(), purpose, path, chunks, verifier })
+    }
+
+    async fn expect_output(&self, job: Job, lease: Lease, path: &StorePath) -> Result<(Purpose, Expectation), UploadError> {
+        let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path: path.clone(), job }) };
+        let context = self.storage().read(async move |conn| Ok(BuildContext::load(conn, build).await)).await.map_err(EngineError::from)?;
+        let context = context.map_err(|error| match error {
+            ContextError::Storage(error) => EngineError::Storage(error),
+            other => EngineError::Damaged(other.to_string()),
+        })?;
+        let output = context.output(path).ok_or_else(|| UploadError::NotAnOutput { path: path.clone(), job })?;
+        let declared = output.fixed.clone().map(|content_address| Declared { content_address, references: Vec::new() });
+        let candidates = context.reference_candidates();
+        let expectation = Expectation { path: path.clone(), declared, candidates, max_nar_bytes: self.settings().max_nar_bytes };
+        Ok((Purpose::Output { job, lease }, expectation))
+    }
+}
+
+/// Runs on a thread of its own: decompresses, parses and hashes what comes, and writes it to the staging area as it came.
+fn verify(
+    chunks: mpsc::Receiver<Bytes>,
+    expectation: &Expectation,
+    mut staged: StagedFile,
+) -> Result<(VerifiedNar, StagedFile), UploadError> {
+    let reader = Tee { chunks, current: Bytes::new(), copy: &mut staged };
+    let verified = ingest::verify(reader, expectation)?;
+    Ok((verified, staged))
+}
+
+/// Reads what the sender sends and keeps a copy.
+struct Tee<'a> {
+    chunks: mpsc::Receiver<Bytes>,
+    current: Bytes,
+    copy: &'a mut StagedFile,
+}
+
+impl std::io::Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.current.is_empty() {
+            match self.chunks.blocking_recv() {
+                None => return Ok(0),
+                Some(chunk) => {
+                    self.copy.write_all(&chunk)?;
+                    self.current = chunk;
+                }
+            }
+        }
+        let count = buffer.len().min(self.current.len());
+        let (taken, _) = buffer.split_at_mut(count);
+        taken.copy_from_slice(&self.current.split_to(count));
+        Ok(count)
+    }
+}
+
+impl Upload {
+    /// Takes the next bytes, as they came. Waits while the verifier is behind.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), UploadError> {
+        match tokio::time::timeout(MAX_PAUSE, self.chunks.send(chunk)).await {
+            Ok(Ok(())) => Ok(()),
+            // The verifier has given up; it says why when it is finished.
+            Ok(Err(_)) | Err(_) => Err(UploadError::Incomplete(self.path.clone())),
+        }
+    }
+
+    /// Waits for the verdict, and keeps what is good.
+    pub async fn finish(self) -> Result<(), UploadError> {
+        drop(self.chunks);
+        let (verified, staged) = match self.verifier.await {
+            Ok(verdict) => verdict?,
+            Err(_) => return Err(UploadError::Incomplete(self.path)),
+        };
+        store(&self.engine, &verified, staged).await?;
+        let (engine, path, now) = (self.engine, self.path, Moment::now());
+        let nar = NewNar {
+            nar_hash: verified.nar_hash,
+            nar_size: verified.nar_size,
+            file_hash: verified.file_hash,
+            file_size: verified.file_size,
+            created_at: now,
+        };
+        match self.purpose {
+            Purpose::Source { lease, declared } => {
+                let row = NewOrganizationPath {
+                    path,
+                    nar_hash: verified.nar_hash,
+                    references: declared.references,
+                    deriver: None,
+                    content_address: Some(declared.content_address),
+                };
+                let insert = engine.storage().transaction(async move |conn| {
+                    nars::claim(conn, nar).await?;
+                    paths::insert_many(conn, lease.organization, vec![row], now).await
+                });
+                insert.await.map_err(EngineError::from)?;
+            }
+            Purpose::Output { job, lease } => {
+                let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path, job }) };
+                let row = NewStagedOutput {
+                    build,
+                    epoch: lease.epoch,
+                    path,
+                    nar_hash: verified.nar_hash,
+                    references: verified.references,
+                    content_address: verified.content_address,
+                };
+                let insert = engine.storage().transaction(async move |conn| {
+                    nars::claim(conn, nar).await?;
+                    paths::stage(conn, row, now).await
+                });
+                insert.await.map_err(EngineError::from)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives the verified bytes their name. The listing goes first: whoever finds the NAR finds its listing too.
+async fn store(engine: &Engine, verified: &VerifiedNar, staged: StagedFile) -> Result<(), EngineError> {
+    let listing = verified.listing.to_compressed_json().map_err(EngineError::Compression)?;
+    engine.blobs().put(&BlobKey::listing(&verified.nar_hash), listing.into()).await?;
+    engine.blobs().put_staged(&BlobKey::nar(&verified.nar_hash), staged).await?;
+    Ok(())
+}
