@@ -1,6 +1,7 @@
 //! The project's own commands, one file per subcommand.
 
 mod arrows;
+mod demo;
 mod interrupt;
 mod prerequisites;
 mod test;
@@ -21,6 +22,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the whole of Gradient at work: from a flake in git to a signed closure in a Nix client's store.
+    Demo(demo::Options),
     /// Check that crates only use the crates that the design lets them use.
     Arrows,
     /// Check what neither the formatter nor the compiler can: file lengths, paired migrations, the invariants.
@@ -31,6 +34,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(options) => demo::run(&options),
         Command::Arrows => arrows::run(),
         Command::Tidy => tidy::run(),
         Command::Test(options) => test::run(&options),

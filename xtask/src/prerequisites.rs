@@ -51,6 +51,16 @@ pub(crate) fn ensure(needs: &[&Need]) -> Result<()> {
     }
 }
 
+/// The worker builds in the machine's own store, in single-user mode.
+pub(crate) fn ensure_store_is_writable() -> Result<()> {
+    let store = Path::new("/nix/store");
+    let writable = if store.exists() { rustix::fs::access(store, rustix::fs::Access::WRITE_OK).is_ok() } else { is_root() };
+    if !writable {
+        bail!("{} must be writable for this user; run it as root, best in a container or virtual machine", store.display());
+    }
+    Ok(())
+}
+
 fn apt(shell: &Shell, arguments: &[&str]) -> Result<()> {
     Ok(cmd!(shell, "apt-get -o DPkg::Lock::Timeout=600 {arguments...}").quiet().ignore_stdout().run()?)
 }

@@ -4,12 +4,12 @@ mod counts;
 mod postgres;
 mod steps;
 
-use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::prerequisites::{self, BUSYBOX, GIT, NIX, POSTGRES};
+use crate::workspace::cargo;
 use crate::{arrows, interrupt, tidy, workspace};
 use postgres::Postgres;
 use steps::Steps;
@@ -80,11 +80,4 @@ fn nix_files_parse() -> Result<()> {
         bail!("{} of the Nix files do not parse; the first: {fault}", faults.len());
     }
     Ok(())
-}
-
-fn cargo(arguments: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut command = Command::new(cargo);
-    command.current_dir(workspace::root()).args(arguments);
-    command
 }

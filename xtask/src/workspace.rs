@@ -1,6 +1,8 @@
 //! Where the workspace is and what lies in it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Metadata, MetadataCommand};
@@ -17,6 +19,31 @@ pub(crate) fn shell() -> Result<Shell> {
     let shell = Shell::new()?;
     shell.change_dir(root());
     Ok(shell)
+}
+
+/// A cargo command in the root of the workspace.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.current_dir(root()).args(arguments);
+    command
+}
+
+/// The two programs, built.
+pub(crate) struct Programs {
+    pub(crate) server: PathBuf,
+    pub(crate) worker: PathBuf,
+}
+
+/// Builds the server and the worker.
+pub(crate) fn build_programs() -> Result<Programs> {
+    // The whole workspace, so that its crates have the same features as in the tests and are built once.
+    let status = cargo(&["build", "--workspace", "--bins"]).status().context("starting cargo")?;
+    if !status.success() {
+        bail!("building server and worker failed");
+    }
+    let folder = members()?.target_directory.into_std_path_buf().join("debug");
+    Ok(Programs { server: folder.join("gradient-server"), worker: folder.join("gradient-worker") })
 }
 
 /// The workspace's members with their dependencies, and nothing of other packages.
