@@ -47,7 +47,7 @@ pub use names::{
     ApiKeyName, CacheName, DisplayName, Email, NameError, NameField, OrganizationName, ProjectName, RoleName, Username,
 };
 pub use password::{Password, PasswordError};
-pub use permissions::{BuiltInRole, CachePermission, CachePermissions, OrgPermission, Permissions, UnknownPermission};
+pub use permissions::{BuiltInRole, CachePermission, CachePermissions, OrgPermission, Permissions, RoleScope, UnknownPermission};
 pub use project::{Concurrency, Priority, PriorityError, Publish, SubscriptionMode};
 pub use repository::{RepositoryKind, RepositoryUrl, RepositoryUrlError};
 pub use secret::Secret;

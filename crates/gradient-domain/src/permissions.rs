@@ -206,6 +206,16 @@ mask! {
 }
 
 vocabulary! {
+    /// What a role is a role in.
+    pub enum RoleScope: "role scope" {
+        /// An organization.
+        Organization = "organization",
+        /// A cache.
+        Cache = "cache",
+    }
+}
+
+vocabulary! {
     /// The roles that every organization and cache has.
     pub enum BuiltInRole: "built-in role" {
         /// May do everything.

@@ -28,13 +28,24 @@
 mod columns;
 mod conn;
 mod error;
+mod functions;
 mod migrations;
 mod pools;
 mod schema;
 mod storage;
 mod url;
 
+pub mod api_keys;
+pub mod caches;
+pub mod commits;
+pub mod organizations;
+pub mod projects;
+pub mod roles;
+pub mod sessions;
 pub mod settings;
+pub mod subscriptions;
+pub mod users;
+pub mod workers;
 
 pub use columns::{Digest, FeatureList, PathList};
 pub use conn::{AsyncTask, Conn, PostgresConn, SqliteConn};

@@ -31,3 +31,14 @@ diesel::allow_tables_to_appear_in_same_query!(
     entry_points,
 );
 diesel::allow_tables_to_appear_in_same_query!(nars, organization_paths, staged_outputs, cache_paths);
+
+diesel::joinable!(organization_members -> users (user));
+diesel::joinable!(organization_members -> roles (role));
+diesel::joinable!(organization_members -> organizations (organization));
+diesel::joinable!(cache_members -> users (user));
+diesel::joinable!(cache_members -> roles (role));
+diesel::joinable!(cache_members -> caches (cache));
+diesel::joinable!(subscriptions -> organizations (organization));
+diesel::joinable!(subscriptions -> caches (cache));
+diesel::joinable!(worker_registrations -> organizations (organization));
+diesel::joinable!(projects -> organizations (organization));

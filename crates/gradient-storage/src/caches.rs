@@ -1,0 +1,141 @@
+//! Binary caches, and who may do what with them. What is deleted is not there for any of these functions.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use gradient_domain::{CacheId, CacheName, DisplayName, Moment, SubscriptionMode, UserId};
+
+use crate::{
+    Conn, StorageError,
+    conn::query,
+    error::{found, hit, naming},
+    schema::{cache_members, caches, organization_members, organizations, subscriptions},
+};
+
+mod members;
+
+pub use members::{
+    Member, administered, count_admins, delete_member, insert_member, members, role_of, roles_of, set_member_role,
+};
+
+/// One cache.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = caches, treat_none_as_default_value = false)]
+pub struct Cache {
+    /// Its id.
+    pub id: CacheId,
+    /// Its name, unique on the server.
+    pub name: CacheName,
+    /// What people read.
+    pub display_name: DisplayName,
+    /// What it is about.
+    pub description: String,
+    /// What Nix goes by when it has several; lower is asked first.
+    pub priority: i32,
+    /// Whether it serves.
+    pub active: bool,
+    /// Whether everybody may read it.
+    pub public: bool,
+    /// The name of its key, fixed when it was made.
+    pub key_name: String,
+    /// The public key's 32 bytes.
+    pub public_key: Vec<u8>,
+    /// The secret key, sealed; none when it is kept elsewhere.
+    pub secret_key_sealed: Option<Vec<u8>>,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// When it was made.
+    pub created_at: Moment,
+    /// When it was deleted; never set in what these functions answer.
+    pub deleted_at: Option<Moment>,
+}
+
+/// What of a cache changes; `None` keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, AsChangeset)]
+#[diesel(table_name = caches)]
+pub struct CacheChanges {
+    /// A new name.
+    pub name: Option<CacheName>,
+    /// A new name to read.
+    pub display_name: Option<DisplayName>,
+    /// A new description.
+    pub description: Option<String>,
+    /// A new priority.
+    pub priority: Option<i32>,
+    /// Whether it serves from now on.
+    pub active: Option<bool>,
+    /// Whether everybody may read it from now on.
+    pub public: Option<bool>,
+}
+
+/// Adds a cache; `AlreadyExists` when the name is taken.
+pub async fn insert(conn: &mut Conn, cache: &Cache) -> Result<(), StorageError> {
+    query!(conn, |c| diesel::insert_into(caches::table).values(cache).execute(c).await.map_err(naming("cache"))?);
+    Ok(())
+}
+
+/// The cache with this id.
+pub async fn lookup(conn: &mut Conn, id: CacheId) -> Result<Option<Cache>, StorageError> {
+    Ok(query!(conn, |c| {
+        let one = caches::table.find(id).filter(caches::deleted_at.is_null());
+        one.select(Cache::as_select()).first(c).await.optional()?
+    }))
+}
+
+/// The cache with this id, which has to be there.
+pub async fn find(conn: &mut Conn, id: CacheId) -> Result<Cache, StorageError> {
+    found(lookup(conn, id).await?, "cache", id)
+}
+
+/// The cache of this name.
+pub async fn lookup_by_name(conn: &mut Conn, name: &CacheName) -> Result<Option<Cache>, StorageError> {
+    Ok(query!(conn, |c| {
+        let one = caches::table.filter(caches::name.eq(name)).filter(caches::deleted_at.is_null());
+        one.select(Cache::as_select()).first(c).await.optional()?
+    }))
+}
+
+/// The caches that somebody may see, by name: the public ones, those that the user is a member of, and those that an
+/// organization of the user reads. Beside the page the count of all of them.
+pub async fn page(conn: &mut Conn, viewer: Option<UserId>, limit: u32, offset: u32) -> Result<(Vec<Cache>, i64), StorageError> {
+    macro_rules! visible {
+        () => {{
+            let mine = cache_members::table.filter(cache_members::user.nullable().eq(viewer)).select(cache_members::cache);
+            let read = subscriptions::table
+                .inner_join(organizations::table.inner_join(organization_members::table))
+                .filter(organization_members::user.nullable().eq(viewer))
+                .filter(organizations::deleted_at.is_null())
+                .filter(subscriptions::mode.ne(SubscriptionMode::WriteOnly))
+                .select(subscriptions::cache);
+            caches::table
+                .filter(caches::deleted_at.is_null())
+                .filter(caches::public.eq(true).or(caches::id.eq_any(mine)).or(caches::id.eq_any(read)))
+        }};
+    }
+    let total = query!(&mut *conn, |c| visible!().count().get_result(c).await?);
+    let rows = query!(conn, |c| {
+        let page = visible!().order(caches::name).limit(limit.into()).offset(offset.into());
+        page.select(Cache::as_select()).load(c).await?
+    });
+    Ok((rows, total))
+}
+
+/// Changes a cache; `AlreadyExists` when the new name is taken.
+pub async fn set(conn: &mut Conn, id: CacheId, changes: &CacheChanges) -> Result<(), StorageError> {
+    if *changes == CacheChanges::default() {
+        return find(conn, id).await.map(drop);
+    }
+    let rows = query!(conn, |c| {
+        let one = caches::table.find(id).filter(caches::deleted_at.is_null());
+        diesel::update(one).set(changes).execute(c).await.map_err(naming("cache"))?
+    });
+    hit(rows, "cache", id)
+}
+
+/// Hides a cache; its name is free again.
+pub async fn set_deleted(conn: &mut Conn, id: CacheId, now: Moment) -> Result<(), StorageError> {
+    let rows = query!(conn, |c| {
+        let one = caches::table.find(id).filter(caches::deleted_at.is_null());
+        diesel::update(one).set(caches::deleted_at.eq(Some(now))).execute(c).await?
+    });
+    hit(rows, "cache", id)
+}
