@@ -7,6 +7,7 @@ use gradient_blobs::Blobs;
 use gradient_forge::Forge;
 use gradient_storage::Storage;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::{EngineError, EngineSettings, changes::Changes, core::Core, leases::Leases, sessions::Sessions};
 
@@ -48,6 +49,7 @@ struct Inner {
     changes: Changes,
     preparing: Semaphore,
     archiving: Semaphore,
+    stopping: CancellationToken,
 }
 
 impl Engine {
@@ -62,9 +64,22 @@ impl Engine {
             changes: Changes::new(),
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
+            stopping: CancellationToken::new(),
         }));
         dormant.wake(&engine).await?;
         Ok(engine)
+    }
+
+    /// Ends what would never end by itself: workers' sessions and streams of logs. Workers keep their jobs until the server is
+    /// back.
+    pub fn stop(&self) {
+        self.0.stopping.cancel();
+        self.sessions().close_all();
+    }
+
+    /// Ends when the engine is told to stop.
+    pub(crate) async fn stopped(&self) {
+        self.0.stopping.cancelled().await;
     }
 
     /// What the engine is set to.

@@ -12,13 +12,13 @@ use std::{
 };
 
 use gradient_auth::SecretHash;
-use gradient_domain::{Epoch, Job, Moment, OrganizationId, WorkerId};
+use gradient_domain::{Moment, OrganizationId, WorkerId};
 use gradient_protocol::{Capabilities, Load, RefusalCode, ToServer, ToWorker, Welcome};
 use gradient_scheduler::WorkerOrganization;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::{Engine, leases::Lease};
+use crate::Engine;
 
 /// How many messages may wait for a worker that does not read. Beyond that the session is ended.
 const OUTBOX: usize = 1024;
@@ -137,6 +137,11 @@ impl Sessions {
         }
     }
 
+    /// Ends all sessions.
+    pub(crate) fn close_all(&self) {
+        self.lock().clear();
+    }
+
     /// The worker whose session has this token.
     pub(crate) fn authenticate(&self, token: &str) -> Option<WorkerId> {
         let presented = SecretHash::of(token.as_bytes());
@@ -191,12 +196,6 @@ impl ConnectedWorker {
 }
 
 impl Engine {
-    /// The lease of a job for a transfer beside the socket, when `token` is of a session that holds it.
-    pub(crate) fn lease_of(&self, token: &str, job: Job, epoch: Epoch) -> Option<Lease> {
-        let worker = self.sessions().authenticate(token)?;
-        self.leases().held(job, epoch, worker)
-    }
-
     /// The workers that are connected now.
     pub fn connected_workers(&self) -> Vec<ConnectedWorker> {
         self.sessions().connected()

@@ -1,13 +1,13 @@
 //! NARs that workers send: verified while they stream through, in constant memory, and kept only when they are what they
 //! claim to be.
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use bytes::Bytes;
-use gradient_blobs::{BlobKey, StagedFile};
-use gradient_cache_protocol::ingest::{self, Declared, Expectation, IngestError, VerifiedNar};
+use gradient_blobs::{Blob, BlobKey, StagedFile};
+use gradient_cache_protocol::ingest::{self, Candidates, Expectation, IngestError, VerifiedUpload};
 use gradient_domain::{Epoch, Job, Moment};
-use gradient_nix::StorePath;
+use gradient_nix::{CAHash, StorePath};
 use gradient_storage::{
     nars::{self, NewNar},
     paths::{self, NewOrganizationPath, NewStagedOutput},
@@ -24,12 +24,21 @@ use crate::{
 /// Chunks that may wait for the verifier; beyond that the sender waits.
 const WAITING_CHUNKS: usize = 16;
 
+/// How well listings are compressed.
+const LISTING_LEVEL: i32 = 3;
+
 /// How long the sender may pause between two chunks.
 const MAX_PAUSE: Duration = Duration::from_secs(120);
 
 /// Why an upload was refused. Nothing of it is left.
 #[derive(Debug, Error)]
 pub enum UploadError {
+    /// No session has this token; it may have been replaced by a newer one.
+    #[error("no session has this token")]
+    UnknownSession,
+    /// The organization's scope has no such path.
+    #[error("{0} is not there")]
+    Unknown(StorePath),
     /// The session does not hold the job.
     #[error("job {job} with epoch {epoch} is not this worker's")]
     NotOwner {
@@ -76,7 +85,7 @@ pub struct Upload {
     purpose: Purpose,
     path: StorePath,
     chunks: mpsc::Sender<Bytes>,
-    verifier: JoinHandle<Result<(VerifiedNar, StagedFile), UploadError>>,
+    verifier: JoinHandle<Result<(VerifiedUpload, StagedFile), UploadError>>,
 }
 
 /// What becomes of the path once it is verified.
@@ -85,13 +94,13 @@ enum Purpose {
     /// Proven by its content address: it goes to the organization at once.
     Source { lease: Lease, declared: SourceDeclaration },
     /// Waits, under its assignment, for the build to finish.
-    Output { job: Job, lease: Lease },
+    Output { job: Job, lease: Lease, address: Option<String> },
 }
 
 impl Engine {
     /// Whether the session with this token holds the job; the paths that its organization's scope lacks.
     pub async fn missing_paths(&self, token: &str, job: Job, epoch: Epoch, asked: Vec<StorePath>) -> Result<Vec<StorePath>, UploadError> {
-        let lease = self.lease_of(token, job, epoch).ok_or(UploadError::NotOwner { job, epoch })?;
+        let lease = self.lease_of(token, job, epoch)?;
         let organization = lease.organization;
         let missing = self.storage().read(async move |conn| paths::missing(conn, organization, &asked).await).await;
         Ok(missing.map_err(EngineError::from)?)
@@ -106,12 +115,12 @@ impl Engine {
         path: StorePath,
         declared: Option<SourceDeclaration>,
     ) -> Result<Upload, UploadError> {
-        let lease = self.lease_of(token, job, epoch).ok_or(UploadError::NotOwner { job, epoch })?;
+        let lease = self.lease_of(token, job, epoch)?;
         let (purpose, expectation) = match job {
             Job::Build(_) => self.expect_output(job, lease, &path).await?,
             Job::Fetch(_) | Job::Evaluate(_) => {
                 let declared = declared.ok_or_else(|| UploadError::Undeclared(path.clone()))?;
-                let expectation = self.expect_source(&path, &declared);
+                let expectation = self.expect_source(path.clone(), &declared)?;
                 (Purpose::Source { lease, declared }, expectation)
             }
         };
@@ -119,6 +128,27 @@ impl Engine {
         let (chunks, receiver) = mpsc::channel(WAITING_CHUNKS);
         let verifier = tokio::task::spawn_blocking(move || verify(receiver, &expectation, staged));
         Ok(Upload { engine: self.clone(), purpose, path, chunks, verifier })
+    }
+
+    /// The compressed NAR of a path of the job's organization.
+    pub async fn path_nar(&self, token: &str, job: Job, epoch: Epoch, path: StorePath) -> Result<Blob, UploadError> {
+        let organization = self.lease_of(token, job, epoch)?.organization;
+        let wanted = path.clone();
+        let found = self.storage().read(async move |conn: &mut Conn| paths::find_many(conn, organization, &[wanted]).await).await;
+        let found = found.map_err(EngineError::from)?.pop().ok_or_else(|| UploadError::Unknown(path.clone()))?;
+        let blob = self.blobs().get(&BlobKey::nar(&found.nar_hash)).await.map_err(EngineError::from)?;
+        blob.ok_or(UploadError::Unknown(path))
+    }
+
+    fn lease_of(&self, token: &str, job: Job, epoch: Epoch) -> Result<Lease, UploadError> {
+        let worker = self.sessions().authenticate(token).ok_or(UploadError::UnknownSession)?;
+        self.leases().held(job, epoch, worker).ok_or(UploadError::NotOwner { job, epoch })
+    }
+
+    fn expect_source(&self, path: StorePath, declared: &SourceDeclaration) -> Result<Expectation, UploadError> {
+        let address = CAHash::parse(&declared.content_address).map_err(|_| UploadError::Undeclared(path.clone()))?;
+        let references = declared.references.iter().cloned().collect();
+        Ok(Expectation::declared(path, address, references, self.settings().max_nar_bytes))
     }
 
     async fn expect_output(&self, job: Job, lease: Lease, path: &StorePath) -> Result<(Purpose, Expectation), UploadError> {
@@ -129,10 +159,13 @@ impl Engine {
             other => EngineError::Damaged(other.to_string()),
         })?;
         let output = context.output(path).ok_or_else(|| UploadError::NotAnOutput { path: path.clone(), job })?;
-        let declared = output.fixed.clone().map(|content_address| Declared { content_address, references: Vec::new() });
-        let candidates = context.reference_candidates();
-        let expectation = Expectation { path: path.clone(), declared, candidates, max_nar_bytes: self.settings().max_nar_bytes };
-        Ok((Purpose::Output { job, lease }, expectation))
+        let max = self.settings().max_nar_bytes;
+        let expectation = match output.fixed.clone() {
+            // What is fixed beforehand refers to nothing.
+            Some(address) => Expectation::declared(path.clone(), address, BTreeSet::new(), max),
+            None => Expectation::new(path.clone(), Candidates::new(context.reference_candidates()), max),
+        };
+        Ok((Purpose::Output { job, lease, address: output.fixed.clone().map(|address| address.to_nix_string()) }, expectation))
     }
 }
 
@@ -141,7 +174,7 @@ fn verify(
     chunks: mpsc::Receiver<Bytes>,
     expectation: &Expectation,
     mut staged: StagedFile,
-) -> Result<(VerifiedNar, StagedFile), UploadError> {
+) -> Result<(VerifiedUpload, StagedFile), UploadError> {
     let reader = Tee { chunks, current: Bytes::new(), copy: &mut staged };
     let verified = ingest::verify(reader, expectation)?;
     Ok((verified, staged))
@@ -192,8 +225,8 @@ impl Upload {
         store(&self.engine, &verified, staged).await?;
         let (engine, path, now) = (self.engine, self.path, Moment::now());
         let nar = NewNar {
-            nar_hash: verified.nar_hash,
-            nar_size: verified.nar_size,
+            nar_hash: verified.nar.nar_hash,
+            nar_size: verified.nar.nar_size,
             file_hash: verified.file_hash,
             file_size: verified.file_size,
             created_at: now,
@@ -202,7 +235,7 @@ impl Upload {
             Purpose::Source { lease, declared } => {
                 let row = NewOrganizationPath {
                     path,
-                    nar_hash: verified.nar_hash,
+                    nar_hash: verified.nar.nar_hash,
                     references: declared.references,
                     deriver: None,
                     content_address: Some(declared.content_address),
@@ -213,15 +246,15 @@ impl Upload {
                 });
                 insert.await.map_err(EngineError::from)?;
             }
-            Purpose::Output { job, lease } => {
+            Purpose::Output { job, lease, address } => {
                 let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path, job }) };
                 let row = NewStagedOutput {
                     build,
                     epoch: lease.epoch,
                     path,
-                    nar_hash: verified.nar_hash,
-                    references: verified.references,
-                    content_address: verified.content_address,
+                    nar_hash: verified.nar.nar_hash,
+                    references: verified.nar.references.into_iter().collect(),
+                    content_address: address,
                 };
                 let insert = engine.storage().transaction(async move |conn| {
                     nars::claim(conn, nar).await?;
@@ -235,9 +268,10 @@ impl Upload {
 }
 
 /// Gives the verified bytes their name. The listing goes first: whoever finds the NAR finds its listing too.
-async fn store(engine: &Engine, verified: &VerifiedNar, staged: StagedFile) -> Result<(), EngineError> {
-    let listing = verified.listing.to_compressed_json().map_err(EngineError::Compression)?;
-    engine.blobs().put(&BlobKey::listing(&verified.nar_hash), listing.into()).await?;
-    engine.blobs().put_staged(&BlobKey::nar(&verified.nar_hash), staged).await?;
+async fn store(engine: &Engine, verified: &VerifiedUpload, staged: StagedFile) -> Result<(), EngineError> {
+    let json = verified.nar.listing.to_json().map_err(|error| EngineError::Damaged(error.to_string()))?;
+    let listing = zstd::bulk::compress(&json, LISTING_LEVEL).map_err(EngineError::Compression)?;
+    engine.blobs().put(&BlobKey::listing(&verified.nar.nar_hash), listing.into()).await?;
+    engine.blobs().put_staged(&BlobKey::nar(&verified.nar.nar_hash), staged).await?;
     Ok(())
 }

@@ -99,7 +99,7 @@ impl BuildLog {
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
-            if ended || !wait(&mut self.changes, |change| matches!(change, Change::Log(b) | Change::Build(b) if b == build)).await {
+            if ended || !wait(&self.engine, &mut self.changes, |change| matches!(change, Change::Log(b) | Change::Build(b) if b == build)).await {
                 return Ok(None);
             }
         }
@@ -107,14 +107,22 @@ impl BuildLog {
 }
 
 /// Waits for a change that matters; false when the server is going down.
-async fn wait(changes: &mut Receiver<Change>, matters: impl Fn(Change) -> bool) -> bool {
+async fn wait(engine: &Engine, changes: &mut Receiver<Change>, matters: impl Fn(Change) -> bool) -> bool {
     loop {
-        match changes.recv().await {
+        match next(engine, changes).await {
             Ok(change) if matters(change) => return true,
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => return true,
             Err(RecvError::Closed) => return false,
         }
+    }
+}
+
+/// The next change; `Closed` when the server is going down.
+async fn next(engine: &Engine, changes: &mut Receiver<Change>) -> Result<Change, RecvError> {
+    tokio::select! {
+        change = changes.recv() => change,
+        () = engine.stopped() => Err(RecvError::Closed),
     }
 }
 
@@ -154,7 +162,7 @@ impl EvaluationLog {
             if self.ended {
                 return Ok(None);
             }
-            match self.changes.recv().await {
+            match next(&self.engine, &mut self.changes).await {
                 Ok(Change::Log(build) | Change::Build(build)) => {
                     if self.cursors.contains_key(&build) && !self.dirty.contains(&build) {
                         self.dirty.push(build);

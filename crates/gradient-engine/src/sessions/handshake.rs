@@ -8,7 +8,10 @@ use gradient_protocol::{
     AcceptedPeer, Capabilities, Hello, PeerSelector, PeerToken, RefusalCode, RefusedPeer, VERSIONS, Welcome,
 };
 use gradient_scheduler::WorkerOrganization;
-use gradient_storage::workers::{self, Candidate};
+use gradient_storage::{
+    Conn, organizations,
+    workers::{self, WorkerRegistration},
+};
 
 use super::{ConnectedWorker, Opened, Refused, WorkerSession};
 use crate::Engine;
@@ -51,16 +54,27 @@ impl Engine {
         let welcome = Welcome {
             version,
             session_token: token.expose().to_owned(),
-            peers: accepted.into_iter().map(|peer| AcceptedPeer { id: peer.organization, name: peer.organization_name }).collect(),
+            peers: self.peer_names(&accepted).await,
             refused,
             lease_secs: self.settings().lease.as_secs(),
         };
         Ok(Opened { session: WorkerSession { engine: self.clone(), worker: known.worker, number }, welcome, outbox })
     }
 
-    async fn proven_peers(&self, hello: &Hello) -> Result<Vec<Candidate>, Refused> {
+    async fn peer_names(&self, accepted: &[WorkerRegistration]) -> Vec<AcceptedPeer> {
+        let mut peers = Vec::with_capacity(accepted.len());
+        for id in accepted.iter().map(|peer| peer.organization) {
+            // The name is for people; without it the session is as good.
+            let found = self.storage().read(async move |conn: &mut Conn| organizations::lookup(conn, id).await).await;
+            let name = found.ok().flatten().map_or_else(|| id.to_string(), |organization| organization.name.to_string());
+            peers.push(AcceptedPeer { id, name });
+        }
+        peers
+    }
+
+    async fn proven_peers(&self, hello: &Hello) -> Result<Vec<WorkerRegistration>, Refused> {
         let worker = hello.worker;
-        let lookup = self.storage().read(async move |conn| workers::lookup_by_worker(conn, worker).await);
+        let lookup = self.storage().read(async move |conn: &mut Conn| workers::lookup_by_worker(conn, worker).await);
         let candidates = match tokio::time::timeout(LOOKUP, lookup).await {
             Ok(Ok(candidates)) => candidates,
             Ok(Err(_)) | Err(_) => {
@@ -79,18 +93,22 @@ impl Engine {
 }
 
 /// Whether any of the tokens is the registration's. Every comparison takes the same time.
-fn is_proven(candidate: &Candidate, tokens: &[PeerToken]) -> bool {
+fn is_proven(candidate: &WorkerRegistration, tokens: &[PeerToken]) -> bool {
     tokens.iter().take(MAX_TOKENS).fold(false, |proven, offered| {
         let addressed = match offered.peer {
             PeerSelector::Any => true,
             PeerSelector::Organization(id) => id == candidate.organization,
         };
-        proven | (SecretHash::of(offered.token.as_bytes()).matches(&candidate.token_hash) & addressed)
+        proven | (SecretHash::of(offered.token.as_bytes()).matches(&token_hash(candidate)) & addressed)
     })
 }
 
+fn token_hash(registration: &WorkerRegistration) -> SecretHash {
+    SecretHash::from(registration.token_hash.0)
+}
+
 /// A worker with one store serves one peer: the results of two would mix in it.
-fn share_store(proven: Vec<Candidate>, capabilities: &Capabilities) -> (Vec<Candidate>, Vec<RefusedPeer>) {
+fn share_store(proven: Vec<WorkerRegistration>, capabilities: &Capabilities) -> (Vec<WorkerRegistration>, Vec<RefusedPeer>) {
     if capabilities.separates_peers {
         return (proven, Vec::new());
     }
@@ -105,7 +123,7 @@ const fn one_store() -> &'static str {
 }
 
 /// What a worker does for a peer: what it offers, less what the registration switches off.
-fn served(peer: &Candidate, offered: &[JobKind]) -> WorkerOrganization {
+fn served(peer: &WorkerRegistration, offered: &[JobKind]) -> WorkerOrganization {
     let enabled = |kind: &JobKind| match kind {
         JobKind::Fetch => peer.enable_fetch,
         JobKind::Evaluate => peer.enable_eval,
@@ -136,36 +154,39 @@ fn cut(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use gradient_auth::WorkerToken;
-    use gradient_domain::OrganizationId;
+    use gradient_domain::{OrganizationId, WorkerId};
 
     use super::*;
 
-    fn candidate(token: &WorkerToken) -> Candidate {
-        Candidate {
+    fn registration(token: &WorkerToken) -> WorkerRegistration {
+        WorkerRegistration {
             organization: OrganizationId::new(),
-            organization_name: "acme".into(),
-            token_hash: token.hash(),
+            worker: WorkerId::random(),
+            display_name: "build-01".parse().unwrap(),
+            token_hash: (*token.hash().as_bytes()).into(),
             enable_fetch: true,
             enable_eval: true,
             enable_build: false,
+            registered_at: Moment::from_micros(0),
+            created_by: None,
         }
     }
 
     #[test]
     fn a_token_proves_its_own_peer_only() {
         let token = WorkerToken::generate(&mut rand::rng());
-        let peer = candidate(&token);
+        let peer = registration(&token);
         let offer = |selector| [PeerToken { peer: selector, token: token.expose().to_owned() }];
 
         assert!(is_proven(&peer, &offer(PeerSelector::Any)));
         assert!(is_proven(&peer, &offer(PeerSelector::Organization(peer.organization))));
         assert!(!is_proven(&peer, &offer(PeerSelector::Organization(OrganizationId::new()))));
-        assert!(!is_proven(&candidate(&WorkerToken::generate(&mut rand::rng())), &offer(PeerSelector::Any)));
+        assert!(!is_proven(&registration(&WorkerToken::generate(&mut rand::rng())), &offer(PeerSelector::Any)));
     }
 
     #[test]
     fn a_registration_can_switch_a_kind_off() {
-        let peer = candidate(&WorkerToken::generate(&mut rand::rng()));
+        let peer = registration(&WorkerToken::generate(&mut rand::rng()));
         assert_eq!(served(&peer, &[JobKind::Fetch, JobKind::Build]).kinds, [JobKind::Fetch]);
     }
 }

@@ -1,0 +1,126 @@
+//! The settings, each by flag and by environment, and documented by `--help`.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Parser, error::ErrorKind};
+use gradient_telemetry::Format;
+
+/// A Nix CI system with a binary cache built in. Without any setting it runs on an embedded SQLite database and a directory,
+/// and makes its own secrets.
+#[derive(Debug, Parser)]
+#[command(name = "gradient-server", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// The address to listen on.
+    #[arg(long, env = "GRADIENT_LISTEN_ADDR", value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) listen_addr: IpAddr,
+
+    /// The port to listen on; 0 takes a free one, which is printed.
+    #[arg(long, env = "GRADIENT_PORT", value_name = "PORT", default_value_t = 3000)]
+    pub(crate) port: u16,
+
+    /// Where the database, the store and the secrets are, unless they are set otherwise [default: the systemd state directory,
+    /// else gradient below the XDG state directory].
+    #[arg(long, env = "GRADIENT_BASE_DIR", value_name = "DIRECTORY")]
+    pub(crate) base_dir: Option<PathBuf>,
+
+    /// The database: sqlite:<path> or postgres://<user>@<host>/<database> [default: gradient.db in the base directory].
+    #[arg(long, env = "GRADIENT_DATABASE_URL", value_name = "URL", hide_env_values = true, conflicts_with = "database_url_file")]
+    pub(crate) database_url: Option<String>,
+
+    /// A file that holds the database URL.
+    #[arg(long, env = "GRADIENT_DATABASE_URL_FILE", value_name = "FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
+
+    /// Where people and Nix reach the server [default: http:// and the address and port it listens on].
+    #[arg(long, env = "GRADIENT_SERVE_URL", value_name = "URL")]
+    pub(crate) serve_url: Option<String>,
+
+    /// The file with the secret that signs sessions; made on first start [default: jwt-secret in the base directory].
+    #[arg(long, env = "GRADIENT_JWT_SECRET_FILE", value_name = "FILE")]
+    pub(crate) jwt_secret_file: Option<PathBuf>,
+
+    /// The file with the secret that seals keys at rest; made on first start [default: crypt-secret in the base directory].
+    #[arg(long, env = "GRADIENT_CRYPT_SECRET_FILE", value_name = "FILE")]
+    pub(crate) crypt_secret_file: Option<PathBuf>,
+
+    /// Whether anybody may register.
+    #[arg(long, env = "GRADIENT_ENABLE_REGISTRATION", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) enable_registration: bool,
+
+    /// Whether repositories on this machine and in private networks may be evaluated.
+    #[arg(long, env = "GRADIENT_ALLOW_LOCAL_REPOSITORIES", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
+    pub(crate) allow_local_repositories: bool,
+
+    /// Whether everybody who is signed in sees all connected workers; otherwise only superusers do.
+    #[arg(long, env = "GRADIENT_GLOBAL_STATS_PUBLIC", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
+    pub(crate) global_stats_public: bool,
+
+    /// How long a job is kept for a worker whose connection is gone, in seconds.
+    #[arg(long, env = "GRADIENT_LEASE_SECS", value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) lease_secs: u64,
+
+    /// How long a builder may run, in seconds; 0 means as long as it likes.
+    #[arg(long, env = "GRADIENT_BUILD_TIMEOUT_SECS", value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) build_timeout_secs: u64,
+
+    /// How long a builder may print nothing, in seconds; 0 means as long as it likes.
+    #[arg(long, env = "GRADIENT_BUILD_MAX_SILENT_SECS", value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) build_max_silent_secs: u64,
+
+    /// How often a build is tried while it fails for reasons that are not its own.
+    #[arg(long, env = "GRADIENT_BUILD_MAX_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) build_max_attempts: u32,
+
+    /// The largest body of a request that is no upload, in bytes.
+    #[arg(long, env = "GRADIENT_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = 2 << 20)]
+    pub(crate) max_request_bytes: usize,
+
+    /// The largest NAR that is taken, in bytes, before compression.
+    #[arg(long, env = "GRADIENT_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 64 << 30)]
+    pub(crate) max_upload_bytes: u64,
+
+    /// How log lines look: human or json.
+    #[arg(long, env = "GRADIENT_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
+    pub(crate) log_format: Format,
+
+    /// Which log lines there are, such as info or warn,gradient_engine=debug.
+    #[arg(long, env = "GRADIENT_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+
+    /// Runs a worker in the same process, with the settings that it finds in GRADIENT_WORKER_… variables.
+    #[arg(long)]
+    pub(crate) with_worker: bool,
+}
+
+/// What the command line asks for.
+pub(crate) enum Invocation {
+    /// Run with these settings.
+    Run(Box<Arguments>),
+    /// Print this: the help, or the version.
+    Print(String),
+    /// A setting is wrong; the sentence says which.
+    Wrong(String),
+}
+
+pub(crate) fn parse() -> Invocation {
+    match Arguments::try_parse() {
+        Ok(arguments) => Invocation::Run(Box::new(arguments)),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Invocation::Print(error.render().to_string())
+        }
+        Err(error) => Invocation::Wrong(sentence(&error)),
+    }
+}
+
+/// The first paragraph of what clap says, on one line: it names the flag and the value. The flag's variable has the same name.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = paragraph.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// Seconds where 0 means that there is no limit.
+pub(crate) const fn limit(seconds: u64) -> Option<Duration> {
+    if seconds == 0 { None } else { Some(Duration::from_secs(seconds)) }
+}

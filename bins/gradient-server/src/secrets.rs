@@ -1,0 +1,70 @@
+//! The secret files: made on first start, and never another one than the database knows.
+
+use std::{
+    fs::{self, OpenOptions, Permissions},
+    io::{ErrorKind, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+use anyhow::Context;
+use gradient_auth::SecretKeys;
+use gradient_storage::{Conn, Storage, settings};
+
+use crate::start::WrongSetting;
+
+/// One of the server's secrets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SecretSetting {
+    /// The setting that names its file.
+    pub(crate) setting: &'static str,
+    /// Where its fingerprint is kept in the database.
+    pub(crate) fingerprint: &'static str,
+}
+
+pub(crate) const JWT: SecretSetting = SecretSetting { setting: "GRADIENT_JWT_SECRET_FILE", fingerprint: "jwt_secret" };
+pub(crate) const CRYPT: SecretSetting = SecretSetting { setting: "GRADIENT_CRYPT_SECRET_FILE", fingerprint: "crypt_secret" };
+
+impl SecretSetting {
+    /// Reads the file, or makes it when there is none.
+    pub(crate) fn read_or_make(self, path: &Path) -> anyhow::Result<SecretKeys> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => make(path)?,
+            Err(error) => {
+                let wrong = format!("names {}, which cannot be read: {error}", path.display());
+                return Err(WrongSetting::new(self.setting, &wrong).into());
+            }
+        };
+        SecretKeys::parse(&text)
+            .map_err(|error| WrongSetting::new(self.setting, &format!("names {}, but {error}", path.display())).into())
+    }
+
+    /// Refuses a secret that is not the one this database was used with.
+    pub(crate) async fn check(self, storage: &Storage, keys: &SecretKeys, path: &Path) -> anyhow::Result<()> {
+        let (key, own) = (self.fingerprint, keys.fingerprint().to_string());
+        let known = storage
+            .transaction(async move |conn: &mut Conn| settings::insert_once(conn, key, &own).await)
+            .await
+            .context("cannot check the secrets against the database")?;
+        if keys.has_fingerprint(&known) {
+            return Ok(());
+        }
+        let wrong = format!(
+            "names {}, which is another secret than the one that this database was used with (fingerprint {known}): \
+             expected the same file, or one that also holds the old secret",
+            path.display()
+        );
+        Err(WrongSetting::new(self.setting, &wrong).into())
+    }
+}
+
+fn make(path: &Path) -> anyhow::Result<String> {
+    let text = SecretKeys::generate_file(&mut rand::rng()).into_inner();
+    let failed = || format!("cannot make the secret {}", path.display());
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(failed)?;
+    file.set_permissions(Permissions::from_mode(0o600)).with_context(failed)?;
+    file.write_all(text.as_bytes()).with_context(failed)?;
+    file.sync_all().with_context(failed)?;
+    Ok(text)
+}

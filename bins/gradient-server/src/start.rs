@@ -1,0 +1,151 @@
+//! Wires the parts together and runs them.
+
+use std::{fmt, fs, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use gradient_api::ApiSettings;
+use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
+use gradient_blobs::Blobs;
+use gradient_engine::{Engine, EngineSettings, Parts};
+use gradient_forge::{Forge, ForgeSettings};
+use gradient_storage::{DatabaseUrl, Storage, StorageSettings};
+use gradient_telemetry as telemetry;
+
+use crate::{arguments::Arguments, arguments::limit, directories, secrets, shutdown};
+
+/// How long requests that run may take to end after the signal.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A setting that cannot be used.
+#[derive(Debug)]
+pub(crate) struct WrongSetting {
+    setting: &'static str,
+    wrong: String,
+}
+
+impl WrongSetting {
+    pub(crate) fn new(setting: &'static str, wrong: &str) -> Self {
+        Self { setting, wrong: wrong.to_owned() }
+    }
+}
+
+impl fmt::Display for WrongSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.setting, self.wrong)
+    }
+}
+
+impl std::error::Error for WrongSetting {}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    telemetry::init(&telemetry::Settings { format: arguments.log_format, filter: &arguments.log })
+        .map_err(|error| WrongSetting::new("GRADIENT_LOG", &error.to_string()))?;
+    // Only fails when a provider is installed already, and then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(arguments))
+}
+
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let base = directories::base(arguments.base_dir.clone())?;
+    fs::create_dir_all(&base)
+        .map_err(|error| WrongSetting::new("GRADIENT_BASE_DIR", &format!("is {}, which cannot be made: {error}", base.display())))?;
+    let listener = std::net::TcpListener::bind((arguments.listen_addr, arguments.port)).map_err(|error| {
+        let wrong = format!("is {}, where the server cannot listen on {}: {error}", arguments.port, arguments.listen_addr);
+        WrongSetting::new("GRADIENT_PORT", &wrong)
+    })?;
+    let address = listener.local_addr()?;
+    let serve_url = serve_url(arguments.serve_url.as_deref(), address)?;
+
+    let engine = engine(&arguments, base, serve_url.clone()).await?;
+    let settings = ApiSettings { max_request_bytes: arguments.max_request_bytes };
+    let server = gradient_api::serve(engine.clone(), settings, listener).context("cannot serve")?;
+    let handle = server.handle();
+    let running = tokio::spawn(server);
+    tracing::info!(%address, url = serve_url, "listening");
+
+    shutdown::requested().await?;
+    tracing::info!("going down: requests and sessions end, builds go on on their workers");
+    engine.stop();
+    // A request that does not end in time ends with the process.
+    let _ = tokio::time::timeout(GRACE, handle.stop(true)).await;
+    running.await??;
+    Ok(())
+}
+
+async fn engine(arguments: &Arguments, base: PathBuf, serve_url: String) -> anyhow::Result<Engine> {
+    let url = database_url(arguments, &base)?;
+    let storage = Storage::connect(&url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")?;
+    let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
+    let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
+    let (jwt, crypt) = (secrets::JWT.read_or_make(&jwt_file)?, secrets::CRYPT.read_or_make(&crypt_file)?);
+    secrets::JWT.check(&storage, &jwt, &jwt_file).await?;
+    secrets::CRYPT.check(&storage, &crypt, &crypt_file).await?;
+
+    let store = base.join("store");
+    let blobs = Blobs::open_directory(&store).with_context(|| format!("cannot open the store {}", store.display()))?;
+    let settings = engine_settings(arguments, serve_url);
+    let forge = Forge::new(ForgeSettings {
+        git: settings.git.clone(),
+        allow_local: settings.allow_local_repositories,
+        timeout: settings.repository_timeout,
+    });
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let passwords = PasswordHasher::new(cores, &mut rand::rng()).context("cannot hash passwords")?;
+    let parts = Parts { storage, blobs, forge, jwt: JwtKeys::new(&jwt), sealer: Sealer::new(&crypt), passwords, settings };
+    Engine::start(parts).await.context("cannot take up unfinished work")
+}
+
+fn engine_settings(arguments: &Arguments, serve_url: String) -> EngineSettings {
+    EngineSettings {
+        serve_url,
+        enable_registration: arguments.enable_registration,
+        allow_local_repositories: arguments.allow_local_repositories,
+        global_stats_public: arguments.global_stats_public,
+        lease: Duration::from_secs(arguments.lease_secs),
+        build_max_attempts: arguments.build_max_attempts,
+        build_timeout: limit(arguments.build_timeout_secs),
+        build_max_silent: limit(arguments.build_max_silent_secs),
+        max_nar_bytes: arguments.max_upload_bytes,
+        ..EngineSettings::default()
+    }
+}
+
+fn database_url(arguments: &Arguments, base: &std::path::Path) -> anyhow::Result<DatabaseUrl> {
+    let (setting, text) = match (&arguments.database_url, &arguments.database_url_file) {
+        (Some(url), _) => ("GRADIENT_DATABASE_URL", url.clone()),
+        (None, Some(file)) => {
+            let read = fs::read_to_string(file).map_err(|error| {
+                WrongSetting::new("GRADIENT_DATABASE_URL_FILE", &format!("names {}, which cannot be read: {error}", file.display()))
+            })?;
+            ("GRADIENT_DATABASE_URL_FILE", read.trim().to_owned())
+        }
+        (None, None) => return Ok(DatabaseUrl::sqlite(base.join("gradient.db"))),
+    };
+    text.parse().map_err(|error| WrongSetting::new(setting, &format!("is {error}")).into())
+}
+
+/// Where the server is reached: as set, without a slash at the end, or where it listens.
+fn serve_url(set: Option<&str>, address: SocketAddr) -> Result<String, WrongSetting> {
+    let Some(url) = set else { return Ok(format!("http://{address}")) };
+    let url = url.trim_end_matches('/');
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    if host.is_some_and(|host| !host.is_empty() && !host.contains(['?', '#', '@', ' '])) {
+        Ok(url.to_owned())
+    } else {
+        Err(WrongSetting::new("GRADIENT_SERVE_URL", &format!("is `{url}`: expected http:// or https://, a host and perhaps a port and a path")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_serve_url_is_where_it_listens_unless_set() {
+        let address: SocketAddr = "127.0.0.1:3000".parse().unwrap();
+        let check = |set| serve_url(set, address).map_err(|wrong| wrong.to_string());
+        assert_eq!(check(None).as_deref(), Ok("http://127.0.0.1:3000"));
+        assert_eq!(check(Some("https://gradient.example.com/")).as_deref(), Ok("https://gradient.example.com"));
+        assert!(check(Some("gradient.example.com")).unwrap_err().starts_with("GRADIENT_SERVE_URL is `gradient.example.com`"));
+    }
+}

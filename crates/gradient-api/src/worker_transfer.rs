@@ -1,0 +1,148 @@
+//! The routes beside the workers' socket on which NARs travel.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use futures_util::{StreamExt, TryStreamExt};
+use gradient_domain::{Epoch, Job, JobKind};
+use gradient_engine::{Engine, SourceDeclaration, UploadError};
+use gradient_nix::StorePath;
+use gradient_protocol::transfer::{CONTENT_ADDRESS_HEADER, Missing, Paths, REFERENCES_HEADER, Refusal};
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// Adds the routes below `/proto/jobs`.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config.service(
+        web::scope("/proto/jobs/{kind}/{id}/{epoch}")
+            .app_data(web::JsonConfig::default().limit(2 << 20))
+            .route("/missing", web::post().to(missing))
+            .route("/paths/{path}", web::put().to(upload))
+            .route("/paths/{path}", web::get().to(download)),
+    );
+}
+
+/// The job that a transfer belongs to.
+#[derive(Debug, Deserialize)]
+struct JobAddress {
+    kind: String,
+    id: Uuid,
+    epoch: u32,
+}
+
+/// A path for, or of, a job.
+#[derive(Debug, Deserialize)]
+struct PathAddress {
+    kind: String,
+    id: Uuid,
+    epoch: u32,
+    path: String,
+}
+
+/// An answer that is not a success.
+struct Refused(StatusCode, &'static str, String);
+
+fn job(kind: &str, id: Uuid, epoch: u32) -> Result<(Job, Epoch), Refused> {
+    let kind: JobKind = kind.parse().map_err(|error| bad_request(&error))?;
+    Ok((Job::from_parts(kind, id), Epoch(epoch)))
+}
+
+impl PathAddress {
+    fn parse(&self) -> Result<(Job, Epoch, StorePath), Refused> {
+        let (job, epoch) = job(&self.kind, self.id, self.epoch)?;
+        Ok((job, epoch, self.path.parse().map_err(|error| bad_request(&error))?))
+    }
+}
+
+impl From<Refused> for HttpResponse {
+    fn from(Refused(status, code, message): Refused) -> Self {
+        Self::build(status).json(Refusal { code: code.to_owned(), message })
+    }
+}
+
+fn bad_request(error: &dyn std::error::Error) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, "bad_request", error.to_string())
+}
+
+fn token(request: &HttpRequest) -> Result<&str, Refused> {
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    header
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .ok_or_else(|| Refused(StatusCode::UNAUTHORIZED, "unauthorized", "expected the session's token as a bearer token".into()))
+}
+
+impl From<UploadError> for Refused {
+    fn from(error: UploadError) -> Self {
+        let message = error.to_string();
+        match error {
+            UploadError::UnknownSession => Self(StatusCode::UNAUTHORIZED, "unauthorized", message),
+            UploadError::NotOwner { .. } => Self(StatusCode::CONFLICT, "not_owner", message),
+            UploadError::NotAnOutput { .. } => Self(StatusCode::FORBIDDEN, "not_an_output", message),
+            UploadError::Undeclared(_) => Self(StatusCode::BAD_REQUEST, "undeclared", message),
+            UploadError::Refused(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
+            UploadError::Incomplete(_) => Self(StatusCode::BAD_REQUEST, "incomplete", message),
+            UploadError::Unknown(_) => Self(StatusCode::NOT_FOUND, "not_found", message),
+            UploadError::Engine(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a transfer failed");
+                Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the server cannot store or read this now".into())
+            }
+        }
+    }
+}
+
+async fn missing(request: HttpRequest, address: web::Path<JobAddress>, paths: web::Json<Paths>, engine: web::Data<Engine>) -> HttpResponse {
+    let answer = async {
+        let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
+        if paths.paths.len() > 10_000 {
+            return Err(Refused(StatusCode::BAD_REQUEST, "bad_request", "at most 10,000 paths at a time".into()));
+        }
+        Ok(engine.missing_paths(token(&request)?, job, epoch, paths.into_inner().paths).await?)
+    };
+    match answer.await {
+        Ok(missing) => HttpResponse::Ok().json(Missing { missing }),
+        Err(refused) => refused.into(),
+    }
+}
+
+async fn upload(request: HttpRequest, address: web::Path<PathAddress>, mut body: web::Payload, engine: web::Data<Engine>) -> HttpResponse {
+    let answer = async {
+        let (job, epoch, path) = address.parse()?;
+        let mut upload = engine.begin_upload(token(&request)?, job, epoch, path.clone(), declared(&request)?).await?;
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|_| UploadError::Incomplete(path.clone()))?;
+            if upload.write(chunk).await.is_err() {
+                break;
+            }
+        }
+        upload.finish().await?;
+        Ok::<_, Refused>(())
+    };
+    match answer.await {
+        Ok(()) => HttpResponse::NoContent().finish(),
+        Err(refused) => refused.into(),
+    }
+}
+
+fn declared(request: &HttpRequest) -> Result<Option<SourceDeclaration>, Refused> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let Some(content_address) = text(CONTENT_ADDRESS_HEADER) else { return Ok(None) };
+    let references = text(REFERENCES_HEADER).unwrap_or_default().split_ascii_whitespace().map(str::parse);
+    let references = references.collect::<Result<_, _>>().map_err(|error| bad_request(&error))?;
+    Ok(Some(SourceDeclaration { content_address: content_address.to_owned(), references }))
+}
+
+async fn download(request: HttpRequest, address: web::Path<PathAddress>, engine: web::Data<Engine>) -> HttpResponse {
+    let answer = async {
+        let (job, epoch, path) = address.parse()?;
+        Ok::<_, Refused>(engine.path_nar(token(&request)?, job, epoch, path).await?)
+    };
+    match answer.await {
+        Ok(blob) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "application/zstd"))
+            .no_chunking(blob.size)
+            .streaming(blob.stream.map_err(std::io::Error::other)),
+        Err(refused) => refused.into(),
+    }
+}
