@@ -1,20 +1,21 @@
 //! `cargo xtask demo`: one flake goes the whole way, from a git repository to a signed closure that a real Nix client runs.
 
 mod evaluation;
-mod installation;
 mod substitution;
 mod timing;
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use gradient_test_support::deployment::{FlakeRepository, NixInstall, this_system};
+use gradient_test_support::deployment::{CacheVisibility, FlakeRepository, Installation, NixInstall, Programs, this_system};
 use tempfile::TempDir;
 
 use crate::prerequisites::{self, GIT, NIX};
 use crate::{interrupt, workspace};
-use installation::Installation;
 use timing::Timing;
+
+/// The name of the project.
+const PROJECT: &str = "examples";
 
 /// What `cargo xtask demo` can be told.
 #[derive(Debug, clap::Args)]
@@ -36,46 +37,59 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let programs = timing.step("Building server and worker", workspace::build_programs)?;
 
     let folder = tempfile::Builder::new().prefix("gradient-demo-").tempdir()?;
-    let mut installation =
-        timing.step("Starting gradient-server", || Installation::start(&programs, folder.path(), options.postgres.as_deref()))?;
+    let mut installation = timing.step("Starting gradient-server", || start(&programs, folder.path(), options))?;
     let result = walk(&mut timing, &mut installation, folder.path());
-    match result {
-        Ok(()) => {
-            timing.print();
-            finish(options, installation, folder)
-        }
-        Err(error) => {
-            installation.print_logs();
-            Err(error)
-        }
+    if let Err(error) = result {
+        println!("\n{}", installation.log_tails());
+        return Err(error);
     }
+    timing.print();
+    finish(options, installation, folder)
+}
+
+fn start(programs: &Programs, folder: &Path, options: &Options) -> Result<Installation> {
+    let mut installation = Installation::start(programs, folder, options.postgres.as_deref())?;
+    let database = if options.postgres.is_some() { "PostgreSQL" } else { "embedded SQLite" };
+    println!("  listening at {}, on {database} and a directory", installation.server().url());
+    Ok(installation)
 }
 
 fn walk(timing: &mut Timing, installation: &mut Installation, folder: &Path) -> Result<()> {
     let nix = NixInstall::of_the_system();
     let repository = FlakeRepository::create(&folder.join("repository"))?;
-    println!("  a flake in a git repository: {}", repository.url());
-    timing.step("Registering user, organization, cache, worker and project", || {
-        installation.set_up(&repository.url(), &format!("packages.{}.#", this_system()))
+    timing.step("Registering user, organization, cache, worker and project", || set_up(installation, &repository))?;
+    timing.step("Starting gradient-worker", || {
+        println!("  connected: {}", installation.start_worker(&nix)?);
+        Ok(())
     })?;
-    timing.step("Starting gradient-worker", || installation.start_worker(&nix))?;
     let evaluation = timing.step("Fetching, evaluating and building", || evaluation::run_and_show(installation))?;
-    let outputs = evaluation.outputs(installation)?;
+    let outputs = evaluation.outputs()?;
     timing
         .step("Substituting into an empty Nix store", || substitution::run(installation, &nix, &folder.join("client"), &outputs))
 }
 
-fn finish(options: &Options, installation: Installation, folder: TempDir) -> Result<()> {
-    let url = installation.server_url().to_owned();
+fn set_up(installation: &mut Installation, repository: &FlakeRepository) -> Result<()> {
+    installation.register_user()?;
+    println!("  user {}", Installation::USER);
+    installation.create_organization(CacheVisibility::Public)?;
+    println!("  organization {}, which publishes to the cache {}", Installation::ORGANIZATION, Installation::CACHE);
+    println!("  worker {}", installation.register_worker()?);
+    let wildcard = format!("packages.{}.#", this_system());
+    installation.create_project(PROJECT, &repository.url(), &wildcard)?;
+    println!("  project {PROJECT}: {wildcard} of the flake at {}", repository.url());
+    Ok(())
+}
+
+fn finish(options: &Options, mut installation: Installation, folder: TempDir) -> Result<()> {
+    let url = installation.server().url().to_owned();
     if !options.keep {
         installation.stop().context("stopping server and worker")?;
         println!("\nThe server listened at {url}; everything is stopped and removed (--keep leaves it running).");
         return Ok(());
     }
-    let credentials = installation.credentials();
-    let processes = installation.leave_running();
-    println!("\nThe server listens at {url}; sign in as {credentials}.");
+    println!("\nThe server listens at {url}; sign in as {} with {}.", Installation::USER, installation.password());
     println!("Its files are in {}.", folder.keep().display());
-    println!("Stop it with: kill {processes}");
+    let processes: Vec<String> = installation.leave_running().iter().map(ToString::to_string).collect();
+    println!("Stop it with: kill {}", processes.join(" "));
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Result, bail};
+use gradient_test_support::deployment::wait;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -14,6 +15,7 @@ pub(crate) fn watch() -> Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&REQUESTED))?;
         signal_hook::flag::register(signal, Arc::clone(&REQUESTED))?;
     }
+    wait::interrupt_when(Arc::clone(&REQUESTED));
     Ok(())
 }
 

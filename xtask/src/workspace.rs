@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Metadata, MetadataCommand};
+use gradient_test_support::deployment::Programs;
 use xshell::{Shell, cmd};
 
 /// The folder of the workspace's `Cargo.toml`.
@@ -27,12 +28,6 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(cargo);
     command.current_dir(root()).args(arguments);
     command
-}
-
-/// The two programs, built.
-pub(crate) struct Programs {
-    pub(crate) server: PathBuf,
-    pub(crate) worker: PathBuf,
 }
 
 /// Builds the server and the worker.

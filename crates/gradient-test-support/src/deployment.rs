@@ -1,9 +1,12 @@
 //! Gradient as its users run it: a server, workers, a repository with a flake and a Nix client, each a process or folder of its
 //! own. The demonstration and the end-to-end tests drive it from outside, through the public interfaces only.
 
+pub mod answer;
 mod api;
 mod error;
+mod evaluation;
 mod flake;
+mod installation;
 mod nix;
 mod nix_client;
 mod process;
@@ -12,7 +15,9 @@ pub mod wait;
 
 pub use api::{Api, Lines};
 pub use error::DeploymentError;
+pub use evaluation::Evaluation;
 pub use flake::FlakeRepository;
+pub use installation::{CacheVisibility, Installation, Programs};
 pub use nix::NixInstall;
 pub use nix_client::NixClient;
 pub use process::Process;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use gradient_test_support::deployment::{Api, wait};
-use serde_json::{Value, json};
+use anyhow::{Result, bail};
+use gradient_test_support::deployment::answer::field;
+use gradient_test_support::deployment::{Api, Evaluation, Installation, wait};
+use serde_json::Value;
 
-use super::installation::{Installation, ORGANIZATION, PROJECT, field, text};
-use crate::interrupt;
+use super::PROJECT;
 
 /// The example packages build within seconds.
 const EVALUATION_LIMIT: Duration = Duration::from_mins(5);
@@ -17,27 +17,23 @@ const EVALUATION_LIMIT: Duration = Duration::from_mins(5);
 /// After the evaluation's end its log stream ends too.
 const STREAM_END_LIMIT: Duration = Duration::from_secs(30);
 
-pub(super) struct Evaluation {
-    id: String,
-}
-
 /// Evaluates the project's head, prints every change until the end, and fails unless all was built.
 pub(super) fn run_and_show(installation: &mut Installation) -> Result<Evaluation> {
-    let answer = installation.api().post(&format!("/projects/{ORGANIZATION}/{PROJECT}/evaluate"), &json!({}))?;
-    let evaluation = Evaluation { id: text(&answer)?.to_owned() };
-    println!("  evaluation {}", evaluation.id);
-    let logs = print_logs(installation.api().clone(), evaluation.id.clone());
+    let evaluation = installation.evaluate(PROJECT)?;
+    println!("  evaluation {}", evaluation.id());
+    let logs = print_logs(installation.api().clone(), evaluation.id().to_owned());
 
     let mut shown = Shown::default();
     let status = wait::until("the end of the evaluation", EVALUATION_LIMIT, || {
-        interrupt::check()?;
         installation.expect_running()?;
-        evaluation.show_changes(installation.api(), &mut shown)
+        shown.print_changes(&evaluation)
     })?;
     wait::until("the end of the log stream", STREAM_END_LIMIT, || anyhow::Ok(logs.is_finished().then_some(())))?;
     if status != "Completed" {
-        let messages = installation.api().get(&format!("/evals/{}/messages", evaluation.id))?;
-        bail!("the evaluation ended as {status}: {messages}");
+        for message in evaluation.messages()? {
+            println!("  {message}");
+        }
+        bail!("the evaluation ended as {status}");
     }
     Ok(evaluation)
 }
@@ -50,47 +46,29 @@ struct Shown {
     counts: String,
 }
 
-impl Evaluation {
+impl Shown {
     /// Prints what changed since the last time; the status once it is final.
-    fn show_changes(&self, api: &Api, shown: &mut Shown) -> Result<Option<String>> {
-        let evaluation = api.get(&format!("/evals/{}", self.id))?;
-        let status = field(&evaluation, "status")?;
-        if status != shown.status {
-            println!("  [{status}]{}", reason(&evaluation));
-            status.clone_into(&mut shown.status);
-        }
-        for build in self.builds(api)? {
+    fn print_changes(&mut self, evaluation: &Evaluation) -> Result<Option<String>> {
+        // First the builds: once the evaluation is at its end, they are at theirs.
+        let object = evaluation.get()?;
+        for build in evaluation.builds()? {
             let (name, status) = (field(&build, "name")?, field(&build, "status")?);
-            let previous = shown.builds.insert(field(&build, "id")?.to_owned(), status.to_owned());
+            let previous = self.builds.insert(field(&build, "id")?.to_owned(), status.to_owned());
             if previous.as_deref() != Some(status) && status != "Queued" {
                 println!("  {name}: {status}{}", duration(&build));
             }
         }
-        let counts = counts(&evaluation);
-        if counts != shown.counts {
+        let status = field(&object, "status")?;
+        if status != self.status {
+            println!("  [{status}]{}", reason(&object));
+            status.clone_into(&mut self.status);
+        }
+        let counts = counts(&object);
+        if counts != self.counts {
             println!("  ({counts})");
-            shown.counts = counts;
+            self.counts = counts;
         }
-        let is_final = matches!(status, "Completed" | "Failed" | "Aborted");
-        Ok(is_final.then(|| status.to_owned()))
-    }
-
-    fn builds(&self, api: &Api) -> Result<Vec<Value>> {
-        let page = api.get(&format!("/evals/{}/builds?limit=100", self.id))?;
-        page.get("builds").and_then(Value::as_array).cloned().with_context(|| format!("no list of builds in {page}"))
-    }
-
-    /// The output paths of every entry point, by attribute.
-    pub(super) fn outputs(&self, installation: &Installation) -> Result<BTreeMap<String, Vec<String>>> {
-        let path = format!("/projects/{ORGANIZATION}/{PROJECT}/entry-points?evaluation_id={}", self.id);
-        let entry_points = installation.api().get(&path)?;
-        let mut outputs = BTreeMap::new();
-        for entry_point in entry_points.as_array().context("entry points are a list")? {
-            let paths = entry_point.get("outputs").and_then(Value::as_object).context("an entry point has outputs")?;
-            let paths = paths.values().map(|path| Ok(text(path)?.to_owned())).collect::<Result<_>>()?;
-            outputs.insert(field(entry_point, "eval")?.to_owned(), paths);
-        }
-        Ok(outputs)
+        Ok(matches!(status, "Completed" | "Failed" | "Aborted").then(|| status.to_owned()))
     }
 }
 

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use gradient_test_support::deployment::{NixClient, NixInstall, this_system};
-
-use super::installation::{CACHE, Installation, text};
+use gradient_test_support::deployment::{Installation, NixClient, NixInstall, this_system};
 
 /// Substitutes all outputs with `require-sigs`, verifies what came, and runs `hello`.
 pub(super) fn run(
@@ -15,10 +13,9 @@ pub(super) fn run(
     folder: &Path,
     outputs: &BTreeMap<String, Vec<String>>,
 ) -> Result<()> {
-    let key = installation.api().get(&format!("/caches/{CACHE}/key"))?;
-    let key = text(&key)?;
-    println!("  substituters = {}\n  trusted-public-keys = {key}\n  require-sigs = true", installation.cache_url());
-    let client = NixClient::create(nix, folder, &installation.cache_url(), key)?;
+    let (url, key) = (installation.cache_url(), installation.cache_key()?);
+    println!("  substituters = {url}\n  trusted-public-keys = {key}\n  require-sigs = true");
+    let client = NixClient::create(nix, folder, &url, &key)?;
 
     let paths: Vec<String> = outputs.values().flatten().cloned().collect();
     client.substitute(&paths)?;

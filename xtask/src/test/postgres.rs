@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use gradient_test_support::deployment::wait;
 use tempfile::TempDir;
 
-use crate::{interrupt, prerequisites};
+use crate::prerequisites;
 
 /// How long it may take to accept connections.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -55,22 +56,14 @@ impl Postgres {
     }
 
     fn wait_until_ready(&mut self, pg_isready: &Path) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            interrupt::check()?;
+        let port = self.port.to_string();
+        wait::until("postgres to accept connections", START_LIMIT, || {
             if let Some(status) = self.server.try_wait()? {
                 bail!("postgres ended at once with {status}");
             }
-            let port = self.port.to_string();
             let ready = Command::new(pg_isready).args(["-q", "-h", "127.0.0.1", "-p", &port]).status()?;
-            if ready.success() {
-                return Ok(());
-            }
-            if started.elapsed() > START_LIMIT {
-                bail!("postgres does not accept connections after {} s", START_LIMIT.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            Ok(ready.success().then_some(()))
+        })
     }
 }
 

@@ -65,6 +65,17 @@ pub enum DeploymentError {
         /// What came instead.
         body: String,
     },
+    /// An answer lacks what was looked for.
+    #[error("expected {expected} in the answer {answer}")]
+    UnexpectedAnswer {
+        /// What was looked for.
+        expected: String,
+        /// The answer.
+        answer: serde_json::Value,
+    },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// A program is missing.
     #[error("{} is missing; build it first", .0.display())]
     NotBuilt(PathBuf),
