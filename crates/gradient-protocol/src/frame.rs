@@ -79,8 +79,7 @@ fn message_type(frame: &[u8]) -> Option<String> {
 }
 
 fn read<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, String> {
-    let mut rest = frame;
-    let mut reader = rmp_serde::Deserializer::from_read_ref(&mut rest).with_human_readable();
+    let mut reader = rmp_serde::Deserializer::from_read_ref(frame).with_human_readable();
     reader.set_max_depth(64);
     T::deserialize(&mut reader).map_err(|error| error.to_string())
 }
