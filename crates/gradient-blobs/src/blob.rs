@@ -11,8 +11,6 @@ use crate::{BlobError, BlobKey};
 /// How much of a file is in memory while it is read. `object_store` itself would read 8 KiB per blocking task.
 const CHUNK: usize = 256 * 1024;
 
-pub(crate) type Bytestream = BoxStream<'static, Result<Bytes, BlobError>>;
-
 /// A blob that is being read, or a part of it.
 pub struct Blob {
     /// The size of the whole blob in bytes.
@@ -42,6 +40,15 @@ impl Blob {
             }
         };
         Ok(Self { size, range, stream })
+    }
+
+    /// Everything at once; `capacity` is what it has in bytes.
+    pub(crate) async fn collect(mut self, capacity: usize) -> Result<Bytes, BlobError> {
+        let mut all = Vec::with_capacity(capacity);
+        while let Some(chunk) = self.stream.try_next().await? {
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all.into())
     }
 }
 

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::BlobKey;
 
-/// What can go wrong with blobs. That there is none under a key is no error.
+/// What can go wrong with blobs. That there is none under a key is no error, except where one must be.
 #[derive(Debug, Error)]
 pub enum BlobError {
     /// The operating system refused.
@@ -34,6 +34,12 @@ pub enum BlobError {
         #[source]
         source: io::Error,
     },
+    /// There is no blob under a key that must have one.
+    #[error("the blob {key} is missing")]
+    Missing {
+        /// The key.
+        key: String,
+    },
     /// The blob is larger than the caller takes.
     #[error("the blob {key} has {size} bytes, more than {max_bytes}")]
     TooLarge {
@@ -44,8 +50,8 @@ pub enum BlobError {
         /// What the caller takes.
         max_bytes: u64,
     },
-    /// The blob has no byte in the range.
-    #[error("the blob {key} has {size} bytes, none of them in {}..{}", range.start, range.end)]
+    /// The blob does not reach into the range, or does not fill it.
+    #[error("the blob {key} has {size} bytes, not those of {}..{}", range.start, range.end)]
     Range {
         /// The key.
         key: String,

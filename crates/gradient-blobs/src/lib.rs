@@ -38,7 +38,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 
 pub use blob::Blob;
@@ -150,13 +149,18 @@ impl Blobs {
         let Some(capacity) = capacity else {
             return Err(BlobError::TooLarge { key: key.to_string(), size, max_bytes });
         };
-        let collect = async |mut all: Vec<u8>, mut stream: blob::Bytestream| -> Result<Vec<u8>, BlobError> {
-            while let Some(chunk) = stream.try_next().await? {
-                all.extend_from_slice(&chunk);
-            }
-            Ok(all)
+        blob.collect(capacity).await.map(Some)
+    }
+
+    /// A small part of a blob that is known to be there, at once: all bytes of the range, or an error.
+    pub async fn read_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
+        let Some(blob) = self.get_range(key, range.clone()).await? else {
+            return Err(BlobError::Missing { key: key.to_string() });
         };
-        Ok(Some(collect(Vec::with_capacity(capacity), blob.stream).await?.into()))
+        match usize::try_from(range.end - range.start) {
+            Ok(capacity) if blob.range == range => blob.collect(capacity).await,
+            _ => Err(BlobError::Range { key: key.to_string(), range, size: blob.size }),
+        }
     }
 
     /// The size of a blob in bytes. `None` when there is none.

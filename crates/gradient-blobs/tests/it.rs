@@ -90,6 +90,9 @@ async fn a_part_is_read_without_the_rest() {
         let error = blobs.get_range(&nar(1), range).await.unwrap_err();
         assert!(matches!(error, BlobError::Range { size: 1_000_003, .. }), "{error}");
     }
+    assert_eq!(blobs.read_range(&nar(1), 999_999..1_000_003).await.unwrap(), content[999_999..]);
+    assert!(matches!(blobs.read_range(&nar(1), 999_999..1_000_004).await, Err(BlobError::Range { .. })));
+    assert!(matches!(blobs.read_range(&nar(2), 0..1).await, Err(BlobError::Missing { .. })));
     let error = blobs.read_all(&nar(1), 1_000_002).await.unwrap_err();
     assert!(matches!(error, BlobError::TooLarge { size: 1_000_003, max_bytes: 1_000_002, .. }), "{error}");
 }

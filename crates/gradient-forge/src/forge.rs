@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use crate::{
-    ForgeError, HeadCommit, Settings, SshAccess, branch,
+    ForgeError, ForgeSettings, HeadCommit, SshAccess, branch,
     commit::{advertised, parse},
     contact::Contact,
     git::{Failed, Git},
@@ -18,13 +18,13 @@ use crate::{
 /// Asks repositories. Clones share the limit of how many are asked at a time.
 #[derive(Debug, Clone)]
 pub struct Forge {
-    settings: Arc<Settings>,
+    settings: Arc<ForgeSettings>,
     permits: Arc<Semaphore>,
 }
 
 impl Forge {
     /// Asks as the settings say.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ForgeSettings) -> Self {
         let permits = Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS)));
         Self { settings: Arc::new(settings), permits }
     }
@@ -85,7 +85,7 @@ impl Forge {
 
 /// One repository being asked, until the deadline.
 struct Visit<'f> {
-    settings: &'f Settings,
+    settings: &'f ForgeSettings,
     repository: &'f RepositoryUrl,
     contact: Contact,
     deadline: Instant,

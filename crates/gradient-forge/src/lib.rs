@@ -2,14 +2,14 @@
 //!
 //! `git` runs as a process with a clean environment and a configuration of its own, within a time limit, and is ended with all
 //! that it started. Repository URLs come from users, so a host on this machine or on a private network is refused unless
-//! [`Settings::allow_local`] says otherwise, and git is held to the addresses that were looked at.
+//! [`ForgeSettings::allow_local`] says otherwise, and git is held to the addresses that were looked at.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use gradient_forge::{Forge, ForgeError, Settings};
+//! use gradient_forge::{Forge, ForgeError, ForgeSettings};
 //!
-//! let forge = Forge::new(Settings::default());
+//! let forge = Forge::new(ForgeSettings::default());
 //! let error = forge.head(&"https://127.0.0.1/owner/name".parse()?, Some("main"), None).await.unwrap_err();
 //! assert!(matches!(error, ForgeError::HostRefused { .. }));
 //!
@@ -33,4 +33,4 @@ mod words;
 pub use commit::HeadCommit;
 pub use error::ForgeError;
 pub use forge::Forge;
-pub use settings::{Settings, SshAccess};
+pub use settings::{ForgeSettings, SshAccess};

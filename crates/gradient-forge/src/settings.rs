@@ -20,7 +20,7 @@ const PASSED_ON: [&str; 12] = [
 
 /// How repositories are reached.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ForgeSettings {
     /// The git program; 2.37 or later.
     pub git: PathBuf,
     /// Whether repositories may be on this machine or on a private network.
@@ -33,7 +33,7 @@ pub struct Settings {
     pub environment: Vec<(OsString, OsString)>,
 }
 
-impl Default for Settings {
+impl Default for ForgeSettings {
     /// `git` from the usual places, no local repositories, ten seconds, sixteen at a time.
     fn default() -> Self {
         let path = "/usr/local/bin:/usr/bin:/bin:/run/current-system/sw/bin";
@@ -47,7 +47,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl ForgeSettings {
     /// Passes on to git what it may need of a process's environment (the search path, certificates, proxies), and nothing else.
     #[must_use]
     pub fn with_environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {

@@ -1,6 +1,6 @@
 use std::{fs, path::Path};
 
-use gradient_forge::{Forge, ForgeError, HeadCommit, Settings};
+use gradient_forge::{Forge, ForgeError, ForgeSettings, HeadCommit};
 
 use crate::repository::{Repository, forge, script, settings};
 
@@ -75,7 +75,7 @@ async fn nothing_is_left_behind() {
     let before = repository.git(&["for-each-ref"]);
     let directory = tempfile::tempdir().unwrap();
     let git = script(directory.path(), "git", "pwd >> \"$(dirname \"$0\")/places\"; exec git \"$@\"");
-    let forge = Forge::new(Settings { git, ..settings() });
+    let forge = Forge::new(ForgeSettings { git, ..settings() });
     forge.head(&repository.url(), None, None).await.unwrap();
     let error = forge.head(&"/nonexistent/repository".parse().unwrap(), None, None).await.unwrap_err();
 

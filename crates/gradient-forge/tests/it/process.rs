@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gradient_forge::{Forge, ForgeError, Settings};
+use gradient_forge::{Forge, ForgeError, ForgeSettings};
 
 use crate::repository::{Repository, script, settings};
 
@@ -37,7 +37,7 @@ fn is_dead(pid_file: &Path) -> bool {
 async fn a_git_that_hangs_is_ended_with_its_children() {
     let directory = tempfile::tempdir().unwrap();
     let timeout = Duration::from_millis(1500);
-    let forge = Forge::new(Settings { git: hanging(directory.path()), timeout, ..settings() });
+    let forge = Forge::new(ForgeSettings { git: hanging(directory.path()), timeout, ..settings() });
     let begun = Instant::now();
     let error = forge.head(&"/any".parse().unwrap(), None, None).await.unwrap_err();
     assert!(matches!(error, ForgeError::TimedOut { after } if after == timeout), "{error:?}");
@@ -49,7 +49,7 @@ async fn a_git_that_hangs_is_ended_with_its_children() {
 #[tokio::test]
 async fn who_stops_waiting_ends_git_too() {
     let directory = tempfile::tempdir().unwrap();
-    let forge = Forge::new(Settings { git: hanging(directory.path()), ..settings() });
+    let forge = Forge::new(ForgeSettings { git: hanging(directory.path()), ..settings() });
     let waiting = tokio::spawn(async move { forge.head(&"/any".parse().unwrap(), None, None).await });
     let pid = directory.path().join("pid");
     until("git has started its child", || pid.exists()).await;
@@ -63,7 +63,7 @@ async fn who_stops_waiting_ends_git_too() {
 async fn waiting_for_ones_turn_takes_from_the_same_time() {
     let directory = tempfile::tempdir().unwrap();
     let timeout = Duration::from_millis(1500);
-    let forge = Forge::new(Settings { git: hanging(directory.path()), timeout, concurrency: 1, ..settings() });
+    let forge = Forge::new(ForgeSettings { git: hanging(directory.path()), timeout, concurrency: 1, ..settings() });
     let url = "/any".parse().unwrap();
     let begun = Instant::now();
     let (first, second) = tokio::join!(forge.head(&url, None, None), forge.head(&url, None, None));
@@ -75,14 +75,14 @@ async fn waiting_for_ones_turn_takes_from_the_same_time() {
 async fn endless_answers_are_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let git = script(directory.path(), "git", "head -c 50000000 /dev/zero; head -c 50000000 /dev/zero | tr '\\0' x >&2; exit 1");
-    let forge = Forge::new(Settings { git, ..settings() });
+    let forge = Forge::new(ForgeSettings { git, ..settings() });
     let error = forge.head(&"/any".parse().unwrap(), None, None).await.unwrap_err();
     assert!(matches!(&error, ForgeError::Unreachable { words } if words.len() == 1000), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_missing_git_is_not_the_repositorys_fault() {
-    let forge = Forge::new(Settings { git: "/nonexistent/git".into(), ..settings() });
+    let forge = Forge::new(ForgeSettings { git: "/nonexistent/git".into(), ..settings() });
     let error = forge.head(&"/any".parse().unwrap(), None, None).await.unwrap_err();
     assert!(matches!(error, ForgeError::Git(_)), "{error:?}");
 }
@@ -94,7 +94,7 @@ async fn the_environment_of_the_server_stays_with_it() {
     let git = script(directory.path(), "git", "env > \"$(dirname \"$0\")/env\"; exec git \"$@\"");
     let secrets = [("GRADIENT_JWT_SECRET_FILE", "secret"), ("GIT_DIR", "/elsewhere"), ("GIT_SSH", "evil"), ("no_proxy", "*")];
     let settings = settings().with_environment(secrets.map(|(name, value)| (name.into(), value.into())));
-    Forge::new(Settings { git, ..settings }).head(&repository.url(), None, None).await.unwrap();
+    Forge::new(ForgeSettings { git, ..settings }).head(&repository.url(), None, None).await.unwrap();
     let environment = fs::read_to_string(directory.path().join("env")).unwrap();
     assert!(environment.contains("no_proxy=*") && environment.contains("GIT_TERMINAL_PROMPT=0"), "{environment}");
     for stranger in ["GRADIENT_", "GIT_DIR=/elsewhere", "evil", "CARGO"] {

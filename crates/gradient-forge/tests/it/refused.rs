@@ -1,6 +1,6 @@
 use std::net::TcpListener;
 
-use gradient_forge::{Forge, ForgeError, Settings};
+use gradient_forge::{Forge, ForgeError, ForgeSettings};
 
 use crate::repository::{Repository, forge, script, settings};
 
@@ -9,7 +9,7 @@ async fn hosts_that_are_not_public_are_not_asked() {
     // A git that leaves a trace: it must not even be started.
     let directory = tempfile::tempdir().unwrap();
     let git = script(directory.path(), "git", "touch \"$(dirname \"$0\")/was-run\"");
-    let forge = Forge::new(Settings { git, allow_local: false, ..settings() });
+    let forge = Forge::new(ForgeSettings { git, allow_local: false, ..settings() });
     for url in [
         "https://localhost/x",
         "https://127.0.0.1/x",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use gradient_domain::RepositoryUrl;
-use gradient_forge::{Forge, Settings};
+use gradient_forge::{Forge, ForgeSettings};
 use tempfile::TempDir;
 
 /// A repository with the branches `main` (two commits, the second tagged `v1`) and `feature/x`.
@@ -54,8 +54,9 @@ impl Repository {
     }
 }
 
-pub(crate) fn settings() -> Settings {
-    Settings { allow_local: true, timeout: Duration::from_mins(1), ..Settings::default() }.with_environment(std::env::vars_os())
+pub(crate) fn settings() -> ForgeSettings {
+    ForgeSettings { allow_local: true, timeout: Duration::from_mins(1), ..ForgeSettings::default() }
+        .with_environment(std::env::vars_os())
 }
 
 pub(crate) fn forge() -> Forge {
