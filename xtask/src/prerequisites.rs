@@ -76,10 +76,12 @@ pub(crate) fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// The folder of `initdb` and `postgres`, which Debian keeps off the path.
+/// The folder of PostgreSQL's programs, which Debian keeps off the path.
 pub(crate) fn postgres_programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = Path::new("/usr/lib/postgresql");
     let versions = std::fs::read_dir(debian).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
-    std::env::split_paths(&path).chain(versions).find(|folder| folder.join("initdb").is_file())
+    let is_complete =
+        |folder: &PathBuf| ["initdb", "pg_isready", "postgres"].iter().all(|program| folder.join(program).is_file());
+    versions.chain(std::env::split_paths(&path)).find(is_complete)
 }

@@ -18,7 +18,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 pub(super) struct Postgres {
     server: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Postgres {
@@ -44,7 +44,7 @@ impl Postgres {
         let log = std::fs::File::create(folder.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let server = command.spawn().context("starting postgres")?;
-        let mut started = Self { server, port, _folder: folder };
+        let mut started = Self { server, port, folder };
         started.wait_until_ready(&programs.join("pg_isready"))?;
         Ok(started)
     }
@@ -59,7 +59,8 @@ impl Postgres {
         let port = self.port.to_string();
         wait::until("postgres to accept connections", START_LIMIT, || {
             if let Some(status) = self.server.try_wait()? {
-                bail!("postgres ended at once with {status}");
+                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                bail!("postgres ended at once with {status}: {}", log.trim());
             }
             let ready = Command::new(pg_isready).args(["-q", "-h", "127.0.0.1", "-p", &port]).status()?;
             Ok(ready.success().then_some(()))
@@ -97,4 +98,21 @@ fn expect_success(command: &mut Command) -> Result<()> {
 
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_starts_answers_and_leaves_nothing_behind() {
+        let postgres = Postgres::start().unwrap();
+        let folder = postgres.folder.path().to_path_buf();
+        let programs = prerequisites::postgres_programs().unwrap();
+        let mut psql = Command::new(programs.join("psql"));
+        psql.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &postgres.port.to_string(), "-Atc", "SELECT 40 + 2"]);
+        assert_eq!(String::from_utf8_lossy(&psql.output().unwrap().stdout).trim(), "42");
+        drop(postgres);
+        assert!(!folder.exists());
+    }
 }

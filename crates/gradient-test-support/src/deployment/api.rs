@@ -59,6 +59,11 @@ impl Api {
         self.call("PATCH", path, Some(body))
     }
 
+    /// What `DELETE /api/v1…` answers.
+    pub fn delete(&self, path: &str) -> Result<Value, DeploymentError> {
+        self.call("DELETE", path, None)
+    }
+
     /// The lines of a stream (`POST /api/v1…`), as they come.
     pub fn stream(&self, path: &str) -> Result<Lines, DeploymentError> {
         let (request, response) = self.send("POST", path, None)?;

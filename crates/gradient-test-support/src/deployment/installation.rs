@@ -155,6 +155,17 @@ impl Installation {
         self.worker.as_mut()
     }
 
+    /// Forgets a worker that has ended.
+    pub fn forget_worker(&mut self) {
+        self.worker = None;
+    }
+
+    /// Ends the server in good order and starts it again, at the same place.
+    pub fn restart_server(&mut self) -> Result<(), DeploymentError> {
+        self.server.process().stop(STOP_LIMIT)?;
+        self.server.start_again()
+    }
+
     /// The user's password.
     pub fn password(&self) -> &str {
         &self.password

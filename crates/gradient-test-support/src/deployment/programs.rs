@@ -25,7 +25,9 @@ pub struct ServerSettings {
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
+    settings: ServerSettings,
     process: Process,
+    port: u16,
     url: String,
 }
 
@@ -33,16 +35,31 @@ impl Server {
     /// Starts it on a free port and waits until it is healthy.
     pub fn start(settings: &ServerSettings) -> Result<Self, DeploymentError> {
         let port = free_port()?;
+        let url = format!("http://127.0.0.1:{port}");
+        let process = Self::spawn(settings, port)?;
+        let mut server = Self { settings: settings.clone(), process, port, url };
+        server.wait_until_healthy()?;
+        Ok(server)
+    }
+
+    /// Starts it again after it has ended, on the same port.
+    pub fn start_again(&mut self) -> Result<(), DeploymentError> {
+        self.process = Self::spawn(&self.settings, self.port)?;
+        self.wait_until_healthy()
+    }
+
+    fn spawn(settings: &ServerSettings, port: u16) -> Result<Process, DeploymentError> {
         let mut command = Self::command(settings)?;
         command.env("GRADIENT_PORT", port.to_string());
-        let mut process = Process::spawn("gradient-server", &mut command, &settings.folder.join("server.log"))?;
-        let url = format!("http://127.0.0.1:{port}");
-        let api = Api::new(&url);
+        Process::spawn("gradient-server", &mut command, &settings.folder.join("server.log"))
+    }
+
+    fn wait_until_healthy(&mut self) -> Result<(), DeploymentError> {
+        let api = self.api();
         wait::until("gradient-server to answer", START_LIMIT, || {
-            process.expect_running()?;
-            Ok::<_, DeploymentError>(api.get("/health").ok())
-        })?;
-        Ok(Self { process, url })
+            self.process.expect_running()?;
+            Ok(api.get("/health").ok().map(drop))
+        })
     }
 
     /// The command that starts it, without a port.

@@ -1,0 +1,10 @@
+//! End to end: the real server, the real worker, real Nix, through the public interfaces only.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod building;
+mod caches;
+mod requests;
+mod sessions;
+mod settings;
+mod shutdown;
+mod trial;

@@ -1,0 +1,133 @@
+//! A whole Gradient for one test.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gradient_test_support::PostgresDatabase;
+use gradient_test_support::deployment::{
+    CacheVisibility, DeploymentError, Evaluation, FlakeRepository, Installation, NixClient, NixInstall, Programs, this_system,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Everything that these tests wait for takes seconds; this is for slow machines.
+pub(crate) const LIMIT: Duration = Duration::from_mins(2);
+
+pub(crate) type Outcome = Result<(), DeploymentError>;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// Where and with what a test runs.
+pub(crate) struct Setting {
+    pub(crate) database: Database,
+    pub(crate) nix: NixInstall,
+    pub(crate) cache: CacheVisibility,
+}
+
+impl Setting {
+    /// The one of most tests: SQLite, the system's Nix, a public cache.
+    pub(crate) fn usual() -> Self {
+        Self { database: Database::Sqlite, nix: NixInstall::of_the_system(), cache: CacheVisibility::Public }
+    }
+}
+
+/// A server, a worker, a repository with a flake, and whoever may use them.
+pub(crate) struct Trial {
+    pub(crate) installation: Installation,
+    pub(crate) repository: FlakeRepository,
+    nix: NixInstall,
+    // Last, so that both programs have ended before their files and their database go.
+    folder: TempDir,
+    _database: Option<PostgresDatabase>,
+}
+
+impl Trial {
+    /// Starts all of it and waits until the worker is connected. `None`, with a line that says so, where there is no PostgreSQL.
+    pub(crate) fn start(setting: &Setting) -> Result<Option<Self>, DeploymentError> {
+        let Some(mut trial) = Self::without_worker(setting)? else { return Ok(None) };
+        trial.installation.start_worker(&setting.nix)?;
+        Ok(Some(trial))
+    }
+
+    /// The same in the usual setting.
+    pub(crate) fn usual() -> Result<Self, DeploymentError> {
+        let trial = Self::start(&Setting::usual())?;
+        Ok(trial.expect("SQLite is always there"))
+    }
+
+    /// Starts all but the worker.
+    pub(crate) fn without_worker(setting: &Setting) -> Result<Option<Self>, DeploymentError> {
+        let database = match setting.database {
+            Database::Sqlite => None,
+            Database::Postgres => match gradient_test_support::postgres() {
+                Some(database) => Some(database),
+                None => return Ok(None),
+            },
+        };
+        let folder = tempfile::Builder::new().prefix("gradient-trial-").tempdir().expect("a temporary folder");
+        let repository = FlakeRepository::create(&folder.path().join("repository"))?;
+        let mut installation = Installation::start(&programs(), folder.path(), database.as_ref().map(PostgresDatabase::url))?;
+        installation.register_user()?;
+        installation.create_organization(setting.cache)?;
+        installation.register_worker()?;
+        Ok(Some(Self { installation, repository, nix: setting.nix.clone(), folder, _database: database }))
+    }
+
+    /// Makes a project of the flake, with this wildcard below one of its top-level sets for this machine's system.
+    pub(crate) fn project(&self, name: &str, set: &str, wildcard: &str) -> Outcome {
+        let wildcard = format!("{set}.{}.{wildcard}", this_system());
+        self.installation.create_project(name, &self.repository.url(), &wildcard)
+    }
+
+    /// Makes a project and evaluates it.
+    pub(crate) fn evaluate(&self, set: &str, wildcard: &str) -> Result<Evaluation, DeploymentError> {
+        self.project("examples", set, wildcard)?;
+        self.installation.evaluate("examples")
+    }
+
+    /// A Nix client that trusts this key and the trial's cache.
+    pub(crate) fn client(&self, name: &str, public_key: &str) -> Result<NixClient, DeploymentError> {
+        NixClient::create(&self.nix, &self.folder.path().join(name), &self.installation.cache_url(), public_key)
+    }
+
+    /// Runs a test's body; when it fails, both logs are shown.
+    pub(crate) fn run(mut self, body: impl FnOnce(&mut Self) -> Outcome) {
+        if let Err(error) = body(&mut self) {
+            let mut causes = String::new();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                causes = format!("{causes}\n  because {error}");
+                cause = error.source();
+            }
+            panic!("{error}{causes}\n{}", self.installation.log_tails());
+        }
+        self.installation.stop().expect("a clean end");
+    }
+}
+
+/// The programs, as cargo built them for this test.
+pub(crate) fn programs() -> Programs {
+    let server = Path::new(env!("CARGO_BIN_EXE_gradient-server"));
+    let worker = server.with_file_name("gradient-worker");
+    Programs { server: server.to_path_buf(), worker }
+}
+
+/// The build of the derivation with this name; it must be there.
+pub(crate) fn build(evaluation: &Evaluation, name: &str) -> Result<Value, DeploymentError> {
+    Ok(evaluation.build(name)?.unwrap_or_else(|| panic!("no build of {name}")))
+}
+
+/// Requires that a request was refused with this status and code, and returns the sentence.
+pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, DeploymentError>, expected: (u16, &str)) -> String {
+    match result {
+        Err(DeploymentError::Refused { status, code, message, .. }) => {
+            assert_eq!((status, code.as_str()), expected, "{message}");
+            message
+        }
+        other => panic!("expected {expected:?}, got {other:?}"),
+    }
+}
