@@ -1,1 +1,57 @@
-//! .
+//! Does the work of a Gradient worker: keeps a session with the server, fetches flakes, evaluates them and builds derivations with
+//! the machine's own Nix.
+//!
+//! [`run`] is the whole worker; it needs the machine's [`Nix`], somewhere for temporary files, and the [`Peers`] that it may serve.
+//! A TLS provider has to be installed for the process before that.
+//!
+//! ```
+//! use gradient_executor::Peers;
+//!
+//! let peers: Peers = "# one peer a line\n*:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB\n".parse()?;
+//! assert_eq!(peers.tokens().len(), 1);
+//!
+//! let error = "*:short".parse::<Peers>().unwrap_err();
+//! assert_eq!(error.to_string(), "line 1: a token has exactly 64 characters of standard base64, this one has 5");
+//! # Ok::<(), gradient_executor::PeersError>(())
+//! ```
+
+mod backoff;
+mod evaluate;
+mod expression;
+mod fetch;
+mod identity;
+mod job;
+mod nix;
+mod peers;
+mod process;
+mod session;
+mod store;
+mod transfer;
+
+use std::path::PathBuf;
+
+pub use identity::{IdentityError, worker_id};
+pub use nix::{Nix, NixError};
+pub use peers::{Peers, PeersError, PeersFile};
+pub use process::ProcessError;
+pub use session::{WorkerError, WorkerSettings, run};
+
+/// What the jobs of a worker work with.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The machine's Nix.
+    pub nix: Nix,
+    /// An existing directory for files that no job outlives.
+    pub scratch: PathBuf,
+    /// What evaluations may use.
+    pub evaluation: EvaluationLimits,
+}
+
+/// What evaluations may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvaluationLimits {
+    /// How many evaluator processes run at once.
+    pub processes: usize,
+    /// How large the heap of each may become, in bytes.
+    pub memory_bytes: Option<u64>,
+}

@@ -1,0 +1,171 @@
+//! Turns a flake into derivations: finds what the wildcard matches, and sends each derivation with its closure while the rest
+//! still evaluates.
+
+mod delivery;
+mod expansion;
+mod graph;
+mod probe;
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use gradient_domain::{Failure, FailureKind, MessageLevel, Wildcard};
+use gradient_nix::NixHash;
+use gradient_protocol::{EntryPoint, EvaluateTask, EvaluationMessage, Source};
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+
+use crate::{
+    Machine,
+    job::{JobContext, failure},
+    store,
+};
+use expansion::{Expansion, Match};
+use probe::{Answer, Evaluator, Query};
+
+/// How long an evaluation may take in all.
+const EVALUATION_TIME: Duration = Duration::from_hours(4);
+
+/// How many attributes are worth a process of their own.
+const ATTRIBUTES_PER_PROCESS: usize = 200;
+
+/// How many attributes that throw are evaluated once more to see what they say.
+const MAX_EXPLANATIONS: usize = 20;
+
+/// What an evaluation finds, in the order in which it is found.
+#[derive(Debug)]
+enum Item {
+    /// An attribute that is a derivation, or failed.
+    EntryPoint(EntryPoint),
+    /// Something to tell.
+    Message(EvaluationMessage),
+}
+
+/// Evaluates and reports everything but the end.
+pub(crate) async fn run(machine: &Machine, task: EvaluateTask, context: &JobContext) -> Result<(), Failure> {
+    match timeout(EVALUATION_TIME, evaluate(machine, task, context)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(failure(FailureKind::Timeout, "the evaluation takes longer than four hours")),
+    }
+}
+
+async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -> Result<(), Failure> {
+    let wildcard: Wildcard =
+        task.wildcard.parse().map_err(|error| failure(FailureKind::Permanent, format!("the wildcard: {error}")))?;
+    store::import(machine, context.transfer(), &task.source.path).await?;
+    let evaluator = Evaluator::new(machine, flake_reference(&task.source), task.allow_ifd);
+
+    let (items, found) = mpsc::channel(64);
+    let (nodes, read) = mpsc::channel(256);
+    let machine_store = machine.nix.clone();
+    let reading = spawn_blocking(move || graph::read(&|path| machine_store.real_path(path), found, &nodes));
+    tokio::try_join!(search(&evaluator, &wildcard, items), delivery::deliver(machine, context, read))?;
+    reading.await.map_err(|error| failure(FailureKind::Transient, format!("reading derivations stopped: {error}")))
+}
+
+/// Finds what the wildcard matches, level by level.
+async fn search(evaluator: &Evaluator<'_>, wildcard: &Wildcard, items: mpsc::Sender<Item>) -> Result<(), Failure> {
+    let mut expansion = Expansion::new(wildcard);
+    let mut explanations = MAX_EXPLANATIONS;
+    loop {
+        let queries = expansion.next_round().map_err(|error| failure(FailureKind::Permanent, error))?;
+        if queries.is_empty() {
+            break;
+        }
+        let (answers, mut answered) = mpsc::channel(256);
+        let taking = async {
+            while let Some(answer) = answered.recv().await {
+                take(evaluator, &mut expansion, answer, &mut explanations, &items).await;
+            }
+            Ok(())
+        };
+        tokio::try_join!(ask(evaluator, &queries, answers), taking)?;
+    }
+    for pattern in expansion.patterns_without_match() {
+        let message = format!("the pattern `{pattern}` matches nothing");
+        let level = MessageLevel::Warning;
+        send(&items, Item::Message(EvaluationMessage { level, source: "wildcard".into(), attribute: None, message })).await;
+    }
+    Ok(())
+}
+
+/// Evaluates all queries of a round, in several processes when there are many.
+async fn ask(evaluator: &Evaluator<'_>, queries: &[Query], answers: mpsc::Sender<Answer>) -> Result<(), Failure> {
+    let processes = queries.len().div_ceil(ATTRIBUTES_PER_PROCESS).clamp(1, evaluator.processes());
+    let part = queries.len().div_ceil(processes).max(1);
+    try_join_all(queries.chunks(part).map(|queries| evaluator.ask(queries, &answers))).await?;
+    Ok(())
+}
+
+async fn take(
+    evaluator: &Evaluator<'_>,
+    expansion: &mut Expansion<'_>,
+    answer: Answer,
+    explanations: &mut usize,
+    items: &mpsc::Sender<Item>,
+) {
+    let (path, found) = match answer {
+        Answer::Found { path, found } => (path, found),
+        Answer::Warning(message) => {
+            let level = MessageLevel::Warning;
+            send(items, Item::Message(EvaluationMessage { level, source: "nix".into(), attribute: None, message })).await;
+            return;
+        }
+    };
+    for found in expansion.take(&path, &found) {
+        let (path, outcome) = match found {
+            Match::Derivation(path, derivation) => (path, Ok(derivation)),
+            Match::Failed(path, error) => (path, Err(error)),
+            Match::Throws(path) if *explanations > 0 => {
+                *explanations -= 1;
+                let error = evaluator.explain(&path).await;
+                (path, Err(error))
+            }
+            Match::Throws(path) => (path, Err("it throws an error".to_owned())),
+        };
+        let attribute = gradient_domain::attribute_path(&path);
+        send(items, Item::EntryPoint(EntryPoint { attribute, outcome })).await;
+    }
+}
+
+/// Hands an item on. Nobody takes it any more only when the evaluation ends for another reason, which is then told.
+async fn send(items: &mpsc::Sender<Item>, item: Item) {
+    let _ = items.send(item).await;
+}
+
+/// The source as a flake reference that pure evaluation accepts, with what the flake's `self` says of itself.
+fn flake_reference(source: &Source) -> String {
+    let hash = NixHash::from(source.nar_hash).to_sri_string();
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("narHash", &hash);
+    if let Some(rev) = &source.rev {
+        query.append_pair("rev", rev);
+    }
+    if let Some(count) = source.rev_count {
+        query.append_pair("revCount", &count.to_string());
+    }
+    if let Some(time) = source.last_modified {
+        query.append_pair("lastModified", &time.to_string());
+    }
+    format!("path:{}?{}", source.path.to_absolute(), query.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_is_locked() {
+        let source = Source {
+            path: "vvwmn6b5gh2lvkyi4gpnag6d4jdh4d8p-source".parse().unwrap(),
+            nar_hash: "sha256-2e3XGLUQE8adnq1Zz8GRldU6RnNVOTHFfwNOPVdD/rg=".parse().unwrap(),
+            rev: Some("271b048d9953a86f32573e55713147e01ef22ee3".into()),
+            rev_count: Some(1),
+            last_modified: Some(1_795_463_548),
+        };
+        assert_eq!(
+            flake_reference(&source),
+            "path:/nix/store/vvwmn6b5gh2lvkyi4gpnag6d4jdh4d8p-source?narHash=sha256-2e3XGLUQE8adnq1Zz8GRldU6RnNVOTHFfwNOPVdD%2Frg%3D\
+             &rev=271b048d9953a86f32573e55713147e01ef22ee3&revCount=1&lastModified=1795463548"
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Asks Nix what attributes of a flake are. One process answers many queries, each as soon as it is known; what kills the process
+//! is that one attribute's own failure, and the rest goes on in another.
+
+mod process;
+
+use gradient_domain::{Failure, FailureKind};
+use gradient_nix::StorePath;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::{
+    Machine,
+    expression::nix_string,
+    job::{cut, failure},
+};
+use process::Ending;
+
+const PROBE: &str = include_str!("probe.nix");
+const EXPLAIN: &str = include_str!("explain.nix");
+
+/// How much of an error is kept.
+pub(super) const MAX_ERROR_BYTES: usize = 16 << 10;
+
+/// One attribute to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Query {
+    /// Its names, outermost first.
+    pub(super) path: Vec<String>,
+    /// Whether its derivation is wanted, when it is one.
+    pub(super) derivation: bool,
+    /// Whether the names in it are wanted, when it is a set.
+    pub(super) names: bool,
+}
+
+/// What Nix says.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// What an attribute is.
+    Found {
+        /// Which attribute.
+        path: Vec<String>,
+        /// What it is.
+        found: Found,
+    },
+    /// The flake warns of something.
+    Warning(String),
+}
+
+/// What an attribute is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Not there.
+    Missing,
+    /// A derivation; with its path where that was wanted.
+    Derivation(Option<StorePath>),
+    /// A set; with its names where those were wanted.
+    Set(Vec<String>),
+    /// A value of this type.
+    Other(String),
+    /// So many of its names lead to a value that throws.
+    Throws(usize),
+    /// It ends the evaluator.
+    Fatal(String),
+}
+
+/// The shape in which `probe.nix` answers.
+#[derive(Debug, Deserialize)]
+struct Described {
+    kind: String,
+    depth: usize,
+    drv: Option<String>,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+impl Described {
+    fn into_found(self) -> Found {
+        match (self.kind.as_str(), self.drv) {
+            ("missing", _) => Found::Missing,
+            ("throws", _) => Found::Throws(self.depth),
+            ("set", _) => Found::Set(self.names),
+            ("derivation", None) => Found::Derivation(None),
+            ("derivation", Some(path)) => match StorePath::from_absolute(&path) {
+                Ok(path) if path.is_derivation() => Found::Derivation(Some(path)),
+                _ => Found::Fatal("its drvPath is not a derivation in the store".to_owned()),
+            },
+            _ => Found::Other(self.kind),
+        }
+    }
+}
+
+/// Evaluates one flake.
+#[derive(Debug)]
+pub(super) struct Evaluator<'m> {
+    machine: &'m Machine,
+    flake: String,
+    allow_ifd: bool,
+}
+
+impl<'m> Evaluator<'m> {
+    /// For the flake with this locked reference.
+    pub(super) fn new(machine: &'m Machine, flake: String, allow_ifd: bool) -> Self {
+        Self { machine, flake, allow_ifd }
+    }
+
+    /// How many processes may run at once.
+    pub(super) fn processes(&self) -> usize {
+        self.machine.evaluation.processes.max(1)
+    }
+
+    /// Answers all queries, in order.
+    pub(super) async fn ask(&self, queries: &[Query], answers: &mpsc::Sender<Answer>) -> Result<(), Failure> {
+        let mut next = 0;
+        while let Some(rest) = queries.get(next..).filter(|rest| !rest.is_empty()) {
+            let mark = uuid::Uuid::new_v4().simple().to_string();
+            let text = serde_json::to_string(rest).map_err(|error| failure(FailureKind::Permanent, error))?;
+            let probe = self.expression(PROBE).replace("@MARK@", &mark).replace("@QUERIES@", &nix_string(&text));
+            let ended = process::run(self.command(), probe, &mark, rest, answers).await?;
+            next += ended.answered;
+            let (blamed, error) = match ended.ending {
+                Ending::Complete => continue,
+                Ending::Early(error) => return Err(failure(FailureKind::Permanent, error)),
+                Ending::Error(error) => (true, error),
+                // Perhaps those before it used the memory up: it gets a process for itself before it is blamed.
+                Ending::Killed(error) => (ended.answered == 0, error),
+            };
+            if blamed && let Some(query) = queries.get(next) {
+                next += 1;
+                let found = Found::Fatal(cut(error, MAX_ERROR_BYTES));
+                let _ = answers.send(Answer::Found { path: query.path.clone(), found }).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an attribute that throws says.
+    pub(super) async fn explain(&self, path: &[String]) -> String {
+        let text = serde_json::to_string(path).unwrap_or_default();
+        let expression = self.expression(EXPLAIN).replace("@PATH@", &nix_string(&text));
+        match process::error_of(self.command(), expression).await {
+            Some(error) => cut(error, MAX_ERROR_BYTES),
+            None => "it throws an error".to_owned(),
+        }
+    }
+
+    fn expression(&self, template: &str) -> String {
+        template.replace("@FLAKE@", &nix_string(&self.flake))
+    }
+
+    /// Nix, to be given an expression on its standard input: there it may be long, and nobody else on the machine reads it.
+    fn command(&self) -> tokio::process::Command {
+        let mut command = self.machine.nix.command("nix-instantiate");
+        command.args(["--eval", "--strict", "--json", "--read-write-mode", "--option", "pure-eval", "true"]);
+        command.args(["--option", "allow-import-from-derivation", if self.allow_ifd { "true" } else { "false" }]);
+        if let Some(bytes) = self.machine.evaluation.memory_bytes {
+            command.env("GC_MAXIMUM_HEAP_SIZE", bytes.to_string());
+        }
+        command.arg("-");
+        command
+    }
+}

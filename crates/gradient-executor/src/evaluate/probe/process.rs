@@ -1,0 +1,196 @@
+//! One evaluator process, followed line by line.
+
+use std::{collections::BTreeSet, io, process::Stdio, time::Duration};
+
+use gradient_domain::{Failure, FailureKind};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
+    process::Command,
+    sync::mpsc,
+    time::timeout,
+};
+
+use super::{Answer, Described, Found, MAX_ERROR_BYTES, Query};
+use crate::{job::failure, process};
+
+/// How long one attribute may evaluate without a word.
+const SILENCE: Duration = Duration::from_mins(30);
+
+/// How long an explanation may take.
+const EXPLANATION_TIME: Duration = Duration::from_mins(2);
+
+/// The longest line that is read as one: the names of a very large set.
+const MAX_LINE_BYTES: u64 = 32 << 20;
+
+/// How many different warnings of one process are told.
+const MAX_WARNINGS: usize = 50;
+
+/// How far a process came.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// How many queries it answered.
+    pub(super) answered: usize,
+    /// How it ended.
+    pub(super) ending: Ending,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It answered everything.
+    Complete,
+    /// The flake itself does not evaluate.
+    Early(String),
+    /// The attribute it was at is an error that cannot be caught.
+    Error(String),
+    /// Something ended it while it was at an attribute: memory, a signal, time.
+    Killed(String),
+}
+
+/// Runs an evaluator and passes its answers on.
+pub(super) async fn run(
+    mut command: Command,
+    expression: String,
+    mark: &str,
+    queries: &[Query],
+    answers: &mpsc::Sender<Answer>,
+) -> Result<Ended, Failure> {
+    let program = process::name(&command);
+    let lost = |error: io::Error| failure(FailureKind::Transient, format!("cannot run `{program}`: {error}"));
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(lost)?;
+    let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
+        return Err(failure(FailureKind::Transient, format!("cannot speak with `{program}`")));
+    };
+    let mut follower = Follower { mark, queries, answers, ready: false, answered: 0, said: Vec::new(), warned: BTreeSet::new() };
+    // An evaluator that fails early closes its input; why it did is in its error output.
+    let (_, in_time) = tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr));
+    if !in_time.map_err(lost)? {
+        child.kill().await.map_err(lost)?;
+        return Ok(follower.ended(Ending::Killed, format!("it does not evaluate within {} minutes", SILENCE.as_secs() / 60)));
+    }
+    let status = child.wait().await.map_err(lost)?;
+    if status.success() && follower.answered == queries.len() {
+        return Ok(Ended { answered: follower.answered, ending: Ending::Complete });
+    }
+    let said = follower.error();
+    let killed = status.code().is_none_or(|code| code != 1) || said.contains("ut of memory") || said.contains("bad_alloc");
+    let error = if said.is_empty() { format!("the evaluator ended with {status}") } else { said };
+    Ok(follower.ended(if killed { Ending::Killed } else { Ending::Error }, error))
+}
+
+/// The error that an expression ends with.
+pub(super) async fn error_of(mut command: Command, expression: String) -> Option<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().ok()?;
+    let (stdin, stderr) = (child.stdin.take()?, child.stderr.take()?);
+    let mut follower = Follower {
+        mark: "",
+        queries: &[],
+        answers: &mpsc::channel(1).0,
+        ready: true,
+        answered: 0,
+        said: Vec::new(),
+        warned: BTreeSet::new(),
+    };
+    let both = async { tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr)).1 };
+    timeout(EXPLANATION_TIME, both).await.ok()?.ok()?;
+    Some(follower.error()).filter(|error| !error.is_empty())
+}
+
+struct Follower<'a> {
+    mark: &'a str,
+    queries: &'a [Query],
+    answers: &'a mpsc::Sender<Answer>,
+    ready: bool,
+    answered: usize,
+    /// The end of what was said since the last answer.
+    said: Vec<u8>,
+    warned: BTreeSet<String>,
+}
+
+impl Follower<'_> {
+    /// Reads to the end; false when nothing came for too long.
+    async fn follow(&mut self, stderr: impl AsyncRead + Unpin) -> io::Result<bool> {
+        let mut reader = BufReader::with_capacity(64 << 10, stderr);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let Ok(read) = timeout(SILENCE, (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)).await else {
+                return Ok(false);
+            };
+            if read? == 0 {
+                return Ok(true);
+            }
+            self.line(&line).await;
+        }
+    }
+
+    async fn line(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end();
+        let marked = text.strip_prefix("trace: ").and_then(|text| text.strip_prefix(self.mark)).filter(|_| !self.mark.is_empty());
+        match marked.map(str::trim_start) {
+            Some("ready") => self.ready = true,
+            Some(rest) if rest.starts_with("begin ") => {
+                self.said.clear();
+                self.skip_to(rest.strip_prefix("begin ").and_then(|number| number.parse().ok())).await;
+            }
+            Some(rest) => self.end(rest.strip_prefix("end ").and_then(|rest| rest.split_once(' '))).await,
+            None => self.keep(line, text).await,
+        }
+    }
+
+    /// The answer to a query.
+    async fn end(&mut self, answer: Option<(&str, &str)>) {
+        let Some((number, json)) = answer else { return };
+        if number.parse() != Ok(self.answered) {
+            return;
+        }
+        let found = match serde_json::from_str::<Described>(json) {
+            Ok(described) => described.into_found(),
+            Err(error) => Found::Fatal(format!("what the evaluator says cannot be read: {error}")),
+        };
+        self.answer(found).await;
+    }
+
+    /// The next query has begun; one before it without an answer has too large a one.
+    async fn skip_to(&mut self, number: Option<usize>) {
+        while number.is_some_and(|number| self.answered < number) && self.answered < self.queries.len() {
+            self.answer(Found::Fatal("it has too many names".to_owned())).await;
+        }
+    }
+
+    async fn answer(&mut self, found: Found) {
+        if let Some(query) = self.queries.get(self.answered) {
+            self.answered += 1;
+            let _ = self.answers.send(Answer::Found { path: query.path.clone(), found }).await;
+        }
+    }
+
+    async fn keep(&mut self, line: &[u8], text: &str) {
+        let warning = text.strip_prefix("trace: ").unwrap_or(text);
+        let warning = warning.strip_prefix("evaluation warning: ").or_else(|| text.strip_prefix("trace: warning: "));
+        if let Some(warning) = warning.filter(|_| self.warned.len() < MAX_WARNINGS) {
+            let warning: String = warning.chars().take(2000).collect();
+            if self.warned.insert(warning.clone()) {
+                let _ = self.answers.send(Answer::Warning(warning)).await;
+            }
+        }
+        self.said.extend_from_slice(line);
+        let excess = self.said.len().saturating_sub(MAX_ERROR_BYTES);
+        self.said.drain(..excess);
+    }
+
+    /// What was said since the last answer, from its first error on.
+    fn error(&self) -> String {
+        let said = String::from_utf8_lossy(&self.said);
+        let start = said.find("error:").unwrap_or(0);
+        said.get(start..).unwrap_or_default().trim().to_owned()
+    }
+
+    fn ended(&self, ending: fn(String) -> Ending, error: String) -> Ended {
+        let ending = if self.ready { ending(error) } else { Ending::Early(error) };
+        Ended { answered: self.answered, ending }
+    }
+}

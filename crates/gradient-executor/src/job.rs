@@ -1,0 +1,89 @@
+//! What a job is given and how it speaks of itself: the border between a session and the kinds of work.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gradient_domain::{Epoch, Failure, FailureKind, Job};
+use gradient_protocol::{Report, Task, ToServer};
+
+use crate::{Machine, evaluate, fetch, session::Outbox, transfer::JobTransfer};
+
+/// One assignment, as the code that does it sees it. When the assignment is cancelled, its future is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct JobContext {
+    job: Job,
+    epoch: Epoch,
+    outbox: Arc<Outbox>,
+    transfer: JobTransfer,
+}
+
+impl JobContext {
+    /// The context of a job that the outbox has opened.
+    pub(crate) fn new(job: Job, epoch: Epoch, outbox: Arc<Outbox>, transfer: JobTransfer) -> Self {
+        Self { job, epoch, outbox, transfer }
+    }
+
+    /// The HTTP routes of this assignment.
+    pub(crate) fn transfer(&self) -> &JobTransfer {
+        &self.transfer
+    }
+
+    /// Says something of the job that is not its end. Waits while too much is unacknowledged.
+    pub(crate) async fn report(&self, report: Report) -> Result<(), Failure> {
+        self.send(report, false).await
+    }
+
+    /// Says how the job ended.
+    pub(crate) async fn end(&self, report: Report) -> Result<(), Failure> {
+        self.send(report, true).await
+    }
+
+    /// Appends to the job's log. Waits while too much of it is not stored yet.
+    pub(crate) async fn log(&self, bytes: &[u8]) {
+        self.outbox.log((self.job, self.epoch), bytes).await;
+    }
+
+    /// How long the log is so far.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.outbox.log_bytes((self.job, self.epoch))
+    }
+
+    async fn send(&self, report: Report, last: bool) -> Result<(), Failure> {
+        let (job, epoch) = (self.job, self.epoch);
+        let encode = |number| {
+            let message = ToServer::Report { number, job, epoch, report };
+            gradient_protocol::encode(&message).map(Bytes::from)
+        };
+        self.outbox.report((job, epoch), last, encode).await.map_err(|error| failure(FailureKind::Permanent, error))
+    }
+}
+
+/// Does the task and gives the report that ends it.
+pub(crate) async fn run(machine: &Machine, task: Task, context: &JobContext) -> Result<Report, Failure> {
+    match task {
+        Task::Fetch(task) => {
+            context.report(Report::Started {}).await?;
+            fetch::run(machine, task, context).await.map(|source| Report::Fetched { source })
+        }
+        Task::Evaluate(task) => {
+            context.report(Report::Started {}).await?;
+            evaluate::run(machine, task, context).await.map(|()| Report::Evaluated {})
+        }
+        Task::Build(_) => Err(failure(FailureKind::WorkerUnfit, "this worker does not build")),
+    }
+}
+
+/// A failure of this kind with its sentence, cut to what fits a report.
+#[expect(clippy::needless_pass_by_value, reason = "callers hand over what they have, and are done with it")]
+pub(crate) fn failure(kind: FailureKind, message: impl ToString) -> Failure {
+    Failure { kind, message: cut(message.to_string(), 64 << 10) }
+}
+
+/// At most about `limit` bytes of a text: its end, where programs say what went wrong.
+pub(crate) fn cut(text: String, limit: usize) -> String {
+    if text.len() <= limit {
+        return text;
+    }
+    let start = text.ceil_char_boundary(text.len() - limit);
+    format!("…{}", text.get(start..).unwrap_or_default())
+}

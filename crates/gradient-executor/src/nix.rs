@@ -1,0 +1,181 @@
+//! The Nix of this machine: its programs, its version, and what its settings say it can build.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    time::Duration,
+};
+
+use gradient_nix::{STORE_DIR, StorePath};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::process::Command;
+
+use crate::process::{self, Limits, ProcessError};
+
+/// What every call of a Nix program needs, whatever the machine's settings are.
+const FEATURES: [&str; 2] = ["--extra-experimental-features", "nix-command flakes"];
+
+const ASK: Limits = Limits { time: Duration::from_mins(1), stdout_bytes: 8 << 20 };
+
+/// The Nix programs that a worker uses. Its settings (`nix.conf`, `NIX_CONF_DIR`, …) are the machine's own.
+#[derive(Debug, Clone)]
+pub struct Nix {
+    programs: Option<PathBuf>,
+    environment: Vec<(OsString, OsString)>,
+    version: String,
+    systems: Vec<String>,
+    features: Vec<String>,
+}
+
+/// Why there is no Nix to work with.
+#[derive(Debug, Error)]
+pub enum NixError {
+    /// A program is not there, or fails.
+    #[error("Nix does not answer: {0}")]
+    Process(#[from] ProcessError),
+    /// It says something unexpected.
+    #[error("cannot read the settings of Nix: {0}")]
+    Settings(&'static str),
+}
+
+impl Nix {
+    /// Asks the Nix programs in `programs`, or those in `PATH`, what they are. `environment` is set for all of them, on top of
+    /// what this process has.
+    pub async fn discover(programs: Option<PathBuf>, environment: Vec<(OsString, OsString)>) -> Result<Self, NixError> {
+        let mut nix = Self { programs, environment, version: String::new(), systems: Vec::new(), features: Vec::new() };
+        let mut version = nix.command("nix");
+        version.arg("--version");
+        nix.version = parse_version(&String::from_utf8_lossy(&process::run(version, ASK).await?));
+        let settings = nix.settings().await?;
+        nix.systems = settings.systems;
+        nix.features = settings.features;
+        Ok(nix)
+    }
+
+    /// Its version, such as `2.8.0`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The systems it builds for: its own, then the extra platforms.
+    pub fn systems(&self) -> &[String] {
+        &self.systems
+    }
+
+    /// The system features it has.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// A call of one of its programs, to be given arguments.
+    pub fn command(&self, program: &str) -> Command {
+        let path = match &self.programs {
+            Some(directory) => directory.join(program).into_os_string(),
+            None => OsString::from(program),
+        };
+        let mut command = Command::new(path);
+        // With it, Nix would write its log lines for a journal.
+        command.env_remove("IN_SYSTEMD").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(FEATURES).kill_on_drop(true);
+        command
+    }
+
+    /// Where the bytes of a path of the store are.
+    pub fn real_path(&self, path: &StorePath) -> PathBuf {
+        PathBuf::from(STORE_DIR).join(path.to_string())
+    }
+
+    async fn settings(&self) -> Result<Settings, NixError> {
+        let mut newer = self.command("nix");
+        newer.args(["config", "show", "--json"]);
+        let answer = match process::run(newer, ASK).await {
+            Ok(answer) => answer,
+            Err(ProcessError::Failed { .. }) => {
+                let mut older = self.command("nix");
+                older.args(["show-config", "--json"]);
+                process::run(older, ASK).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Settings::parse(&answer)
+    }
+
+    /// Runs one of its programs with arguments.
+    pub(crate) async fn run<I, S>(&self, program: &str, arguments: I, limits: Limits) -> Result<Vec<u8>, ProcessError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = self.command(program);
+        command.args(arguments);
+        process::run(command, limits).await
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Settings {
+    systems: Vec<String>,
+    features: Vec<String>,
+}
+
+impl Settings {
+    /// Reads what `nix config show --json` prints.
+    fn parse(json: &[u8]) -> Result<Self, NixError> {
+        let all: BTreeMap<String, Value> =
+            serde_json::from_slice(json).map_err(|_| NixError::Settings("they are not a JSON object"))?;
+        let value = |name: &str| all.get(name).and_then(|setting| setting.get("value"));
+        let system = value("system").and_then(Value::as_str).ok_or(NixError::Settings("`system` is missing"))?;
+        let mut systems = vec![system.to_owned()];
+        for extra in words(value("extra-platforms")) {
+            if !systems.contains(&extra) {
+                systems.push(extra);
+            }
+        }
+        let mut features = words(value("system-features"));
+        features.sort_unstable();
+        Ok(Self { systems, features })
+    }
+}
+
+/// A list setting: an array, or words in one text.
+fn words(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::String(text)) => text.split_whitespace().map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `nix (Nix) 2.8.0` → `2.8.0`.
+fn parse_version(text: &str) -> String {
+    text.split_whitespace().last().unwrap_or("unknown").chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_in_both_shapes() {
+        let arrays = br#"{"system":{"value":"x86_64-linux"},"extra-platforms":{"value":["i686-linux","x86_64-linux"]},
+            "system-features":{"value":["kvm","big-parallel"]}}"#;
+        let texts = br#"{"system":{"value":"x86_64-linux"},"extra-platforms":{"value":"i686-linux"},
+            "system-features":{"value":"kvm big-parallel"}}"#;
+        let expected = Settings {
+            systems: vec!["x86_64-linux".into(), "i686-linux".into()],
+            features: vec!["big-parallel".into(), "kvm".into()],
+        };
+        assert_eq!(Settings::parse(arrays).unwrap(), expected);
+        assert_eq!(Settings::parse(texts).unwrap(), expected);
+        assert!(Settings::parse(b"{}").is_err());
+        assert!(Settings::parse(b"error: no").is_err());
+    }
+
+    #[test]
+    fn the_version_is_the_last_word() {
+        assert_eq!(parse_version("nix (Nix) 2.34.8\n"), "2.34.8");
+        assert_eq!(parse_version(""), "unknown");
+    }
+}

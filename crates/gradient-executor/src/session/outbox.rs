@@ -1,0 +1,235 @@
+//! What the server does not have yet: reports that it has not acknowledged, and log bytes that it has not stored.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use gradient_domain::{Epoch, Job};
+use gradient_protocol::{EncodeError, ReportNumber, ToServer};
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use super::log_buffer::LogBuffer;
+
+/// One assignment.
+pub(crate) type Key = (Job, Epoch);
+
+/// How many reports of one job may wait for their acknowledgement before the job has to wait.
+const MAX_REPORTS: usize = 8;
+
+/// Keeps what was said until the server has it, in order, over any number of connections.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    /// Something can be sent, or a job is over.
+    changed: Notify,
+    /// Something was acknowledged or given up.
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_number: ReportNumber,
+    /// Reports up to here were sent over the present connection.
+    sent: ReportNumber,
+    reports: BTreeMap<ReportNumber, Pending>,
+    jobs: BTreeMap<Key, JobQueue>,
+    /// Whose log was sent last, so that the next one gets its turn.
+    last_log: Option<Key>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    key: Key,
+    frame: Bytes,
+    last: bool,
+}
+
+#[derive(Debug, Default)]
+struct JobQueue {
+    unacknowledged: usize,
+    log: LogBuffer,
+}
+
+/// Why a report is not sent.
+#[derive(Debug, Error)]
+pub(crate) enum ReportError {
+    /// The job was cancelled.
+    #[error("the job is not wanted any more")]
+    Closed,
+    /// The report is larger than a frame.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+impl Outbox {
+    /// Begins to keep what an assignment says.
+    pub(crate) fn open(&self, key: Key) {
+        self.state().jobs.entry(key).or_default();
+    }
+
+    /// Forgets an assignment and all that it said.
+    pub(crate) fn close(&self, key: Key) {
+        let mut state = self.state();
+        state.jobs.remove(&key);
+        state.reports.retain(|_, pending| pending.key != key);
+        drop(state);
+        self.room.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    /// The assignments that still run, or have said something that the server does not have.
+    pub(crate) fn jobs(&self) -> Vec<Key> {
+        self.state().jobs.keys().copied().collect()
+    }
+
+    /// Whether nothing runs and nothing is unsaid.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().jobs.is_empty()
+    }
+
+    /// Queues a report; `last` says that the job is over once it is acknowledged.
+    pub(crate) async fn report(
+        &self,
+        key: Key,
+        last: bool,
+        encode: impl FnOnce(ReportNumber) -> Result<Bytes, EncodeError>,
+    ) -> Result<(), ReportError> {
+        let mut encode = Some(encode);
+        loop {
+            let mut room = pin!(self.room.notified());
+            room.as_mut().enable();
+            if let Some(outcome) = self.try_report(key, last, &mut encode) {
+                self.changed.notify_one();
+                return outcome;
+            }
+            room.await;
+        }
+    }
+
+    fn try_report(
+        &self,
+        key: Key,
+        last: bool,
+        encode: &mut Option<impl FnOnce(ReportNumber) -> Result<Bytes, EncodeError>>,
+    ) -> Option<Result<(), ReportError>> {
+        let mut state = self.state();
+        let number = state.last_number + 1;
+        let Some(queue) = state.jobs.get_mut(&key) else { return Some(Err(ReportError::Closed)) };
+        if queue.unacknowledged >= MAX_REPORTS {
+            return None;
+        }
+        let frame = match encode.take()?(number) {
+            Ok(frame) => frame,
+            Err(error) => return Some(Err(error.into())),
+        };
+        queue.unacknowledged += 1;
+        state.last_number = number;
+        state.reports.insert(number, Pending { key, frame, last });
+        Some(Ok(()))
+    }
+
+    /// Queues log bytes; those of a job that is not wanted any more are dropped.
+    pub(crate) async fn log(&self, key: Key, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let mut room = pin!(self.room.notified());
+            room.as_mut().enable();
+            let taken = match self.state().jobs.get_mut(&key) {
+                Some(queue) => queue.log.push(bytes),
+                None => return,
+            };
+            bytes = bytes.get(taken..).unwrap_or_default();
+            if taken > 0 {
+                self.changed.notify_one();
+            } else {
+                room.await;
+            }
+        }
+    }
+
+    /// How long the log of a job is, all that was ever queued.
+    pub(crate) fn log_bytes(&self, key: Key) -> u64 {
+        self.state().jobs.get(&key).map_or(0, |queue| queue.log.end())
+    }
+
+    /// The next frame to send, if there is one. A job's last report comes after all of its log.
+    pub(crate) fn next_frame(&self) -> Option<Bytes> {
+        let mut state = self.state();
+        let State { sent, reports, jobs, last_log, .. } = &mut *state;
+        let Some((number, pending)) = reports.range(*sent + 1..).next() else {
+            let after = last_log.and_then(|last| {
+                jobs.range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
+                    .find(|(_, queue)| queue.log.has_unsent())
+            });
+            let key = *after.or_else(|| jobs.iter().find(|(_, queue)| queue.log.has_unsent()))?.0;
+            *last_log = Some(key);
+            return log_frame(key, jobs);
+        };
+        if pending.last
+            && let Some(frame) = log_frame(pending.key, jobs)
+        {
+            return Some(frame);
+        }
+        *sent = *number;
+        Some(pending.frame.clone())
+    }
+
+    /// Waits until there may be something to send, or a job is over.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The server has this report.
+    pub(crate) fn acknowledge(&self, number: ReportNumber) {
+        let mut state = self.state();
+        let Some(pending) = state.reports.remove(&number) else { return };
+        if pending.last {
+            state.jobs.remove(&pending.key);
+            self.changed.notify_one();
+        } else if let Some(queue) = state.jobs.get_mut(&pending.key) {
+            queue.unacknowledged = queue.unacknowledged.saturating_sub(1);
+        }
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// The server has the log up to `offset`.
+    pub(crate) fn log_stored(&self, key: Key, offset: u64) {
+        if let Some(queue) = self.state().jobs.get_mut(&key) {
+            queue.log.stored(offset);
+        }
+        self.room.notify_waiters();
+    }
+
+    /// A new connection: what the server does not have is sent again.
+    pub(crate) fn rewind(&self) {
+        let mut state = self.state();
+        state.sent = 0;
+        state.jobs.values_mut().for_each(|queue| queue.log.rewind());
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No holder of the lock leaves it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_frame((job, epoch): Key, jobs: &mut BTreeMap<Key, JobQueue>) -> Option<Bytes> {
+    let (offset, bytes) = jobs.get_mut(&(job, epoch))?.log.next_chunk()?;
+    let message = ToServer::Log { job, epoch, offset, bytes };
+    match gradient_protocol::encode(&message) {
+        Ok(frame) => Some(frame.into()),
+        Err(error) => {
+            tracing::error!(%job, %error, "a part of a log cannot be sent");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! The HTTP routes beside the socket: NARs out of an organization's scope and into it.
+
+mod nar;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_compression::tokio::bufread::ZstdDecoder;
+use futures_util::TryStreamExt as _;
+use gradient_domain::{Epoch, Failure, FailureKind, Job};
+use gradient_nix::StorePath;
+use gradient_protocol::transfer::{CONTENT_ADDRESS_HEADER, Missing, Paths, REFERENCES_HEADER, Refusal, job_missing, job_path};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use thiserror::Error;
+use tokio::{io::AsyncRead, sync::watch, time::timeout};
+use tokio_util::io::StreamReader;
+
+use crate::{backoff::Backoff, job::failure};
+pub(crate) use nar::{NarFile, restore};
+
+/// How long an unreachable server is waited for: as long as it keeps a job for a worker that it does not hear.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// How long a transfer may stand still.
+const STALL: Duration = Duration::from_mins(2);
+
+/// How many paths one question may name.
+const MAX_PATHS: usize = 10_000;
+
+/// The server as the jobs of a worker reach it. Clones share the session's token.
+#[derive(Debug, Clone)]
+pub(crate) struct Transfer {
+    client: Client,
+    base: Url,
+    token: watch::Sender<Option<Arc<str>>>,
+}
+
+/// The routes of one assignment.
+#[derive(Debug, Clone)]
+pub(crate) struct JobTransfer {
+    transfer: Transfer,
+    job: Job,
+    epoch: Epoch,
+}
+
+/// What the upload of a source claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Declaration {
+    /// Its content address in Nix's notation.
+    pub(crate) content_address: String,
+    /// What it refers to.
+    pub(crate) references: Vec<StorePath>,
+}
+
+/// Why a transfer did not succeed.
+#[derive(Debug, Error)]
+pub(crate) enum TransferError {
+    /// The server cannot be reached, or lost the connection again and again.
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(String),
+    /// The server says no.
+    #[error("the server refuses {what}: {message}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// The server's words.
+        message: String,
+        /// The status of its answer.
+        status: StatusCode,
+    },
+    /// The session has no token, or none that the server takes.
+    #[error("the server does not accept this session")]
+    Unauthorized,
+    /// What was to be sent cannot be read, or what came cannot be written.
+    #[error("{what}: {source}")]
+    Local {
+        /// Which path.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        let kind = match &error {
+            TransferError::Refused { status, .. } if *status == StatusCode::NOT_FOUND => FailureKind::InputsMissing,
+            TransferError::Refused { .. } => FailureKind::Permanent,
+            TransferError::Unreachable(_) | TransferError::Unauthorized | TransferError::Local { .. } => FailureKind::Transient,
+        };
+        failure(kind, error)
+    }
+}
+
+impl Transfer {
+    /// The routes beside the socket at `socket`, such as `ws://host/proto`.
+    pub(crate) fn new(socket: &Url) -> Result<Self, reqwest::Error> {
+        let client = Client::builder().connect_timeout(Duration::from_secs(20)).read_timeout(STALL).build()?;
+        Ok(Self { client, base: http_base(socket), token: watch::Sender::new(None) })
+    }
+
+    /// Takes the token of a new session.
+    pub(crate) fn set_token(&self, token: &str) {
+        self.token.send_replace(Some(token.into()));
+    }
+
+    /// The routes of one assignment.
+    pub(crate) fn for_job(&self, job: Job, epoch: Epoch) -> JobTransfer {
+        JobTransfer { transfer: self.clone(), job, epoch }
+    }
+
+    /// Sends a request until it has an answer. `build` is asked anew for each try.
+    async fn send(
+        &self,
+        what: &str,
+        path: &str,
+        build: impl Fn(&Client, Url) -> RequestBuilder,
+    ) -> Result<Response, TransferError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        let begun = Instant::now();
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+        loop {
+            let token = self.token.borrow().clone();
+            let Some(token) = token else {
+                self.next_token(None).await?;
+                continue;
+            };
+            let error = match build(&self.client, url.clone()).bearer_auth(&token).send().await {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                    self.next_token(Some(&token)).await?;
+                    continue;
+                }
+                Ok(response) if is_passing(response.status()) => format!("it answers {}", response.status()),
+                Ok(response) => return Err(refused(what, response).await),
+                Err(error) => chain(&error),
+            };
+            if begun.elapsed() > PATIENCE {
+                return Err(TransferError::Unreachable(error));
+            }
+            tracing::debug!(what, error, "trying again");
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Waits until the session has another token than `old`.
+    async fn next_token(&self, old: Option<&Arc<str>>) -> Result<(), TransferError> {
+        let mut token = self.token.subscribe();
+        let other = token.wait_for(|token| token.is_some() && token.as_ref() != old);
+        match timeout(PATIENCE, other).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(TransferError::Unauthorized),
+        }
+    }
+}
+
+impl JobTransfer {
+    /// Which of the paths the organization's scope lacks.
+    pub(crate) async fn missing(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>, TransferError> {
+        let what = "a question for missing paths";
+        let mut missing = BTreeSet::new();
+        for part in paths.chunks(MAX_PATHS) {
+            let question = Paths { paths: part.to_vec() };
+            let route = job_missing(self.job, self.epoch);
+            let response = self.transfer.send(what, &route, |client, url| client.post(url).json(&question)).await?;
+            let answer: Missing = response.json().await.map_err(|error| TransferError::Unreachable(chain(&error)))?;
+            missing.extend(answer.missing);
+        }
+        Ok(missing)
+    }
+
+    /// Uploads the NAR of a path; sources say what they claim to be.
+    pub(crate) async fn put(
+        &self,
+        path: &StorePath,
+        nar: &NarFile,
+        declaration: Option<&Declaration>,
+    ) -> Result<(), TransferError> {
+        let route = job_path(self.job, self.epoch, path);
+        let what = format!("the upload of {path}");
+        let sent = self.transfer.send(&what, &route, |client, url| {
+            let mut request = client.put(url).body(nar.compressed());
+            if let Some(declaration) = declaration {
+                let references: Vec<_> = declaration.references.iter().map(ToString::to_string).collect();
+                request = request
+                    .header(CONTENT_ADDRESS_HEADER, &declaration.content_address)
+                    .header(REFERENCES_HEADER, references.join(" "));
+            }
+            request
+        });
+        let outcome = sent.await;
+        match nar.take_error() {
+            Some(source) if outcome.is_err() => Err(TransferError::Local { what, source }),
+            _ => outcome.map(drop),
+        }
+    }
+
+    /// The NAR of a path of the organization's scope, decompressed.
+    pub(crate) async fn get(&self, path: &StorePath) -> Result<impl AsyncRead + Send + Unpin + 'static, TransferError> {
+        let route = job_path(self.job, self.epoch, path);
+        let response = self.transfer.send(&format!("the download of {path}"), &route, Client::get).await?;
+        let body = response.bytes_stream().map_err(|error| io::Error::other(chain(&error)));
+        Ok(ZstdDecoder::new(StreamReader::new(Box::pin(body))))
+    }
+}
+
+/// Whether an answer may be another one in a while.
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+async fn refused(what: &str, response: Response) -> TransferError {
+    let status = response.status();
+    let message = match response.json::<Refusal>().await {
+        Ok(refusal) => refusal.message.chars().take(2000).collect(),
+        Err(_) => format!("it answers {status}"),
+    };
+    TransferError::Refused { what: what.to_owned(), message, status }
+}
+
+/// An error with all that caused it; addresses of requests hold nothing secret, tokens are in headers.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// `wss://host/prefix/proto` → `https://host/prefix`.
+fn http_base(socket: &Url) -> Url {
+    let text = socket.as_str();
+    let text = text.strip_prefix("ws").map_or_else(|| text.to_owned(), |rest| format!("http{rest}"));
+    let mut url = Url::parse(&text).unwrap_or_else(|_| socket.clone());
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/proto").unwrap_or(path).to_owned();
+    url.set_path(&path);
+    url.set_query(None);
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_routes_are_beside_the_socket() {
+        let check = |socket: &str, expected: &str| assert_eq!(http_base(&socket.parse().unwrap()).as_str(), expected);
+        check("ws://127.0.0.1:3000/proto", "http://127.0.0.1:3000/");
+        check("wss://ci.example.org/gradient/proto/", "https://ci.example.org/gradient");
+        check("ws://ws.example.org/proto?x=1", "http://ws.example.org/");
+    }
+}

@@ -1,0 +1,138 @@
+//! NARs of local paths, in constant memory: written for an upload, restored from a download.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_compression::tokio::bufread::ZstdEncoder;
+use bytes::Bytes;
+use gradient_nix::nar::{CaseHack, encode_path, restore_reader};
+use reqwest::Body;
+use tokio::{io::AsyncRead, sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
+
+/// What goes through the channel at once, and how often that fits into it.
+const PIECE_BYTES: usize = 64 << 10;
+const PIECES: usize = 8;
+
+/// Restoring may take this long in all.
+const RESTORE_TIME: Duration = Duration::from_hours(1);
+
+/// A local file tree whose NAR can be sent, again when that fails.
+#[derive(Debug)]
+pub(crate) struct NarFile {
+    path: PathBuf,
+    error: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl NarFile {
+    /// The tree at `path`.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, error: Arc::default() }
+    }
+
+    /// Its zstd-compressed NAR. An error in reading the tree breaks the body off, so that nobody takes it for whole.
+    pub(crate) fn compressed(&self) -> Body {
+        let (pieces, received) = mpsc::channel::<io::Result<Bytes>>(PIECES);
+        let (path, errors) = (self.path.clone(), Arc::clone(&self.error));
+        spawn_blocking(move || {
+            let mut writer = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces));
+            let written =
+                encode_path(&mut writer, &path, CaseHack::Disabled).map_err(io::Error::other).and_then(|()| writer.flush());
+            let Err(error) = written else { return };
+            let pieces = writer.into_parts().0.0;
+            if !pieces.is_closed() {
+                let text = error.to_string();
+                errors.lock().unwrap_or_else(PoisonError::into_inner).replace(error);
+                // Who reads may be gone by now, which is as good.
+                let _ = pieces.blocking_send(Err(io::Error::other(text)));
+            }
+        });
+        let nar = StreamReader::new(ReceiverStream::new(received));
+        Body::wrap_stream(ReaderStream::with_capacity(ZstdEncoder::new(nar), PIECE_BYTES))
+    }
+
+    /// Why the tree could not be read, if it could not.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Hands what is written to it over to the async side.
+struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = bytes.get(..bytes.len().min(PIECE_BYTES)).unwrap_or(bytes);
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(piece))).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the tree of a NAR to `destination`, which must not exist.
+pub(crate) async fn restore(nar: impl AsyncRead + Send + Unpin + 'static, destination: &Path) -> io::Result<()> {
+    let destination = destination.to_owned();
+    let mut reader = SyncIoBridge::new(nar);
+    let restored =
+        spawn_blocking(move || restore_reader(&mut reader, &destination, CaseHack::Disabled).map_err(io::Error::other));
+    match timeout(RESTORE_TIME, restored).await {
+        Ok(joined) => joined.map_err(io::Error::other)?,
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_compression::tokio::bufread::ZstdDecoder;
+    use futures_util::TryStreamExt as _;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    async fn received(body: Body) -> io::Result<Vec<u8>> {
+        let stream = http_response(body).bytes_stream().map_err(io::Error::other);
+        let mut nar = Vec::new();
+        ZstdDecoder::new(StreamReader::new(Box::pin(stream))).read_to_end(&mut nar).await?;
+        Ok(nar)
+    }
+
+    fn http_response(body: Body) -> reqwest::Response {
+        reqwest::Response::from(tokio_tungstenite::tungstenite::http::Response::new(body))
+    }
+
+    #[tokio::test]
+    async fn a_tree_survives_the_way_there_and_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (there, back) = (directory.path().join("there"), directory.path().join("back"));
+        std::fs::create_dir(&there).unwrap();
+        std::fs::write(there.join("large"), vec![7; 1 << 20]).unwrap();
+        std::os::unix::fs::symlink("large", there.join("link")).unwrap();
+
+        let nar = received(NarFile::new(there).compressed()).await.unwrap();
+        restore(io::Cursor::new(nar), &back).await.unwrap();
+        assert_eq!(std::fs::read(back.join("large")).unwrap(), vec![7; 1 << 20]);
+        assert_eq!(std::fs::read_link(back.join("link")).unwrap(), Path::new("large"));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_never_looks_whole() {
+        let file = NarFile::new("/nowhere/at/all".into());
+        assert!(received(file.compressed()).await.is_err());
+        assert!(file.take_error().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_truncated_nar_is_not_restored() {
+        let directory = tempfile::tempdir().unwrap();
+        let nar = b"\x0d\0\0\0\0\0\0\0nix-archive-1\0\0\0".to_vec();
+        assert!(restore(io::Cursor::new(nar), &directory.path().join("x")).await.is_err());
+    }
+}
