@@ -47,7 +47,7 @@ pub enum Decision {
         /// With `Failed`, and with `Queued` after an attempt: what ended the attempt. A vanished worker is `transient`.
         failure: Option<FailureKind>,
     },
-    /// An evaluation's status has changed, or the reason why it waits. With `Completed`, what its entry points made is to be
+    /// An evaluation's status has changed, or only the reason why it is `Waiting`. With `Completed`, what its entry points made is to be
     /// published in the same transaction.
     EvaluationMoved {
         /// The evaluation.

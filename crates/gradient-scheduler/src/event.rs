@@ -12,6 +12,9 @@ pub enum Event {
     /// Derivations of an evaluation became known. A build comes after the builds that it depends on, in this event or an earlier
     /// one; a dependency that the scheduler does not know counts as built. A build that is known already becomes one of this
     /// evaluation too, together with everything that it depends on; its state then only counts when it has ended.
+    ///
+    /// When the evaluation is not known, because it has ended, nobody needs the builds: those that are queued are aborted, those
+    /// that a worker has may finish. A restart restores what runs on after an aborted evaluation in this way.
     BuildsAdded {
         /// The evaluation that needs them.
         evaluation: EvaluationId,
@@ -153,6 +156,8 @@ pub enum Stage {
 pub struct NewBuild {
     /// The build.
     pub build: BuildId,
+    /// To whom it belongs: the organization of every evaluation that needs it.
+    pub organization: OrganizationId,
     /// The system it is for; `builtin` fits every worker.
     pub system: String,
     /// The system features that it requires, sorted.

@@ -1,15 +1,66 @@
 //! The build graph and who builds what next, as a pure state machine: events in, decisions out.
+//!
+//! A [`Scheduler`] reads no clock and does no I/O. It is told what has happened, and at which [`Tick`]; it answers with
+//! [`Decision`]s, which the caller makes durable and then carries out. It lives in memory and is rebuilt from the database by
+//! the same events, so the database is the truth and this is its index.
+//!
+//! A job (fetch, evaluate, build) has one owner at a time. Each assignment has an [`Epoch`](gradient_domain::Epoch) one higher
+//! than the last; a report that names another epoch or comes from another worker changes nothing. A worker that loses its
+//! connection keeps its jobs until their leases end. A build is ready when nothing that it depends on is left to do; among the
+//! ready ones the order is: priority, then the organization with the smallest share of the workers, then the build with the
+//! longest chain of others behind it, then age.
+//!
+//! ```
+//! use gradient_domain::{Epoch, EvaluationStatus, Job, JobKind, EvaluationId, OrganizationId, Priority, WorkerId};
+//! use gradient_scheduler::{
+//!     Decision, Event, NewEvaluation, Scheduler, SchedulerSettings, Stage, Tick, WorkerCapabilities, WorkerOrganization,
+//! };
+//!
+//! let mut scheduler = Scheduler::new(SchedulerSettings::default());
+//! let (evaluation, organization, worker) = (EvaluationId::new(), OrganizationId::new(), WorkerId::random());
+//!
+//! let waits = scheduler.apply(
+//!     Event::EvaluationAdded(NewEvaluation {
+//!         evaluation,
+//!         organization,
+//!         priority: Priority::default(),
+//!         status: EvaluationStatus::Queued,
+//!         stage: Stage::Fetch,
+//!         job_epoch: Epoch::NONE,
+//!         lease: None,
+//!     }),
+//!     Tick::ZERO,
+//! );
+//! assert!(matches!(waits[..], [Decision::EvaluationMoved { status: EvaluationStatus::Waiting, .. }]));
+//!
+//! let begins = scheduler.apply(
+//!     Event::WorkerConnected {
+//!         worker,
+//!         organizations: vec![WorkerOrganization { organization, kinds: vec![JobKind::Fetch] }],
+//!         capabilities: WorkerCapabilities::default(),
+//!         running: vec![],
+//!     },
+//!     Tick::ZERO,
+//! );
+//! assert_eq!(begins[0], Decision::Assign { job: Job::Fetch(evaluation), epoch: Epoch(1), worker });
+//! assert!(matches!(begins[1], Decision::EvaluationMoved { status: EvaluationStatus::Fetching, .. }));
+//! ```
 
+mod class;
 mod decision;
+mod evaluation;
 mod event;
+mod node;
 mod scheduler;
 mod settings;
+mod slab;
 mod tick;
 mod view;
+mod worker;
 
 pub use decision::Decision;
 pub use event::{BuildState, Event, NewBuild, NewEvaluation, Stage, WorkerCapabilities, WorkerOrganization};
 pub use scheduler::Scheduler;
 pub use settings::SchedulerSettings;
 pub use tick::Tick;
-pub use view::WorkerView;
+pub use view::{OwnedJob, WorkerView};

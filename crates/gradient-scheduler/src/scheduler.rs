@@ -1,19 +1,105 @@
-//! The state machine.
+//! The state machine: its state, and which event goes where.
 
-use gradient_domain::{BuildId, BuildWait, EvaluationId, EvaluationWait, Moment};
+mod builds;
+mod dispatch;
+mod evaluations;
+mod explain;
+mod jobs;
+mod phase;
+mod rank;
+mod sessions;
+mod status;
 
-use crate::{Decision, Event, SchedulerSettings, Tick, WorkerView};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+
+use gradient_domain::{Epoch, EvaluationId, Job, JobKind, OrganizationId, WorkerId};
+
+use crate::{
+    Decision, Event, SchedulerSettings, Tick,
+    class::{ClassSlot, Classes},
+    evaluation::{Evaluation, EvaluationSlot},
+    node::{Node, NodeSlot},
+    slab::Slab,
+    worker::Worker,
+};
 
 /// The build graph of all unfinished evaluations, the workers, and who owns which job.
+///
+/// The same events at the same times lead to the same decisions: hash maps are only looked up in, never walked.
 #[derive(Debug)]
 pub struct Scheduler {
     settings: SchedulerSettings,
+    now: Tick,
+    nodes: Slab<Node>,
+    node_of: HashMap<Job, NodeSlot>,
+    /// Counts the nodes ever made.
+    sequence: u64,
+    evaluations: Slab<Evaluation>,
+    evaluation_of: HashMap<EvaluationId, EvaluationSlot>,
+    classes: Classes,
+    workers: BTreeMap<WorkerId, Worker>,
+    /// The workers with free slots for a kind of job, those with the most first.
+    free: [BTreeSet<(Reverse<u32>, WorkerId)>; JobKind::ALL.len()],
+    organizations: BTreeMap<OrganizationId, Organization>,
+    timers: BTreeSet<(Tick, Timer)>,
+    /// Classes that got a ready job since the last dispatch.
+    roused: BTreeSet<ClassSlot>,
+    /// Workers that got a free slot since the last dispatch.
+    freed: BTreeSet<WorkerId>,
+    /// Evaluations whose status may have changed.
+    touched: BTreeSet<EvaluationSlot>,
+    decisions: Vec<Decision>,
+}
+
+/// What is to happen at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The job may run again.
+    Retry(NodeSlot),
+    /// The job's owner has been away for too long.
+    Lease(NodeSlot),
+    /// The worker had long enough to stop the job.
+    Stopped(WorkerId, Job, Epoch),
+}
+
+#[derive(Debug)]
+struct Organization {
+    weight: u32,
+    running: u32,
+    /// Whether a cache takes its outputs.
+    writable: bool,
+}
+
+impl Default for Organization {
+    fn default() -> Self {
+        Self { weight: 100, running: 0, writable: false }
+    }
 }
 
 impl Scheduler {
     /// A scheduler that knows of nothing yet.
     pub fn new(settings: SchedulerSettings) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            now: Tick::ZERO,
+            nodes: Slab::new(),
+            node_of: HashMap::new(),
+            sequence: 0,
+            evaluations: Slab::new(),
+            evaluation_of: HashMap::new(),
+            classes: Classes::new(),
+            workers: BTreeMap::new(),
+            free: [const { BTreeSet::new() }; JobKind::ALL.len()],
+            organizations: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            roused: BTreeSet::new(),
+            freed: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            decisions: Vec::new(),
+        }
     }
 
     /// Takes in one event and says what follows from it.
@@ -21,31 +107,56 @@ impl Scheduler {
         self.apply_all([event], now)
     }
 
-    /// Takes in events that belong together, such as all that a restart restores, and decides once, after the last.
+    /// Takes in events that belong together, such as all that a restart restores, and assigns work and moves evaluations once,
+    /// after the last.
     pub fn apply_all(&mut self, events: impl IntoIterator<Item = Event>, now: Tick) -> Vec<Decision> {
-        let _ = (events.into_iter().count(), now, &self.settings);
-        Vec::new()
+        self.now = now;
+        for event in events {
+            self.take_in(event);
+        }
+        // After the events: a report or a reconnect that comes with the deadline still counts.
+        self.run_timers();
+        self.dispatch();
+        self.move_evaluations();
+        std::mem::take(&mut self.decisions)
     }
 
     /// When [`Event::Tick`] is due, if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Tick> {
-        None
+        self.timers.first().map(|&(at, _)| at)
     }
 
-    /// Why a build is queued; `None` when it is not, or is not known.
-    pub fn explain_build(&self, build: BuildId, now: Moment, tick: Tick) -> Option<BuildWait> {
-        let _ = (build, now, tick);
-        None
+    /// How many jobs are resident: those of unfinished evaluations, and builds that run on after theirs were aborted.
+    pub const fn job_count(&self) -> usize {
+        self.nodes.len()
     }
 
-    /// Why an evaluation is waiting; `None` when it is not, or is not known.
-    pub fn explain_evaluation(&self, evaluation: EvaluationId) -> Option<EvaluationWait> {
-        let _ = evaluation;
-        None
-    }
-
-    /// The connected workers, by id.
-    pub fn workers(&self) -> impl Iterator<Item = WorkerView> {
-        std::iter::empty()
+    fn take_in(&mut self, event: Event) {
+        match event {
+            Event::EvaluationAdded(evaluation) => self.add_evaluation(&evaluation),
+            Event::BuildsAdded { evaluation, builds } => self.add_builds(evaluation, builds),
+            Event::EntryPointsAdded { evaluation, builds } => self.add_entry_points(evaluation, &builds),
+            Event::EvaluationSealed { evaluation, had_errors } => self.seal_evaluation(evaluation, had_errors),
+            Event::AbortEvaluation { evaluation, stop_running } => self.abort_evaluation(evaluation, stop_running),
+            Event::WorkerConnected { worker, organizations, capabilities, running } => {
+                self.connect(worker, organizations, capabilities, running);
+            }
+            Event::WorkerChanged { worker, organizations, capabilities } => {
+                self.change_worker(worker, organizations, capabilities);
+            }
+            Event::WorkerDraining { worker } => self.drain(worker),
+            Event::WorkerLost { worker } => self.lose(worker),
+            Event::JobStarted { job, epoch, worker } => self.start_job(job, epoch, worker),
+            Event::JobFinished { job, epoch, worker } => self.finish_job(job, epoch, worker),
+            Event::JobFailed { job, epoch, worker, kind } => self.fail_job(job, epoch, worker, kind),
+            Event::CachesChanged { organization, writable } => {
+                self.organizations.entry(organization).or_default().writable = writable;
+                self.touch_all();
+            }
+            Event::ShareChanged { organization, weight } => {
+                self.organizations.entry(organization).or_default().weight = weight.max(1);
+            }
+            Event::Tick => {}
+        }
     }
 }

@@ -18,10 +18,10 @@ pub struct SchedulerSettings {
 impl Default for SchedulerSettings {
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(5 * 60),
+            lease: Duration::from_mins(5),
             max_attempts: 5,
             retry_after: Duration::from_secs(2),
-            retry_after_max: Duration::from_secs(120),
+            retry_after_max: Duration::from_mins(2),
         }
     }
 }

@@ -18,5 +18,16 @@ pub struct WorkerView {
     /// When this session began.
     pub connected_at: Tick,
     /// The jobs it owns, in order.
-    pub jobs: Vec<(Job, Epoch)>,
+    pub jobs: Vec<OwnedJob>,
+}
+
+/// A job and its owner's view of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedJob {
+    /// The job.
+    pub job: Job,
+    /// The assignment.
+    pub epoch: Epoch,
+    /// When the worker began with it, once it has said so.
+    pub started_at: Option<Tick>,
 }

@@ -1,0 +1,84 @@
+//! One job in the graph: a build, or the fetch or evaluate job of an evaluation.
+
+use std::cmp::Reverse;
+
+use gradient_domain::{BuildId, BuildStatus, Epoch, Job, Priority, WorkerId};
+
+use crate::{Tick, class::ClassSlot, evaluation::EvaluationSlot, slab::Slot};
+
+pub(crate) type NodeSlot = Slot<Node>;
+
+/// The longest chain of dependents that still counts. It bounds how often a node's rank can rise, and with that the work that
+/// a graph made to be slow can cause.
+pub(crate) const RANK_MAX: u16 = 1024;
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) job: Job,
+    /// Who can do it. Given back when the node has ended.
+    pub(crate) class: ClassSlot,
+    pub(crate) phase: Phase,
+    /// The last assignment.
+    pub(crate) epoch: Epoch,
+    pub(crate) priority: Priority,
+    /// The length of the longest chain of builds that wait for this one.
+    pub(crate) rank: u16,
+    /// Counts up with every node; dependencies have smaller ones than their dependents.
+    pub(crate) sequence: u64,
+    /// How many dependencies have not ended.
+    pub(crate) blocked: u32,
+    /// Who had the last attempt that failed.
+    pub(crate) failed_on: Option<WorkerId>,
+    /// Those that had not ended when it came; empty as soon as all have, with success.
+    pub(crate) dependencies: Box<[NodeSlot]>,
+    /// Those that have not ended; empty once it has ended.
+    pub(crate) dependents: Vec<NodeSlot>,
+    /// The unfinished evaluations that need the build; always empty for other jobs.
+    pub(crate) evaluations: Vec<EvaluationSlot>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Dependencies have not ended.
+    Blocked,
+    /// Could run at once.
+    Ready,
+    /// Could run, but waits after a transient failure.
+    Delayed { until: Tick },
+    /// Has an owner; with `lease` one that is not connected.
+    Running { worker: WorkerId, lease: Option<Tick> },
+    /// Nothing will change any more. `cause` is the build whose own failure is the reason.
+    Ended { status: BuildStatus, cause: Option<BuildId> },
+}
+
+/// The order in which one class's jobs run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Urgency {
+    pub(crate) priority: Reverse<Priority>,
+    pub(crate) rank: Reverse<u16>,
+    pub(crate) sequence: u64,
+    pub(crate) node: NodeSlot,
+}
+
+impl Node {
+    pub(crate) fn urgency(&self, slot: NodeSlot) -> Urgency {
+        Urgency { priority: Reverse(self.priority), rank: Reverse(self.rank), sequence: self.sequence, node: slot }
+    }
+
+    pub(crate) const fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
+    }
+
+    pub(crate) const fn is_success(&self) -> bool {
+        matches!(self.phase, Phase::Ended { status, .. } if status.is_success())
+    }
+
+    pub(crate) fn is_owner(&self, epoch: Epoch, worker: WorkerId) -> bool {
+        self.epoch == epoch && matches!(self.phase, Phase::Running { worker: owner, .. } if owner == worker)
+    }
+}

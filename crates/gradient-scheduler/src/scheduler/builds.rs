@@ -1,0 +1,246 @@
+//! The graph: builds come, end, and take their dependents with them.
+
+use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, FailureKind, Job, WorkerId};
+
+use super::Scheduler;
+use crate::{
+    BuildState, Decision, NewBuild,
+    class::{Need, Requirement},
+    evaluation::EvaluationSlot,
+    node::{Node, NodeSlot, Phase},
+};
+
+impl Scheduler {
+    pub(super) fn add_builds(&mut self, evaluation: EvaluationId, builds: Vec<NewBuild>) {
+        let Some(&evaluation) = self.evaluation_of.get(&evaluation) else { return self.add_unneeded_builds(builds) };
+        let mut added = Vec::new();
+        for build in builds {
+            let state = build.state;
+            if let Some(&slot) = self.node_of.get(&Job::Build(build.build)) {
+                self.link(evaluation, slot);
+                if let BuildState::Ended(status) = state {
+                    self.believe_ended(slot, status);
+                }
+            } else {
+                let slot = self.add_build(build);
+                self.link(evaluation, slot);
+                added.push(slot);
+            }
+        }
+        added.retain(|&slot| !self.nodes[slot].is_ended());
+        self.raise_ranks(added);
+        self.touched.insert(evaluation);
+    }
+
+    /// The evaluation has ended in the meantime, so that nobody needs the builds. Those that a worker has may finish.
+    fn add_unneeded_builds(&mut self, builds: Vec<NewBuild>) {
+        for build in builds {
+            let known = self.node_of.get(&Job::Build(build.build)).copied();
+            match (known, build.state) {
+                (Some(slot), BuildState::Ended(status)) => self.believe_ended(slot, status),
+                (None, BuildState::Queued { epoch }) => {
+                    self.decide_build(build.build, BuildStatus::Aborted, epoch, Why::default());
+                }
+                (None, BuildState::Leased { .. }) => {
+                    self.add_build(NewBuild { dependencies: Vec::new(), ..build });
+                }
+                (Some(_), _) | (None, BuildState::Ended(_)) => {}
+            }
+        }
+    }
+
+    fn add_build(&mut self, build: NewBuild) -> NodeSlot {
+        let NewBuild { build: id, organization, system, features, dependencies, state } = build;
+        let mut dependencies: Vec<NodeSlot> =
+            dependencies.into_iter().filter_map(|id| self.node_of.get(&Job::Build(id)).copied()).collect();
+        dependencies.sort_unstable();
+        dependencies.dedup();
+        let fate = self.fate_of_dependent(&dependencies);
+        dependencies.retain(|&slot| !self.nodes[slot].is_ended());
+
+        let (epoch, owner) = match state {
+            BuildState::Ended(_) => (Epoch::NONE, None),
+            BuildState::Queued { epoch } => (epoch, None),
+            BuildState::Leased { epoch, worker } => (epoch, Some(worker)),
+        };
+        let need = Need::Build { system, features };
+        let slot = self.insert_node(Job::Build(id), Requirement { organization, need, excluded: Vec::new() }, epoch);
+
+        if let BuildState::Ended(status) = state
+            && status.is_final()
+        {
+            let cause = match status {
+                BuildStatus::Failed => Some(id),
+                BuildStatus::DependencyFailed => fate.and_then(|(_, cause)| cause).or(Some(id)),
+                _ => None,
+            };
+            self.set_phase(slot, Phase::Ended { status, cause });
+        } else if let Some((status, cause)) = fate {
+            self.disown(id, epoch, owner);
+            self.decide_build(id, status, epoch, Why { cause, failure: None });
+            self.set_phase(slot, Phase::Ended { status, cause });
+        } else if !dependencies.is_empty() {
+            self.disown(id, epoch, owner);
+            for &dependency in &dependencies {
+                self.nodes[dependency].dependents.push(slot);
+            }
+            self.nodes[slot].blocked = u32::try_from(dependencies.len()).unwrap_or(u32::MAX);
+            self.nodes[slot].dependencies = dependencies.into();
+        } else if let Some(worker) = owner {
+            let lease = Some(self.now.plus(self.settings.lease));
+            self.set_phase(slot, Phase::Running { worker, lease });
+        } else {
+            self.set_phase(slot, Phase::Ready);
+        }
+        slot
+    }
+
+    /// A build cannot have an owner before its dependencies are there: the queue is where it belongs.
+    fn disown(&mut self, build: BuildId, epoch: Epoch, owner: Option<WorkerId>) {
+        if owner.is_some() {
+            let why = Why { cause: None, failure: Some(FailureKind::Transient) };
+            self.decide_build(build, BuildStatus::Queued, epoch, why);
+        }
+    }
+
+    pub(super) fn insert_node(&mut self, job: Job, requirement: Requirement, epoch: Epoch) -> NodeSlot {
+        let class = self.join_class(requirement);
+        self.sequence += 1;
+        let slot = self.nodes.insert(Node {
+            job,
+            class,
+            phase: Phase::Blocked,
+            epoch,
+            priority: gradient_domain::Priority::default(),
+            rank: 0,
+            sequence: self.sequence,
+            blocked: 0,
+            failed_on: None,
+            dependencies: Box::default(),
+            dependents: Vec::new(),
+            evaluations: Vec::new(),
+        });
+        self.node_of.insert(job, slot);
+        slot
+    }
+
+    /// Makes a build, and all that it waits for, one of the evaluation's.
+    fn link(&mut self, evaluation: EvaluationSlot, slot: NodeSlot) {
+        let priority = self.evaluations[evaluation].priority;
+        let mut open = vec![slot];
+        while let Some(slot) = open.pop() {
+            let node = &mut self.nodes[slot];
+            if node.evaluations.contains(&evaluation) {
+                continue;
+            }
+            let is_first = node.evaluations.is_empty();
+            node.evaluations.push(evaluation);
+            open.extend_from_slice(&node.dependencies);
+            let counts = &mut self.evaluations[evaluation];
+            counts.enroll(node.phase, node.class);
+            counts.members.push(slot);
+            if is_first || node.priority < priority {
+                self.reorder(slot, |node| node.priority = priority);
+            }
+        }
+    }
+
+    /// The database knows that a build has ended; whoever has it works for nothing.
+    fn believe_ended(&mut self, slot: NodeSlot, status: BuildStatus) {
+        let node = &self.nodes[slot];
+        if node.is_ended() || !status.is_final() {
+            return;
+        }
+        self.cancel(slot);
+        if status.is_success() {
+            self.complete_build(slot, status);
+        } else {
+            self.end_build(slot, status);
+        }
+    }
+
+    /// A build's outputs are there: what waited for it alone becomes ready.
+    pub(super) fn complete_build(&mut self, slot: NodeSlot, status: BuildStatus) {
+        self.set_phase(slot, Phase::Ended { status, cause: None });
+        for dependent in std::mem::take(&mut self.nodes[slot].dependents) {
+            let node = &mut self.nodes[dependent];
+            if node.phase == Phase::Blocked {
+                node.blocked -= 1;
+                if node.blocked == 0 {
+                    node.dependencies = Box::default();
+                    self.set_phase(dependent, Phase::Ready);
+                }
+            }
+        }
+        self.forget_unneeded(vec![slot]);
+    }
+
+    /// A build's outputs will never be there: it ends, and so does everything that waits for it.
+    pub(super) fn end_build(&mut self, slot: NodeSlot, status: BuildStatus) {
+        let cause = match (status, self.nodes[slot].job) {
+            (BuildStatus::Failed | BuildStatus::DependencyFailed, Job::Build(id)) => Some(id),
+            _ => None,
+        };
+        self.set_phase(slot, Phase::Ended { status, cause });
+        let mut open = vec![slot];
+        while let Some(slot) = open.pop() {
+            let Some((status, cause)) = self.fate_of_dependent(&[slot]) else { continue };
+            for dependent in std::mem::take(&mut self.nodes[slot].dependents) {
+                let node = &self.nodes[dependent];
+                if let (Phase::Blocked, Job::Build(id)) = (node.phase, node.job) {
+                    self.decide_build(id, status, node.epoch, Why { cause, failure: None });
+                    self.set_phase(dependent, Phase::Ended { status, cause });
+                    open.push(dependent);
+                }
+            }
+        }
+        self.forget_unneeded(vec![slot]);
+    }
+
+    /// How a build with these dependencies ends without having run, and because of which one.
+    fn fate_of_dependent(&self, dependencies: &[NodeSlot]) -> Option<(BuildStatus, Option<BuildId>)> {
+        let fates = dependencies.iter().filter_map(|&slot| match self.nodes[slot].phase {
+            Phase::Ended { status: BuildStatus::Failed | BuildStatus::DependencyFailed, cause } => {
+                Some((BuildStatus::DependencyFailed, cause))
+            }
+            Phase::Ended { status: BuildStatus::Aborted, .. } => Some((BuildStatus::Aborted, None)),
+            _ => None,
+        });
+        // A failure says more than an abort.
+        fates.max_by_key(|&(status, _)| status == BuildStatus::DependencyFailed)
+    }
+
+    /// Takes out of memory what no evaluation needs and no worker has. All of it has ended.
+    pub(super) fn forget_unneeded(&mut self, mut slots: Vec<NodeSlot>) {
+        slots.retain(|&slot| self.is_unneeded(slot));
+        let mut outlived: Vec<NodeSlot> = slots.iter().flat_map(|&slot| self.nodes[slot].dependencies.iter().copied()).collect();
+        outlived.sort_unstable();
+        outlived.dedup();
+        for dependency in outlived {
+            let mut dependents = std::mem::take(&mut self.nodes[dependency].dependents);
+            dependents.retain(|&slot| !self.is_unneeded(slot));
+            self.nodes[dependency].dependents = dependents;
+        }
+        for slot in slots {
+            if let Some(node) = self.nodes.remove(slot) {
+                self.node_of.remove(&node.job);
+            }
+        }
+    }
+
+    fn is_unneeded(&self, slot: NodeSlot) -> bool {
+        let node = &self.nodes[slot];
+        node.evaluations.is_empty() && !node.is_running()
+    }
+
+    pub(super) fn decide_build(&mut self, build: BuildId, status: BuildStatus, epoch: Epoch, why: Why) {
+        self.decisions.push(Decision::BuildMoved { build, status, epoch, cause: why.cause, failure: why.failure });
+    }
+}
+
+/// What a build's move came from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Why {
+    pub(super) cause: Option<BuildId>,
+    pub(super) failure: Option<FailureKind>,
+}

@@ -1,0 +1,85 @@
+//! Brings ready jobs and free slots together.
+//!
+//! Before an event no ready job has a fitting free slot. So a match can only involve a class that got a ready job or a worker that
+//! got a free slot, and only those are looked at.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeSet,
+};
+
+use gradient_domain::{BuildStatus, Job, OrganizationId, WorkerId};
+
+use super::{Scheduler, builds::Why};
+use crate::{
+    Decision,
+    class::ClassSlot,
+    node::{NodeSlot, Phase, Urgency},
+};
+
+impl Scheduler {
+    /// Assigns until no ready job has a fitting free slot.
+    pub(super) fn dispatch(&mut self) {
+        let mut candidates = std::mem::take(&mut self.roused);
+        for worker in std::mem::take(&mut self.freed) {
+            candidates.extend(self.workers.get(&worker).into_iter().flat_map(|worker| &worker.classes));
+        }
+        candidates.retain(|&class| self.classes.get(class).is_some_and(|class| !class.queue.is_empty()));
+        while let Some((class, node)) = self.most_urgent(&candidates) {
+            if let Some(worker) = self.choose_worker(class, node) {
+                self.assign(node, worker);
+            } else {
+                candidates.remove(&class);
+            }
+        }
+    }
+
+    fn most_urgent(&self, candidates: &BTreeSet<ClassSlot>) -> Option<(ClassSlot, NodeSlot)> {
+        let heads = candidates.iter().filter_map(|&slot| {
+            let class = &self.classes[slot];
+            Some((slot, class.requirement.organization, *class.queue.first()?))
+        });
+        let first = heads.min_by(|(_, a_organization, a), (_, b_organization, b)| {
+            a.priority.cmp(&b.priority).then_with(|| self.compare_shares(*a_organization, *b_organization)).then_with(|| a.cmp(b))
+        });
+        first.map(|(class, _, Urgency { node, .. })| (class, node))
+    }
+
+    /// The organization with the fewer running jobs for its weight comes first.
+    fn compare_shares(&self, a: OrganizationId, b: OrganizationId) -> Ordering {
+        let load = |id| self.organizations.get(&id).map_or((0, 100), |organization| (organization.running, organization.weight));
+        let ((a_running, a_weight), (b_running, b_weight)) = (load(a), load(b));
+        (u64::from(a_running) * u64::from(b_weight)).cmp(&(u64::from(b_running) * u64::from(a_weight)))
+    }
+
+    /// The fitting worker with the most free slots, but the one of the last failure only when there is no other.
+    fn choose_worker(&self, class: ClassSlot, node: NodeSlot) -> Option<WorkerId> {
+        let (class, failed_on) = (&self.classes[class], self.nodes[node].failed_on);
+        let kind = class.requirement.need.kind();
+        let free = &self.free[kind as usize];
+        let is_failed = |id: &WorkerId| failed_on == Some(*id);
+        let other = if class.workers.len() < free.len() {
+            let free_slots = |id: &WorkerId| self.workers.get(id).map_or(0, |worker| worker.free(kind));
+            let others = class.workers.iter().filter(|id| !is_failed(id) && free_slots(id) > 0);
+            // The first of the best, as in the sorted list below.
+            others.copied().min_by_key(|id| (Reverse(free_slots(id)), *id))
+        } else {
+            free.iter().map(|&(_, id)| id).find(|id| !is_failed(id) && class.workers.contains(id))
+        };
+        other.or_else(|| {
+            let last = failed_on.filter(|id| class.workers.contains(id))?;
+            (self.workers.get(&last)?.free(kind) > 0).then_some(last)
+        })
+    }
+
+    fn assign(&mut self, slot: NodeSlot, worker: WorkerId) {
+        let node = &mut self.nodes[slot];
+        node.epoch = node.epoch.next();
+        let (job, epoch) = (node.job, node.epoch);
+        if let Job::Build(build) = job {
+            self.decide_build(build, BuildStatus::Building, epoch, Why::default());
+        }
+        self.decisions.push(Decision::Assign { job, epoch, worker });
+        self.set_phase(slot, Phase::Running { worker, lease: None });
+    }
+}

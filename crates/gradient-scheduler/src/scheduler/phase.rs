@@ -1,0 +1,183 @@
+//! The one place where a job's phase changes, and all that is derived from phases follows: queues, timers, slots, counts.
+
+use std::cmp::Reverse;
+
+use gradient_domain::{Job, JobKind, WorkerId};
+
+use super::{Scheduler, Timer};
+use crate::{
+    Tick,
+    class::{ClassSlot, Requirement},
+    node::{Node, NodeSlot, Phase},
+    worker::Worker,
+};
+
+impl Scheduler {
+    pub(super) fn set_phase(&mut self, slot: NodeSlot, phase: Phase) {
+        self.leave_phase(slot);
+        self.withdraw(slot);
+        self.nodes[slot].phase = phase;
+        self.enroll(slot);
+        self.enter_phase(slot);
+    }
+
+    fn leave_phase(&mut self, slot: NodeSlot) {
+        let node = &self.nodes[slot];
+        match node.phase {
+            Phase::Blocked | Phase::Ended { .. } => {}
+            Phase::Ready => {
+                self.classes[node.class].queue.remove(&node.urgency(slot));
+            }
+            Phase::Delayed { until } => {
+                self.timers.remove(&(until, Timer::Retry(slot)));
+            }
+            Phase::Running { worker, lease } => {
+                if let Some(until) = lease {
+                    self.timers.remove(&(until, Timer::Lease(slot)));
+                }
+                let organization = self.classes[node.class].requirement.organization;
+                self.organizations.entry(organization).or_default().running -= 1;
+                if let Some(owner) = self.workers.get_mut(&worker) {
+                    owner.release(node.job);
+                }
+                self.refresh_worker(worker);
+            }
+        }
+    }
+
+    fn enter_phase(&mut self, slot: NodeSlot) {
+        let node = &self.nodes[slot];
+        match node.phase {
+            Phase::Blocked => {}
+            Phase::Ready => {
+                self.classes[node.class].queue.insert(node.urgency(slot));
+                self.roused.insert(node.class);
+            }
+            Phase::Delayed { until } => {
+                self.timers.insert((until, Timer::Retry(slot)));
+            }
+            Phase::Running { worker, lease } => {
+                if let Some(until) = lease {
+                    self.timers.insert((until, Timer::Lease(slot)));
+                }
+                let organization = self.classes[node.class].requirement.organization;
+                self.organizations.entry(organization).or_default().running += 1;
+                self.workers.entry(worker).or_default().hold(node.job, slot);
+                self.refresh_worker(worker);
+            }
+            Phase::Ended { .. } => self.quit_class(slot),
+        }
+    }
+
+    /// Changes until when a running job stays with an owner that is not connected.
+    pub(super) fn set_lease(&mut self, slot: NodeSlot, new: Option<Tick>) {
+        if let Phase::Running { lease, .. } = &mut self.nodes[slot].phase {
+            if let Some(until) = std::mem::replace(lease, new) {
+                self.timers.remove(&(until, Timer::Lease(slot)));
+            }
+            if let Some(until) = new {
+                self.timers.insert((until, Timer::Lease(slot)));
+            }
+        }
+    }
+
+    /// Changes what a job that is in no queue asks of a worker.
+    pub(super) fn set_class(&mut self, slot: NodeSlot, requirement: Requirement) {
+        self.withdraw(slot);
+        self.quit_class(slot);
+        self.nodes[slot].class = self.join_class(requirement);
+        self.enroll(slot);
+    }
+
+    /// Changes what decides a job's place in its queue.
+    pub(super) fn reorder(&mut self, slot: NodeSlot, change: impl FnOnce(&mut Node)) {
+        let node = &mut self.nodes[slot];
+        let before = node.urgency(slot);
+        change(node);
+        if node.phase == Phase::Ready {
+            let queue = &mut self.classes[node.class].queue;
+            queue.remove(&before);
+            queue.insert(node.urgency(slot));
+        }
+    }
+
+    /// Counts a job in with everybody who counts it.
+    pub(super) fn enroll(&mut self, slot: NodeSlot) {
+        let node = &self.nodes[slot];
+        for &evaluation in &node.evaluations {
+            self.evaluations[evaluation].enroll(node.phase, node.class);
+        }
+        self.touch_evaluations_of(slot);
+    }
+
+    /// Takes back what [`Self::enroll`] counted.
+    pub(super) fn withdraw(&mut self, slot: NodeSlot) {
+        let node = &self.nodes[slot];
+        for &evaluation in &node.evaluations {
+            self.evaluations[evaluation].withdraw(node.phase, node.class);
+        }
+    }
+
+    fn touch_evaluations_of(&mut self, slot: NodeSlot) {
+        let node = &self.nodes[slot];
+        self.touched.extend(&node.evaluations);
+        if let Job::Fetch(id) | Job::Evaluate(id) = node.job {
+            self.touched.extend(self.evaluation_of.get(&id));
+        }
+    }
+
+    pub(super) fn touch_all(&mut self) {
+        self.touched.extend(self.evaluations.slots());
+    }
+
+    /// The class of jobs with this requirement, with one more member.
+    pub(super) fn join_class(&mut self, requirement: Requirement) -> ClassSlot {
+        let (class, is_new) = self.classes.join(requirement);
+        if is_new {
+            let requirement = &self.classes[class].requirement;
+            let fits = |id: &WorkerId, worker: &Worker| worker.fits(requirement) && !requirement.excluded.contains(id);
+            let fitting: Vec<WorkerId> = self.workers.iter().filter(|(id, worker)| fits(id, worker)).map(|(&id, _)| id).collect();
+            for id in fitting {
+                self.classes[class].workers.insert(id);
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.classes.insert(class);
+                }
+            }
+        }
+        class
+    }
+
+    fn quit_class(&mut self, slot: NodeSlot) {
+        let class = self.nodes[slot].class;
+        if let Some(gone) = self.classes.quit(class) {
+            for worker in gone.workers {
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.classes.remove(&class);
+                }
+            }
+        }
+    }
+
+    /// Brings the list of workers with free slots in step with one worker, and forgets one that is gone for good.
+    pub(super) fn refresh_worker(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        for &kind in JobKind::ALL {
+            let free = worker.free(kind);
+            let listed = std::mem::replace(&mut worker.listed[kind as usize], free);
+            if free == listed {
+                continue;
+            }
+            let list = &mut self.free[kind as usize];
+            list.remove(&(Reverse(listed), id));
+            if free > 0 {
+                list.insert((Reverse(free), id));
+            }
+            if free > listed {
+                self.freed.insert(id);
+            }
+        }
+        if worker.session.is_none() && worker.jobs.is_empty() {
+            self.workers.remove(&id);
+        }
+    }
+}

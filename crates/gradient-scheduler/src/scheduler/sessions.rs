@@ -1,0 +1,107 @@
+//! Workers come, change and go; their jobs wait for them for a while.
+
+use std::collections::BTreeSet;
+
+use gradient_domain::{Epoch, FailureKind, Job, WorkerId};
+
+use super::{Scheduler, Timer, jobs::Retry};
+use crate::{Decision, WorkerCapabilities, WorkerOrganization, node::NodeSlot, worker::Session};
+
+impl Scheduler {
+    pub(super) fn connect(
+        &mut self,
+        id: WorkerId,
+        organizations: Vec<WorkerOrganization>,
+        capabilities: WorkerCapabilities,
+        running: Vec<(Job, Epoch)>,
+    ) {
+        self.forget_stopping(id);
+        let worker = self.workers.entry(id).or_default();
+        worker.session = Some(Session { organizations, capabilities, draining: false, connected_at: self.now });
+        let owned: Vec<(Job, NodeSlot)> = worker.jobs.iter().map(|(&job, holding)| (job, holding.node)).collect();
+        self.refit(id);
+
+        let mut foreign: BTreeSet<(Job, Epoch)> = running.into_iter().collect();
+        for (job, slot) in owned {
+            // Whoever may not work for the organization any more cannot finish its job either.
+            if self.serves(id, slot) && foreign.remove(&(job, self.nodes[slot].epoch)) {
+                self.set_lease(slot, None);
+            } else {
+                self.fail_attempt(slot, FailureKind::Transient, Retry::AtOnce);
+            }
+        }
+        for (job, epoch) in foreign {
+            self.stop(id, job, epoch);
+            self.decisions.push(Decision::JobRefused { worker: id, job, epoch });
+        }
+    }
+
+    fn serves(&self, id: WorkerId, slot: NodeSlot) -> bool {
+        let organization = self.classes[self.nodes[slot].class].requirement.organization;
+        self.workers.get(&id).is_some_and(|worker| worker.works_for(organization))
+    }
+
+    pub(super) fn change_worker(
+        &mut self,
+        id: WorkerId,
+        organizations: Vec<WorkerOrganization>,
+        capabilities: WorkerCapabilities,
+    ) {
+        if let Some(session) = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut()) {
+            session.organizations = organizations;
+            session.capabilities = capabilities;
+            self.refit(id);
+        }
+    }
+
+    pub(super) fn drain(&mut self, id: WorkerId) {
+        if let Some(session) = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut()) {
+            session.draining = true;
+            self.refit(id);
+        }
+    }
+
+    pub(super) fn lose(&mut self, id: WorkerId) {
+        self.forget_stopping(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.session.take().is_none() {
+            return;
+        }
+        let owned: Vec<NodeSlot> = worker.jobs.values().map(|holding| holding.node).collect();
+        let lease = self.now.plus(self.settings.lease);
+        for slot in owned {
+            self.set_lease(slot, Some(lease));
+        }
+        self.refit(id);
+    }
+
+    /// A session that has ended has nothing left to stop; a new one says itself what it runs.
+    fn forget_stopping(&mut self, id: WorkerId) {
+        let stopping: Vec<_> = self.workers.get(&id).map_or_else(Vec::new, |worker| worker.stopping.keys().copied().collect());
+        for (job, epoch) in stopping {
+            if let Some(until) = self.workers.get_mut(&id).and_then(|worker| worker.stopped(job, epoch)) {
+                self.timers.remove(&(until, Timer::Stopped(id, job, epoch)));
+            }
+        }
+    }
+
+    /// Finds anew which classes a worker fits.
+    fn refit(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            for slot in self.classes.slots() {
+                let class = &mut self.classes[slot];
+                if worker.fits(&class.requirement) && !class.requirement.excluded.contains(&id) {
+                    class.workers.insert(id);
+                    worker.classes.insert(slot);
+                } else {
+                    class.workers.remove(&id);
+                    worker.classes.remove(&slot);
+                }
+            }
+            // Its free slots may be as many as before, but for other jobs.
+            self.freed.insert(id);
+        }
+        self.refresh_worker(id);
+        self.touch_all();
+    }
+}

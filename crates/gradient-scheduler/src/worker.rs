@@ -1,0 +1,110 @@
+//! A worker: connected, or gone with jobs that are still its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gradient_domain::{Epoch, Job, JobKind, OrganizationId};
+
+use crate::{
+    Tick, WorkerCapabilities, WorkerOrganization,
+    class::{ClassSlot, Need, Requirement},
+    node::NodeSlot,
+};
+
+/// The system of builds that Nix does itself, on any machine.
+const BUILTIN: &str = "builtin";
+
+#[derive(Debug, Default)]
+pub(crate) struct Worker {
+    pub(crate) session: Option<Session>,
+    /// What it owns.
+    pub(crate) jobs: BTreeMap<Job, Holding>,
+    /// What it was told to stop, and may not have stopped yet: until it says so, or until this time, the slot is not free.
+    pub(crate) stopping: BTreeMap<(Job, Epoch), Tick>,
+    /// The classes whose jobs it fits.
+    pub(crate) classes: BTreeSet<ClassSlot>,
+    /// The free slots with which the scheduler has it listed.
+    pub(crate) listed: [u32; JobKind::ALL.len()],
+    used: [u32; JobKind::ALL.len()],
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) organizations: Vec<WorkerOrganization>,
+    pub(crate) capabilities: WorkerCapabilities,
+    pub(crate) draining: bool,
+    pub(crate) connected_at: Tick,
+}
+
+#[derive(Debug)]
+pub(crate) struct Holding {
+    pub(crate) node: NodeSlot,
+    pub(crate) started_at: Option<Tick>,
+}
+
+impl Worker {
+    /// How many more jobs of this kind it takes.
+    pub(crate) fn free(&self, kind: JobKind) -> u32 {
+        self.session.as_ref().filter(|session| !session.draining).map_or(0, |session| {
+            let slots = match kind {
+                JobKind::Fetch | JobKind::Evaluate => 1,
+                JobKind::Build => session.capabilities.build_slots,
+            };
+            slots.saturating_sub(self.used[kind as usize])
+        })
+    }
+
+    pub(crate) fn hold(&mut self, job: Job, node: NodeSlot) {
+        self.used[job.kind() as usize] += 1;
+        self.jobs.insert(job, Holding { node, started_at: None });
+    }
+
+    pub(crate) fn release(&mut self, job: Job) {
+        if self.jobs.remove(&job).is_some() {
+            self.used[job.kind() as usize] -= 1;
+        }
+    }
+
+    pub(crate) fn stop(&mut self, job: Job, epoch: Epoch, until: Tick) {
+        if self.stopping.insert((job, epoch), until).is_none() {
+            self.used[job.kind() as usize] += 1;
+        }
+    }
+
+    /// The job is not running there any more; until when it was waited for.
+    pub(crate) fn stopped(&mut self, job: Job, epoch: Epoch) -> Option<Tick> {
+        let until = self.stopping.remove(&(job, epoch))?;
+        self.used[job.kind() as usize] -= 1;
+        Some(until)
+    }
+
+    /// Whether it takes jobs like this now or when a slot is free.
+    pub(crate) fn fits(&self, requirement: &Requirement) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.draining && session.fits(requirement))
+    }
+
+    pub(crate) fn works_for(&self, organization: OrganizationId) -> bool {
+        self.session.as_ref().is_some_and(|session| session.works_for(organization))
+    }
+}
+
+impl Session {
+    /// Whether the machine could do it; who is excluded is not looked at.
+    pub(crate) fn fits(&self, requirement: &Requirement) -> bool {
+        let kind = requirement.need.kind();
+        let serves = |peer: &WorkerOrganization| peer.organization == requirement.organization && peer.kinds.contains(&kind);
+        self.organizations.iter().any(serves)
+            && match &requirement.need {
+                Need::Fetch | Need::Evaluate => true,
+                Need::Build { system, features } => {
+                    let capabilities = &self.capabilities;
+                    capabilities.build_slots > 0
+                        && (system == BUILTIN || capabilities.systems.contains(system))
+                        && features.iter().all(|feature| capabilities.features.contains(feature))
+                }
+            }
+    }
+
+    fn works_for(&self, organization: OrganizationId) -> bool {
+        self.organizations.iter().any(|peer| peer.organization == organization)
+    }
+}
