@@ -1,0 +1,93 @@
+//! Builds one derivation: brings its inputs to the local store, lets Nix's daemon run the builder, and takes the outputs to the
+//! server.
+
+mod check;
+mod daemons;
+mod inputs;
+mod log;
+mod outputs;
+mod verdict;
+
+use std::time::{Duration, Instant};
+
+use gradient_domain::{Failure, FailureKind};
+use gradient_nix::{Derivation, StorePath};
+use gradient_nix_daemon::{BasicDerivation, Connection, Error, Options};
+use gradient_protocol::{BuildLimits, BuildTask, Report};
+
+pub use check::CheckError;
+pub use daemons::Daemons;
+
+use crate::job::{JobContext, failure};
+
+/// How often the inputs are tried to be brought, each time over another connection.
+const INPUT_TRIES: u32 = 3;
+
+/// Builds and gives the report that says so. Dropping the future ends the builder.
+pub(crate) async fn run(daemons: &Daemons, task: BuildTask, context: &JobContext) -> Result<Report, Failure> {
+    let derivation = parse(&task)?;
+    let mut daemon = inputs::bring(daemons, &task.inputs, context.transfer(), INPUT_TRIES).await?;
+    let wanted: Vec<_> = derivation.outputs.iter().map(|(name, output)| (name.clone(), output.path.clone())).collect();
+    outputs::remove_leftovers(daemons, &mut daemon, &wanted).await?;
+    context.report(Report::Started {}).await?;
+    let building = Instant::now();
+    build(&mut daemon.connection, &task.derivation, &derivation, &task.limits, context).await?;
+    let build_ms = u64::try_from(building.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let outputs = outputs::describe(&mut daemon.connection, &wanted, &task.limits).await?;
+    for output in &outputs {
+        outputs::upload(daemons, output, context.transfer()).await?;
+    }
+    // Only now: the connection's temporary roots kept inputs and outputs from the garbage collector.
+    daemons.put_back(daemon);
+    Ok(Report::Built { outputs, build_ms, log_bytes: context.log_bytes() })
+}
+
+fn parse(task: &BuildTask) -> Result<BasicDerivation, Failure> {
+    let unfit = |error: String| failure(FailureKind::UnsupportedDerivation, error);
+    let path = &task.derivation;
+    let name = path.name().strip_suffix(".drv").ok_or_else(|| unfit(format!("{path} does not end in .drv")))?;
+    let derivation = Derivation::from_aterm_bytes(&task.aterm, name)
+        .map_err(|error| unfit(format!("{path} is not a derivation that can be read: {error}")))?;
+    let inputs = task.inputs.iter().map(|input| input.path.clone());
+    BasicDerivation::new(&derivation, inputs).map_err(|error| unfit(format!("{path}: {error}")))
+}
+
+async fn build(
+    connection: &mut Connection,
+    path: &StorePath,
+    derivation: &BasicDerivation,
+    limits: &BuildLimits,
+    context: &JobContext,
+) -> Result<(), Failure> {
+    connection.set_options(&options(limits)).await.map_err(lost)?;
+    let running = connection.build_derivation(path, derivation).await.map_err(lost)?;
+    let log::Ended { result, quiet } = log::follow(running, limits.max_log_bytes, context).await?;
+    if result.status.is_success() {
+        return Ok(());
+    }
+    let was_silent = limits.max_silent_secs.is_some_and(|limit| quiet >= Duration::from_secs(limit.max(1)));
+    Err(verdict::of(&result, was_silent))
+}
+
+fn options(limits: &BuildLimits) -> Options {
+    Options {
+        timeout: limits.timeout_secs.map(Duration::from_secs),
+        max_silent: limits.max_silent_secs.map(Duration::from_secs),
+        max_log_bytes: Some(limits.max_log_bytes),
+        ..Options::default()
+    }
+}
+
+/// The daemon does not do what it is asked to: nothing that the derivation could be blamed for.
+fn lost(error: Error) -> Failure {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    failure(FailureKind::Transient, message)
+}
+
+#[cfg(test)]
+mod tests;

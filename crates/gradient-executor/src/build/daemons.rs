@@ -1,0 +1,120 @@
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use gradient_domain::{Failure, FailureKind};
+use gradient_nix::{STORE_DIR, StorePath};
+use gradient_nix_daemon::{Connection, Daemon, Error};
+use tokio::time::timeout;
+
+use super::lost;
+use crate::{Nix, job::failure};
+
+/// How many builds one connection serves: its temporary roots, which keep paths from the garbage collector, go with it.
+const MAX_BUILDS: u32 = 32;
+
+/// How many idle connections are kept.
+const MAX_IDLE: usize = 64;
+
+/// How long a daemon may take to answer for the first time.
+const CONNECT: Duration = Duration::from_secs(60);
+
+/// Connections to Nix's daemon, opened when they are needed and used again by later builds.
+#[derive(Debug)]
+pub struct Daemons {
+    daemon: Daemon,
+    root: PathBuf,
+    idle: Mutex<Vec<HeldDaemon>>,
+}
+
+/// A connection in the hands of one build. It is given back when all went well, and dropped otherwise.
+pub(super) struct HeldDaemon {
+    pub(super) connection: Connection,
+    builds: u32,
+}
+
+impl std::fmt::Debug for HeldDaemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HeldDaemon").field("builds", &self.builds).finish_non_exhaustive()
+    }
+}
+
+impl Daemons {
+    /// Daemons of this Nix. The store is what `NIX_REMOTE` in the environment of [`Nix`] says; without it, root opens the
+    /// machine's store itself and anybody else asks the machine's daemon.
+    pub fn new(nix: &Nix) -> Self {
+        let command = nix.command("nix-daemon");
+        let command = command.as_std();
+        let mut remote = OsString::from(if rustix::process::geteuid().is_root() { "local" } else { "daemon" });
+        let mut daemon = Daemon::new(command.get_program());
+        for (name, value) in command.get_envs() {
+            let Some(value) = value else { continue };
+            if name == "NIX_REMOTE" && !value.is_empty() {
+                value.clone_into(&mut remote);
+            }
+            daemon = daemon.env(name, value);
+        }
+        let root = Some(Path::new(&remote)).filter(|path| path.is_absolute()).unwrap_or(Path::new("/")).to_owned();
+        Self { daemon: daemon.env("NIX_REMOTE", &remote), root, idle: Mutex::default() }
+    }
+
+    /// Where the bytes of a path of the store are on this machine.
+    pub(super) fn real_path(&self, path: &StorePath) -> PathBuf {
+        self.root.join(STORE_DIR.trim_start_matches('/')).join(path.to_string())
+    }
+
+    /// A connection that an earlier build has left, or a new one.
+    pub(super) async fn take(&self) -> Result<HeldDaemon, Failure> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(held) => Ok(held),
+            None => self.open().await,
+        }
+    }
+
+    /// A new connection, which holds no temporary roots.
+    pub(super) async fn open(&self) -> Result<HeldDaemon, Failure> {
+        let connection = self.connect().await.map_err(lost)?;
+        Ok(HeldDaemon { connection, builds: 0 })
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, Error> {
+        match timeout(CONNECT, self.daemon.connect()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Error::Ended(format!("it did not answer within {} seconds", CONNECT.as_secs()))),
+        }
+    }
+
+    /// Keeps a connection for a later build, unless it has served for long.
+    pub(super) fn put_back(&self, mut held: HeldDaemon) {
+        held.builds += 1;
+        let mut idle = self.idle();
+        if held.connection.is_in_step() && held.builds < MAX_BUILDS && idle.len() < MAX_IDLE {
+            idle.push(held);
+        }
+    }
+
+    /// Drops the connections that nobody uses.
+    pub(super) fn drop_idle(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<HeldDaemon>> {
+        // No holder of the lock leaves the list half changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for an answer of the daemon that cannot take long.
+pub(super) async fn soon<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    const SOON: Duration = Duration::from_secs(300);
+    match timeout(SOON, answer).await {
+        Ok(answer) => answer.map_err(lost),
+        Err(_) => {
+            Err(failure(FailureKind::Transient, format!("the Nix daemon did not answer within {} seconds", SOON.as_secs())))
+        }
+    }
+}
