@@ -68,6 +68,18 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
+    /// Puts a name and the key's 32 bytes together.
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, KeyError> {
+        let bytes: &[u8; 32] = bytes.try_into().map_err(|_| KeyError::Bytes { expected: 32 })?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAKey)?;
+        Ok(Self { name: checked_name(name)?, key })
+    }
+
+    /// The key's 32 bytes.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     /// The key's name.
     pub fn name(&self) -> &str {
         &self.name
