@@ -1,0 +1,192 @@
+//! The one place where what went wrong becomes a status.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder, ResponseError,
+    http::{StatusCode, header},
+};
+use gradient_auth::Decision;
+use gradient_engine::EngineError;
+
+use crate::envelope;
+
+/// The stable slug of an error, for programs, with its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    AlreadyExists,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Internal,
+    InvalidCredentials,
+    InvalidEmail,
+    InvalidName,
+    InvalidPassword,
+    InvalidUsername,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RegistrationDisabled,
+    RepositoryUnreachable,
+    SuperuserRequired,
+    Unauthorized,
+    Unavailable,
+    Validation,
+}
+
+impl Code {
+    pub(crate) const fn slug(self) -> &'static str {
+        match self {
+            Self::AlreadyExists => "already_exists",
+            Self::BadRequest | Self::MethodNotAllowed => "bad_request",
+            Self::Conflict => "conflict",
+            Self::Forbidden => "forbidden",
+            Self::Internal => "internal",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::InvalidEmail => "invalid_email",
+            Self::InvalidName => "invalid_name",
+            Self::InvalidPassword => "invalid_password",
+            Self::InvalidUsername => "invalid_username",
+            Self::NotFound => "not_found",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::RegistrationDisabled => "registration_disabled",
+            Self::RepositoryUnreachable => "repository_unreachable",
+            Self::SuperuserRequired => "superuser_required",
+            Self::Unauthorized => "unauthorized",
+            Self::Unavailable => "unavailable",
+            Self::Validation => "validation",
+        }
+    }
+
+    pub(crate) const fn status(self) -> StatusCode {
+        match self {
+            Self::AlreadyExists | Self::Conflict => StatusCode::CONFLICT,
+            Self::BadRequest
+            | Self::InvalidEmail
+            | Self::InvalidName
+            | Self::InvalidPassword
+            | Self::InvalidUsername
+            | Self::RegistrationDisabled
+            | Self::RepositoryUnreachable
+            | Self::Validation => StatusCode::BAD_REQUEST,
+            Self::Forbidden | Self::SuperuserRequired => StatusCode::FORBIDDEN,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::InvalidCredentials | Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// An error as the client sees it.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    code: Code,
+    message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, message)
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(Code::Unauthorized, "sign in, or send a token that is still good")
+    }
+
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What a decision about `what` that is no grant becomes.
+    pub(crate) fn decided(decision: Decision, what: &str) -> Result<(), Self> {
+        match decision {
+            Decision::Granted => Ok(()),
+            Decision::Hidden => Err(Self::not_found(format!("there is no such {what}"))),
+            Decision::Denied => Err(Self::new(Code::Forbidden, format!("you may not do this with the {what}"))),
+            Decision::Anonymous => Err(Self::unauthorized()),
+        }
+    }
+
+    /// Hides what went wrong inside from the client, and tells the log.
+    fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "a request failed");
+        Self::new(Code::Internal, "internal server error")
+    }
+
+    fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::warn!(error, "a request could not be served");
+        Self::new(Code::Unavailable, "the server cannot do this now; try again later")
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(self.code.status());
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"gradient\""));
+        }
+        response.json(envelope::error(self.code.slug(), &self.message))
+    }
+}
+
+impl From<EngineError> for ApiError {
+    /// Exhaustive on purpose: a new way to fail has to be given its status here.
+    fn from(error: EngineError) -> Self {
+        let message = error.to_string();
+        match &error {
+            EngineError::NotFound { .. } => Self::new(Code::NotFound, message),
+            EngineError::AlreadyExists { .. } => Self::new(Code::AlreadyExists, message),
+            EngineError::Conflict(_) => Self::new(Code::Conflict, message),
+            EngineError::Invalid { .. } => Self::new(Code::Validation, message),
+            EngineError::RegistrationDisabled => Self::new(Code::RegistrationDisabled, message),
+            EngineError::InvalidCredentials => Self::new(Code::InvalidCredentials, message),
+            EngineError::Unauthorized => Self::unauthorized(),
+            EngineError::Forbidden(_) => Self::new(Code::Forbidden, message),
+            EngineError::Repository(ForgeError::Git(_)) => Self::internal(&error),
+            EngineError::Repository(_) => Self::new(Code::RepositoryUnreachable, message),
+            EngineError::Storage(StorageError::NotFound { .. }) => Self::new(Code::NotFound, message),
+            EngineError::Storage(StorageError::AlreadyExists { .. }) => Self::new(Code::AlreadyExists, message),
+            EngineError::Storage(StorageError::Unavailable(_)) | EngineError::PasswordHash(PasswordHashError::Overloaded) => {
+                Self::unavailable(&error)
+            }
+            EngineError::Stopping => Self::new(Code::Unavailable, message),
+            EngineError::Storage(
+                StorageError::BrokenReference(_)
+                | StorageError::LogGap { .. }
+                | StorageError::NewerSchema { .. }
+                | StorageError::Migration(_)
+                | StorageError::Database(_),
+            )
+            | EngineError::PasswordHash(_)
+            | EngineError::Seal(_)
+            | EngineError::Derivation(_)
+            | EngineError::Outputs(_)
+            | EngineError::InputsMissing(_)
+            | EngineError::Damaged(_)
+            | EngineError::Compression(_)
+            | EngineError::Blobs(_) => Self::internal(&error),
+        }
+    }
+}

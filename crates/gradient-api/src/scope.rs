@@ -1,0 +1,173 @@
+//! Extractors that have already decided: a handler that takes `OrganizationScope<ManageMembers>` runs only for callers who have
+//! that permission, and its signature says so.
+
+mod caller;
+mod permission;
+
+use std::{future::Future, marker::PhantomData, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use gradient_auth::{Caller, Decision};
+use gradient_domain::{BuildId, OrgPermission, UserId};
+use gradient_engine::{Engine, Evaluation, FoundOrganization, Project};
+
+use crate::ApiError;
+
+pub(crate) use caller::{Anybody, SessionUser, SignedIn, Superuser};
+pub(crate) use permission::{
+    CreateProject, DeleteOrg, EditProject, ManageMembers, ManageOrgSettings, ManageSshKey, ManageSubscriptions, ManageWorkers,
+    Needs, NeedsCache, ManageCacheSettings, TriggerEvaluation, ViewCache, ViewOrg, DeleteCache,
+};
+
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
+
+/// The organization of the path's `{org}`, for a caller who has the permission `P` in it.
+pub(crate) struct OrganizationScope<P> {
+    pub(crate) found: FoundOrganization,
+    pub(crate) caller: Caller,
+    permission: PhantomData<P>,
+}
+
+/// The project of the path's `{org}` and `{project}`.
+pub(crate) struct ProjectScope<P> {
+    pub(crate) found: FoundOrganization,
+    pub(crate) project: Project,
+    pub(crate) caller: Caller,
+    permission: PhantomData<P>,
+}
+
+/// The evaluation of the path's `{id}`.
+pub(crate) struct EvaluationScope<P> {
+    pub(crate) evaluation: Evaluation,
+    permission: PhantomData<P>,
+}
+
+/// The build of the path's `{id}`.
+pub(crate) struct BuildScope<P> {
+    pub(crate) build: BuildId,
+    permission: PhantomData<P>,
+}
+
+impl<P> OrganizationScope<P> {
+    /// Who asks, when it is a user.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        self.caller.user().map(|user| user.user)
+    }
+}
+
+impl<P> ProjectScope<P> {
+    /// Who asks, when it is a user.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        self.caller.user().map(|user| user.user)
+    }
+}
+
+fn engine(request: &HttpRequest) -> Result<Engine, ApiError> {
+    let data = request.app_data::<web::Data<Engine>>();
+    data.map(|engine| Engine::clone(engine)).ok_or_else(|| ApiError::new(crate::error::Code::Internal, "internal server error"))
+}
+
+/// A part of the path, as it is in the URL's pattern.
+fn segment<T: std::str::FromStr>(request: &HttpRequest, name: &str) -> Option<T> {
+    request.match_info().get(name)?.parse().ok()
+}
+
+/// What is not there, and what a caller may not know of, look the same.
+fn nothing(caller: &Caller, what: &str) -> ApiError {
+    let decision = match caller {
+        Caller::Anonymous => Decision::Anonymous,
+        Caller::User(_) => Decision::Hidden,
+    };
+    ApiError::decided(decision, what).err().unwrap_or_else(ApiError::unauthorized)
+}
+
+async fn organization(
+    request: &HttpRequest,
+    engine: &Engine,
+    caller: &Caller,
+    needed: OrgPermission,
+) -> Result<FoundOrganization, ApiError> {
+    let missing = || nothing(caller, "organization");
+    let name = segment(request, "org").ok_or_else(missing)?;
+    let found = engine.find_organization(caller, name).await?.ok_or_else(missing)?;
+    ApiError::decided(found.access.decide(caller, needed), "organization")?;
+    Ok(found)
+}
+
+/// Decides about something that belongs to an organization, which the caller need not have named.
+async fn belongs(
+    engine: &Engine,
+    caller: &Caller,
+    organization: gradient_domain::OrganizationId,
+    needed: OrgPermission,
+    what: &str,
+) -> Result<(), ApiError> {
+    let found = engine.organization_by_id(caller, organization).await?.ok_or_else(|| nothing(caller, what))?;
+    ApiError::decided(found.access.decide(caller, needed), what)
+}
+
+impl<P: Needs> FromRequest for OrganizationScope<P> {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
+            let found = organization(&request, &engine, &caller, P::PERMISSION).await?;
+            Ok(Self { found, caller, permission: PhantomData })
+        })
+    }
+}
+
+impl<P: Needs> FromRequest for ProjectScope<P> {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
+            let found = organization(&request, &engine, &caller, OrgPermission::ViewOrg).await?;
+            let missing = || nothing(&caller, "project");
+            let name = segment(&request, "project").ok_or_else(missing)?;
+            let project = engine.find_project(found.organization.id, name).await?.ok_or_else(missing)?;
+            ApiError::decided(found.access.decide(&caller, P::PERMISSION), "project")?;
+            Ok(Self { found, project, caller, permission: PhantomData })
+        })
+    }
+}
+
+impl<P: Needs> FromRequest for EvaluationScope<P> {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
+            let missing = || nothing(&caller, "evaluation");
+            let id = segment(&request, "id").ok_or_else(missing)?;
+            let evaluation = engine.lookup_evaluation(id).await?.ok_or_else(missing)?;
+            belongs(&engine, &caller, evaluation.organization, P::PERMISSION, "evaluation").await?;
+            Ok(Self { evaluation, permission: PhantomData })
+        })
+    }
+}
+
+impl<P: Needs> FromRequest for BuildScope<P> {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
+            let missing = || nothing(&caller, "build");
+            let build = segment(&request, "id").ok_or_else(missing)?;
+            let organization = engine.build_organization(build).await?.ok_or_else(missing)?;
+            belongs(&engine, &caller, organization, P::PERMISSION, "build").await?;
+            Ok(Self { build, permission: PhantomData })
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! Who asks: from the `Authorization` header or the session cookie to a [`Caller`].
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::{Method, header},
+};
+use gradient_auth::{Authenticated, Caller};
+use gradient_domain::SessionId;
+use gradient_engine::Engine;
+
+use super::{Extracting, engine};
+use crate::{ApiError, error::Code};
+
+/// The cookie that holds a session's JWT.
+pub(crate) const COOKIE: &str = "jwt_token";
+
+/// Whoever asks, signed in or not; a token that is not good is refused all the same.
+pub(crate) struct Anybody(pub(crate) Caller);
+
+/// Somebody who is signed in, by a session or an API key.
+pub(crate) struct SignedIn {
+    pub(crate) user: Authenticated,
+    pub(crate) caller: Caller,
+}
+
+/// Somebody who is signed in by a session; API keys are refused.
+pub(crate) struct SessionUser {
+    pub(crate) user: Authenticated,
+    pub(crate) session: SessionId,
+}
+
+/// A session of a superuser.
+pub(crate) struct Superuser(pub(crate) Authenticated);
+
+/// The caller of a request. The header wins over the cookie.
+pub(super) async fn of(request: &HttpRequest) -> Result<Caller, ApiError> {
+    let engine = engine(request)?;
+    if let Some(value) = request.headers().get(header::AUTHORIZATION) {
+        let bearer = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(ApiError::unauthorized)?;
+        return Ok(engine.caller(bearer.trim()).await?);
+    }
+    match request.cookie(COOKIE) {
+        Some(cookie) => {
+            let caller = engine.caller(cookie.value()).await?;
+            check_origin(request, &engine)?;
+            Ok(caller)
+        }
+        None => Ok(Caller::Anonymous),
+    }
+}
+
+/// A cookie is sent by the browser whoever wrote the page, so what changes something has to come from our own pages.
+fn check_origin(request: &HttpRequest, engine: &Engine) -> Result<(), ApiError> {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    let is = |name: &str, expected: &str| request.headers().get(name).is_some_and(|value| value.as_bytes() == expected.as_bytes());
+    if is("sec-fetch-site", "same-origin") || is("origin", origin(&engine.settings().serve_url)) {
+        Ok(())
+    } else {
+        Err(ApiError::new(Code::Forbidden, "a request with the session cookie has to come from the server's own pages"))
+    }
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(host..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| host + at);
+    url.get(..end).unwrap_or(url)
+}
+
+async fn signed_in(request: &HttpRequest) -> Result<(Authenticated, Caller), ApiError> {
+    match of(request).await? {
+        Caller::Anonymous => Err(ApiError::unauthorized()),
+        caller @ Caller::User(user) => Ok((user, caller)),
+    }
+}
+
+impl FromRequest for Anybody {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { of(&request).await.map(Self) })
+    }
+}
+
+impl FromRequest for SignedIn {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (user, caller) = signed_in(&request).await?;
+            Ok(Self { user, caller })
+        })
+    }
+}
+
+impl FromRequest for SessionUser {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (user, _) = signed_in(&request).await?;
+            let session = user.session().ok_or_else(|| ApiError::new(Code::Forbidden, "this needs a session; an API key is not enough"))?;
+            Ok(Self { user, session })
+        })
+    }
+}
+
+impl FromRequest for Superuser {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (user, _) = signed_in(&request).await?;
+            if user.superuser { Ok(Self(user)) } else { Err(ApiError::new(Code::SuperuserRequired, "this needs a superuser")) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::origin;
+
+    #[test]
+    fn an_origin_has_no_path() {
+        assert_eq!(origin("https://gradient.example.com:8443/ci"), "https://gradient.example.com:8443");
+        assert_eq!(origin("http://127.0.0.1:3000"), "http://127.0.0.1:3000");
+    }
+}

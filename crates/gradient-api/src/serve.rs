@@ -1,0 +1,40 @@
+//! The HTTP server.
+
+use std::{net::TcpListener, time::Duration};
+
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use gradient_engine::Engine;
+
+use crate::{request_id, routes};
+
+/// What the HTTP side can be set to.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// The largest body of a request that is no upload, in bytes.
+    pub max_request_bytes: usize,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self { max_request_bytes: 2 << 20 }
+    }
+}
+
+/// Serves the REST API, the binary cache and the workers' socket on a listener. The answer is a future that runs until it is
+/// stopped by its handle; signals are the caller's business. Needs a tokio runtime.
+pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> std::io::Result<Server> {
+    let engine = web::Data::new(engine);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(engine.clone())
+            .wrap(from_fn(request_id::attach))
+            .configure(|config| routes::configure(config, &settings))
+    });
+    let server = server
+        .disable_signals()
+        .shutdown_timeout(30)
+        .client_request_timeout(Duration::from_secs(30))
+        .tcp_nodelay(true)
+        .listen(listener)?;
+    Ok(server.run())
+}
