@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gradient_domain::{Epoch, Failure, FailureKind, Job};
 use gradient_protocol::{Report, Task, ToServer};
 
-use crate::{Machine, evaluate, fetch, session::Outbox, transfer::JobTransfer};
+use crate::{Machine, build, evaluate, fetch, session::Outbox, transfer::JobTransfer};
 
 /// One assignment, as the code that does it sees it. When the assignment is cancelled, its future is dropped.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ pub(crate) async fn run(machine: &Machine, task: Task, context: &JobContext) -> 
             context.report(Report::Started {}).await?;
             evaluate::run(machine, task, context).await.map(|()| Report::Evaluated {})
         }
-        Task::Build(_) => Err(failure(FailureKind::WorkerUnfit, "this worker does not build")),
+        Task::Build(task) => build::run(&machine.daemons, task, context).await,
     }
 }
 

@@ -16,6 +16,7 @@
 //! ```
 
 mod backoff;
+mod build;
 mod evaluate;
 mod expression;
 mod fetch;
@@ -28,8 +29,9 @@ mod session;
 mod store;
 mod transfer;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+pub use build::{CheckError, Daemons};
 pub use identity::{IdentityError, worker_id};
 pub use nix::{Nix, NixError};
 pub use peers::{Peers, PeersError, PeersFile};
@@ -41,6 +43,8 @@ pub use session::{WorkerError, WorkerSettings, run};
 pub struct Machine {
     /// The machine's Nix.
     pub nix: Nix,
+    /// Connections to its daemon, for builds.
+    pub daemons: Arc<Daemons>,
     /// An existing directory for files that no job outlives.
     pub scratch: PathBuf,
     /// What evaluations may use.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -42,7 +42,7 @@ pub enum NixError {
 
 impl Nix {
     /// Asks the Nix programs in `programs`, or those in `PATH`, what they are. `environment` is set for all of them, on top of
-    /// what this process has.
+    /// what this process has; a `NIX_REMOTE` other than the machine's own store must be in it.
     pub async fn discover(programs: Option<PathBuf>, environment: Vec<(OsString, OsString)>) -> Result<Self, NixError> {
         let mut nix = Self { programs, environment, version: String::new(), systems: Vec::new(), features: Vec::new() };
         let mut version = nix.command("nix");
@@ -84,7 +84,10 @@ impl Nix {
 
     /// Where the bytes of a path of the store are.
     pub fn real_path(&self, path: &StorePath) -> PathBuf {
-        PathBuf::from(STORE_DIR).join(path.to_string())
+        let remote = self.environment.iter().rev().find(|(name, _)| name == "NIX_REMOTE");
+        // A store with a root of its own; its paths are the same, but not on the disk.
+        let root = remote.map(|(_, value)| Path::new(value)).filter(|value| value.is_absolute()).unwrap_or(Path::new("/"));
+        root.join(STORE_DIR.trim_start_matches('/')).join(path.to_string())
     }
 
     async fn settings(&self) -> Result<Settings, NixError> {
