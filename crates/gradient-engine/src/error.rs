@@ -1,5 +1,7 @@
 //! What can go wrong in a use case, as far as a caller can tell it apart.
 
+use gradient_auth::{JwtError, PasswordHashError, SealError};
+use gradient_auth::{JwtError, PasswordHashError, SealError};
 use gradient_blobs::BlobError;
 use gradient_forge::ForgeError;
 use gradient_storage::StorageError;
@@ -37,6 +39,39 @@ pub enum EngineError {
         /// What is expected.
         message: String,
     },
+    /// Nobody may register.
+    #[error("registration is disabled on this server")]
+    RegistrationDisabled,
+    /// The login name or the password is wrong.
+    #[error("the login name or the password is wrong")]
+    InvalidCredentials,
+    /// The token is not one, or not one any more.
+    #[error("the token is not valid")]
+    Unauthorized,
+    /// It may not be done, whatever the permissions are.
+    #[error("{0}")]
+    Forbidden(String),
+    /// This server lets nobody register.
+    #[error("registration is disabled on this server")]
+    RegistrationDisabled,
+    /// No such user, or not this password.
+    #[error("the login name or the password is wrong")]
+    InvalidCredentials,
+    /// A token that proves nobody.
+    #[error("the token is not valid, has expired or was revoked")]
+    Unauthorized,
+    /// The caller is known, but may not do it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A password could not be hashed or compared.
+    #[error(transparent)]
+    Passwords(#[from] PasswordHashError),
+    /// A secret could not be sealed or opened.
+    #[error(transparent)]
+    Sealing(#[from] SealError),
+    /// A session token could not be signed.
+    #[error("a session token cannot be signed")]
+    Signing,
     /// The repository cannot be reached, or does not have the commit.
     #[error(transparent)]
     Repository(#[from] ForgeError),
@@ -55,6 +90,12 @@ pub enum EngineError {
     /// Compression or decompression failed.
     #[error("cannot compress or decompress")]
     Compression(#[source] std::io::Error),
+    /// A password could not be hashed, or too many are waiting.
+    #[error(transparent)]
+    PasswordHash(#[from] PasswordHashError),
+    /// A secret could not be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -64,4 +105,23 @@ pub enum EngineError {
     /// The server is going down.
     #[error("the server is going down")]
     Stopping,
+}
+
+impl From<JwtError> for EngineError {
+    /// Whatever is wrong with a token, its bearer is nobody.
+    fn from(error: JwtError) -> Self {
+        match error {
+            JwtError::Signing => Self::Damaged(error.to_string()),
+            JwtError::Invalid | JwtError::Expired => Self::Unauthorized,
+        }
+    }
+}
+
+impl From<JwtError> for EngineError {
+    fn from(error: JwtError) -> Self {
+        match error {
+            JwtError::Invalid | JwtError::Expired => Self::Unauthorized,
+            JwtError::Signing => Self::Signing,
+        }
+    }
 }

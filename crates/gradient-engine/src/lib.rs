@@ -3,11 +3,15 @@
 //! [`Engine`] is the door to all of them. It knows nothing of HTTP: callers bring proof of who asks, and give the answer its
 //! form. Each use case is a method of [`Engine`], in the module of the thing it is about.
 
+mod accounts;
+mod api_keys;
 mod assignments;
 mod build_context;
 mod builds;
+mod caches;
 mod changes;
 mod closure;
+mod commits;
 mod core;
 mod derivations;
 mod engine;
@@ -15,20 +19,36 @@ mod error;
 mod evaluations;
 mod leases;
 mod logs;
+mod members;
+mod organizations;
+mod projects;
 mod publish;
 mod results;
 mod sessions;
 mod settings;
+mod subscriptions;
+mod substituter;
 mod uploads;
+mod workers;
 
+pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
+pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use builds::BuildDetails;
+pub use caches::{Cache, CacheChanges, FoundCache, NewCache};
 pub use changes::Change;
+pub use commits::Commit;
 pub use derivations::DerivationRefusal;
 pub use engine::{Engine, Parts, Unhealthy};
 pub use error::EngineError;
 pub use evaluations::{BuildPage, EvaluationRequest};
 pub use logs::{LogLine, LogPart, MAX_READ};
+pub use members::{Member, Membership, RoleView};
+pub use organizations::{FoundOrganization, NewOrganization, Organization, OrganizationChanges};
+pub use projects::{NewProject, Project, ProjectChanges};
 pub use publish::OutputRefusal;
 pub use sessions::{ConnectedWorker, Opened, Refused, SessionError, WorkerSession};
 pub use settings::EngineSettings;
+pub use subscriptions::SubscribedCache;
+pub use substituter::{CachedLog, CachedNar, ServedCache};
 pub use uploads::{SourceDeclaration, Upload, UploadError};
+pub use workers::{LiveWorker, NewWorker, RegisteredWorker, WorkerRegistration, WorkerRegistrationChanges};

@@ -1,0 +1,195 @@
+//! Caches: made with a signing key of their own, and found with what decides about the caller.
+
+use gradient_auth::{Authenticated, CacheAccess, Caller, Decision, Pin, Place};
+use gradient_domain::{
+    BuiltInRole, CacheId, CacheName, CachePermission, DisplayName, Moment, RoleScope, UserId, Username,
+};
+use gradient_nix::{PublicKey, SigningKey};
+use gradient_storage::{Conn, StorageError, caches, organizations, roles, subscriptions, users};
+use rand::Rng;
+
+use crate::{Engine, EngineError};
+
+pub use gradient_storage::caches::{Cache, CacheChanges};
+
+/// A cache that a user makes.
+#[derive(Debug)]
+pub struct NewCache {
+    /// Its name.
+    pub name: CacheName,
+    /// What people read.
+    pub display_name: DisplayName,
+    /// What it is about.
+    pub description: String,
+    /// What Nix goes by when it has several; lower is asked first.
+    pub priority: i32,
+    /// Whether everybody may read it.
+    pub public: bool,
+}
+
+/// A cache as a caller finds it.
+#[derive(Debug, Clone)]
+pub struct FoundCache {
+    /// The cache.
+    pub cache: Cache,
+    /// What decides what the caller may do.
+    pub access: CacheAccess,
+    /// What its signatures verify with.
+    pub public_key: PublicKey,
+    /// The name of who made it.
+    pub created_by: Option<Username>,
+}
+
+impl Engine {
+    /// The cache of this name with what decides about the caller. Whether the caller may know of it, `access` says.
+    pub async fn find_cache(&self, caller: &Caller, name: CacheName) -> Result<Option<FoundCache>, EngineError> {
+        let user = caller.user().map(|user| user.user);
+        let find = async move |conn: &mut Conn| match caches::lookup_by_name(conn, &name).await? {
+            Some(cache) => found(conn, user, cache).await.map(Some),
+            None => Ok(None),
+        };
+        self.storage().read(find).await?.map(Half::complete).transpose()
+    }
+
+    /// The caches that a caller may see, by name, and how many there are. A key that is pinned to one sees that one.
+    pub async fn caches(&self, caller: &Caller, limit: u32, offset: u32) -> Result<(Vec<FoundCache>, i64), EngineError> {
+        let user = caller.user().map(|user| user.user);
+        let pin = caller.user().map_or(Pin::Everywhere, Authenticated::pin);
+        let page = async move |conn: &mut Conn| {
+            let (rows, total) = match pin {
+                Pin::Cache(id) => {
+                    let one: Vec<_> = caches::lookup(conn, id).await?.into_iter().collect();
+                    let total = i64::try_from(one.len()).unwrap_or(i64::MAX);
+                    (if offset == 0 { one } else { Vec::new() }, total)
+                }
+                Pin::Everywhere | Pin::Organization(_) => caches::page(conn, user, limit, offset).await?,
+            };
+            let mut items = Vec::with_capacity(rows.len());
+            for cache in rows {
+                items.push(found(conn, user, cache).await?);
+            }
+            Ok((items, total))
+        };
+        let (items, total) = self.storage().read(page).await?;
+        let items = items.into_iter().map(Half::complete).collect::<Result<Vec<_>, _>>()?;
+        let sees = |found: &FoundCache| found.access.decide(caller, CachePermission::ViewCache) == Decision::Granted;
+        Ok((items.into_iter().filter(sees).collect(), total))
+    }
+
+    /// Makes a cache with a signing key of its own; its maker becomes Admin. The key's name never changes.
+    pub async fn create_cache(&self, user: UserId, wanted: NewCache) -> Result<CacheId, EngineError> {
+        let (id, now) = (CacheId::new(), Moment::now());
+        let mut randomness = [0; 32];
+        rand::rng().fill_bytes(&mut randomness);
+        let host = host(&self.settings().serve_url);
+        let key = SigningKey::generate(&host, wanted.name.as_str(), randomness).map_err(damaged)?;
+        let sealed = self.sealer().seal(&key.to_bytes(), signing_key_place(id), &mut rand::rng())?;
+        let cache = Cache {
+            id,
+            name: wanted.name,
+            display_name: wanted.display_name,
+            description: wanted.description,
+            priority: wanted.priority,
+            active: true,
+            public: wanted.public,
+            key_name: key.name().to_owned(),
+            public_key: key.public().to_bytes().to_vec(),
+            secret_key_sealed: Some(sealed),
+            created_by: Some(user),
+            created_at: now,
+            deleted_at: None,
+        };
+        let insert = async move |conn: &mut Conn| {
+            caches::insert(conn, &cache).await?;
+            let admin = roles::built_in(RoleScope::Cache, BuiltInRole::Admin);
+            caches::insert_member(conn, id, user, admin, now).await
+        };
+        self.storage().transaction(insert).await?;
+        Ok(id)
+    }
+
+    /// Changes a cache.
+    pub async fn change_cache(&self, cache: &Cache, changes: CacheChanges) -> Result<(), EngineError> {
+        let id = cache.id;
+        self.storage().write(async move |conn: &mut Conn| caches::set(conn, id, &changes).await).await?;
+        self.forget_served_cache(&cache.name);
+        Ok(())
+    }
+
+    /// Hides a cache at once.
+    pub async fn delete_cache(&self, cache: &Cache) -> Result<(), EngineError> {
+        let (id, now) = (cache.id, Moment::now());
+        let delete = async move |conn: &mut Conn| {
+            let subscribers = subscriptions::subscribers(conn, id).await?;
+            caches::set_deleted(conn, id, now).await?;
+            Ok(subscribers)
+        };
+        let subscribers = self.storage().transaction(delete).await?;
+        self.forget_served_cache(&cache.name);
+        for organization in subscribers {
+            self.tell_of_caches(organization).await?;
+        }
+        Ok(())
+    }
+}
+
+fn signing_key_place(id: CacheId) -> Place {
+    Place { table: "caches", column: "secret_key_sealed", row: id.uuid() }
+}
+
+/// The host of the URL that clients reach the server by, without its port: what a key's name begins with.
+fn host(serve_url: &str) -> String {
+    let authority = serve_url.split_once("://").map_or(serve_url, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        // A colon would end the key's name.
+        Some((address, _)) => address.replace(':', "-"),
+        None => authority.split(':').next().unwrap_or_default().to_owned(),
+    };
+    if host.is_empty() { "localhost".to_owned() } else { host }
+}
+
+fn damaged(error: gradient_nix::KeyError) -> EngineError {
+    EngineError::Damaged(error.to_string())
+}
+
+/// What of a [`FoundCache`] the database says.
+struct Half(Cache, CacheAccess, Option<Username>);
+
+impl Half {
+    fn complete(self) -> Result<FoundCache, EngineError> {
+        let Self(cache, access, created_by) = self;
+        let public_key = PublicKey::from_bytes(&cache.key_name, &cache.public_key).map_err(damaged)?;
+        Ok(FoundCache { cache, access, public_key, created_by })
+    }
+}
+
+async fn found(conn: &mut Conn, user: Option<UserId>, cache: Cache) -> Result<Half, StorageError> {
+    let (role, through) = match user {
+        Some(user) => {
+            let role = caches::role_of(conn, user, cache.id).await?.map(|(_, _, mask)| mask);
+            let mine = organizations::ids_of_member(conn, user).await?;
+            let readers = subscriptions::readers(conn, cache.id).await?;
+            (role, readers.into_iter().filter(|reader| mine.contains(reader)).collect())
+        }
+        None => (None, Vec::new()),
+    };
+    let created_by = match cache.created_by {
+        Some(id) => users::usernames(conn, &[id]).await?.pop().map(|(_, name)| name),
+        None => None,
+    };
+    let access = CacheAccess { id: cache.id, public: cache.public, role, through };
+    Ok(Half(cache, access, created_by))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_named_after_the_host() {
+        assert_eq!(host("https://gradient.example.com"), "gradient.example.com");
+        assert_eq!(host("http://127.0.0.1:3000"), "127.0.0.1");
+        assert_eq!(host("http://[::1]:3000/path"), "--1");
+        assert_eq!(host("http://"), "localhost");
+    }
+}

@@ -1,0 +1,42 @@
+//! Commits: found in repositories, and looked at again.
+
+use gradient_domain::{CommitId, OrganizationId, RepositoryKind, RepositoryUrl};
+use gradient_forge::HeadCommit;
+use gradient_storage::{Conn, commits, projects::Project};
+
+use crate::{Engine, EngineError, organizations};
+
+pub use gradient_storage::commits::Commit;
+
+impl Engine {
+    /// The commit, when there is one with this id.
+    pub async fn find_commit(&self, id: CommitId) -> Result<Option<Commit>, EngineError> {
+        Ok(self.storage().read(async move |conn: &mut Conn| commits::lookup(conn, id).await).await?)
+    }
+
+    /// Asks the project's repository for its head, or for the given commit; reached with the organization's SSH key.
+    pub async fn resolve_commit(&self, project: &Project, commit: Option<&str>) -> Result<HeadCommit, EngineError> {
+        self.resolve(project.organization, &project.repository, project.branch.as_deref(), commit).await
+    }
+
+    async fn resolve(
+        &self,
+        organization: OrganizationId,
+        repository: &RepositoryUrl,
+        branch: Option<&str>,
+        commit: Option<&str>,
+    ) -> Result<HeadCommit, EngineError> {
+        let access = match repository.kind() {
+            RepositoryKind::Ssh => Some(organizations::ssh_access(self, organization).await?),
+            RepositoryKind::Https | RepositoryKind::Http | RepositoryKind::Git | RepositoryKind::Local => None,
+        };
+        let found = match commit {
+            Some(commit) => self.forge().commit(repository, commit, access.as_ref()).await?,
+            None => self.forge().head(repository, branch, access.as_ref()).await?,
+        };
+        if let Some(known_hosts) = &found.known_hosts {
+            organizations::remember_hosts(self, organization, known_hosts.clone()).await?;
+        }
+        Ok(found)
+    }
+}

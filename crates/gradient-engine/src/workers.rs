@@ -1,0 +1,127 @@
+//! Registrations of workers: which worker may work for which organization, and the token that proves it.
+
+use std::collections::HashMap;
+
+use gradient_auth::WorkerToken;
+use gradient_domain::{DisplayName, Moment, OrganizationId, Secret, UserId, WorkerId};
+use gradient_storage::{
+    Conn, Digest,
+    workers::{self, WorkerChanges},
+};
+
+use crate::{ConnectedWorker, Engine, EngineError};
+
+pub use gradient_storage::workers::{WorkerChanges as WorkerRegistrationChanges, WorkerRegistration};
+
+/// A worker that somebody registers.
+#[derive(Debug)]
+pub struct NewWorker {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its token, when the one who registers it brings one along.
+    pub token: Option<WorkerToken>,
+    /// What people read.
+    pub display_name: DisplayName,
+    /// Whether it may fetch sources.
+    pub enable_fetch: bool,
+    /// Whether it may evaluate.
+    pub enable_eval: bool,
+    /// Whether it may build.
+    pub enable_build: bool,
+}
+
+/// A registered worker, and what it does now.
+#[derive(Debug)]
+pub struct RegisteredWorker {
+    /// The registration.
+    pub registration: WorkerRegistration,
+    /// The worker, while it is connected and serves the organization.
+    pub live: Option<LiveWorker>,
+}
+
+/// A connected worker.
+#[derive(Debug, Clone)]
+pub struct LiveWorker {
+    /// What it said of itself.
+    pub connected: ConnectedWorker,
+    /// How many jobs it has, for whomever.
+    pub assigned_jobs: usize,
+}
+
+impl Engine {
+    /// Registers a worker. The answer is its token, when the server made it; it is shown this once.
+    pub async fn register_worker(
+        &self,
+        organization: OrganizationId,
+        user: UserId,
+        wanted: NewWorker,
+    ) -> Result<Option<Secret<String>>, EngineError> {
+        let (token, made) = match wanted.token {
+            Some(token) => (token, None),
+            None => {
+                let token = WorkerToken::generate(&mut rand::rng());
+                let shown = Secret::new(token.expose().to_owned());
+                (token, Some(shown))
+            }
+        };
+        let registration = WorkerRegistration {
+            organization,
+            worker: wanted.worker,
+            display_name: wanted.display_name,
+            token_hash: Digest(*token.hash().as_bytes()),
+            enable_fetch: wanted.enable_fetch,
+            enable_eval: wanted.enable_eval,
+            enable_build: wanted.enable_build,
+            registered_at: Moment::now(),
+            created_by: Some(user),
+        };
+        self.storage().write(async move |conn: &mut Conn| workers::insert(conn, &registration).await).await?;
+        Ok(made)
+    }
+
+    /// The workers of an organization in the order they were registered.
+    pub async fn workers(&self, organization: OrganizationId) -> Result<Vec<RegisteredWorker>, EngineError> {
+        let list = async move |conn: &mut Conn| workers::list(conn, organization).await;
+        let registrations = self.storage().read(list).await?;
+        let mut live: HashMap<_, _> = self
+            .live_workers()
+            .await
+            .into_iter()
+            .filter(|live| live.connected.serves(organization))
+            .map(|live| (live.connected.worker, live))
+            .collect();
+        let join = |registration: WorkerRegistration| {
+            let live = live.remove(&registration.worker);
+            RegisteredWorker { registration, live }
+        };
+        Ok(registrations.into_iter().map(join).collect())
+    }
+
+    /// All connected workers, by id.
+    pub async fn live_workers(&self) -> Vec<LiveWorker> {
+        let jobs: HashMap<_, _> = self.core().assigned_jobs().await.into_iter().collect();
+        let live = |connected: ConnectedWorker| {
+            let assigned_jobs = jobs.get(&connected.worker).copied().unwrap_or(0);
+            LiveWorker { connected, assigned_jobs }
+        };
+        let mut all: Vec<_> = self.connected_workers().into_iter().map(live).collect();
+        all.sort_by_key(|live| live.connected.worker);
+        all
+    }
+
+    /// Changes a registration. It counts from the worker's next connection on.
+    pub async fn change_worker(
+        &self,
+        organization: OrganizationId,
+        worker: WorkerId,
+        changes: WorkerChanges,
+    ) -> Result<(), EngineError> {
+        let set = async move |conn: &mut Conn| workers::set(conn, organization, worker, &changes).await;
+        Ok(self.storage().write(set).await?)
+    }
+
+    /// Removes a registration. A connection that the worker has lives on, but it cannot come back.
+    pub async fn unregister_worker(&self, organization: OrganizationId, worker: WorkerId) -> Result<(), EngineError> {
+        Ok(self.storage().write(async move |conn: &mut Conn| workers::delete(conn, organization, worker).await).await?)
+    }
+}
