@@ -79,6 +79,7 @@ fn options(limits: &BuildLimits) -> Options {
 }
 
 /// The daemon does not do what it is asked to: nothing that the derivation could be blamed for.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
 fn lost(error: Error) -> Failure {
     let mut message = error.to_string();
     let mut cause = std::error::Error::source(&error);

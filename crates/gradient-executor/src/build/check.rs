@@ -10,15 +10,12 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Daemons;
-use crate::{
-    Nix,
-    process::{Limits, ProcessError},
-};
+use crate::process::{Limits, ProcessError};
 
 /// A build of nothing takes a moment; a machine on its knees gets longer.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
-const ASK: Limits = Limits { time: Duration::from_secs(60), stdout_bytes: 64 << 10 };
+const ASK: Limits = Limits { time: Duration::from_mins(1), stdout_bytes: 64 << 10 };
 
 /// Why this machine cannot build.
 #[derive(Debug, ThisError)]
@@ -48,8 +45,8 @@ pub enum CheckError {
 
 impl Daemons {
     /// Builds a derivation that needs nothing, the way all others will be built.
-    pub async fn check(&self, nix: &Nix) -> Result<(), CheckError> {
-        let (path, derivation) = trivial(nix, self).await?;
+    pub async fn check(&self) -> Result<(), CheckError> {
+        let (path, derivation) = trivial(self).await?;
         timeout(PATIENCE, build(self, &path, &derivation)).await.map_err(|_| CheckError::Silence)??;
         // Over a new connection, since the one that built keeps its output. What stays is the garbage collector's.
         if let Ok(mut connection) = self.connect().await {
@@ -85,17 +82,17 @@ async fn build(daemons: &Daemons, path: &StorePath, derivation: &BasicDerivation
 }
 
 /// A derivation that no machine has built before and each can: its builder is a part of Nix.
-async fn trivial(nix: &Nix, daemons: &Daemons) -> Result<(StorePath, BasicDerivation), CheckError> {
+async fn trivial(daemons: &Daemons) -> Result<(StorePath, BasicDerivation), CheckError> {
     let expression = format!(
         "derivation {{ name = \"gradient-worker-check\"; system = \"builtin\"; builder = \"builtin:buildenv\"; \
          derivations = [ ]; manifest = \"/none\"; stamp = \"{}\"; }}",
         Uuid::new_v4()
     );
-    let printed = nix.run("nix-instantiate", ["--expr", &expression], ASK).await?;
+    let printed = daemons.nix().run("nix-instantiate", ["--expr", &expression], ASK).await?;
     let printed = String::from_utf8_lossy(&printed).trim().to_owned();
     let read = || {
         let path = StorePath::from_absolute(&printed).ok()?;
-        let aterm = std::fs::read(daemons.real_path(&path)).ok()?;
+        let aterm = std::fs::read(daemons.nix().real_path(&path)).ok()?;
         let derivation = Derivation::from_aterm_bytes(&aterm, path.name().strip_suffix(".drv")?).ok()?;
         Some((path, BasicDerivation::new(&derivation, []).ok()?))
     };

@@ -1,12 +1,10 @@
 use std::{
     ffi::OsString,
-    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use gradient_domain::{Failure, FailureKind};
-use gradient_nix::{STORE_DIR, StorePath};
 use gradient_nix_daemon::{Connection, Daemon, Error};
 use tokio::time::timeout;
 
@@ -20,13 +18,13 @@ const MAX_BUILDS: u32 = 32;
 const MAX_IDLE: usize = 64;
 
 /// How long a daemon may take to answer for the first time.
-const CONNECT: Duration = Duration::from_secs(60);
+const CONNECT: Duration = Duration::from_mins(1);
 
 /// Connections to Nix's daemon, opened when they are needed and used again by later builds.
 #[derive(Debug)]
 pub struct Daemons {
+    nix: Nix,
     daemon: Daemon,
-    root: PathBuf,
     idle: Mutex<Vec<HeldDaemon>>,
 }
 
@@ -57,13 +55,12 @@ impl Daemons {
             }
             daemon = daemon.env(name, value);
         }
-        let root = Some(Path::new(&remote)).filter(|path| path.is_absolute()).unwrap_or(Path::new("/")).to_owned();
-        Self { daemon: daemon.env("NIX_REMOTE", &remote), root, idle: Mutex::default() }
+        Self { nix: nix.clone(), daemon: daemon.env("NIX_REMOTE", &remote), idle: Mutex::default() }
     }
 
-    /// Where the bytes of a path of the store are on this machine.
-    pub(super) fn real_path(&self, path: &StorePath) -> PathBuf {
-        self.root.join(STORE_DIR.trim_start_matches('/')).join(path.to_string())
+    /// The Nix that they belong to.
+    pub(super) fn nix(&self) -> &Nix {
+        &self.nix
     }
 
     /// A connection that an earlier build has left, or a new one.
@@ -110,7 +107,7 @@ impl Daemons {
 
 /// Waits for an answer of the daemon that cannot take long.
 pub(super) async fn soon<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
-    const SOON: Duration = Duration::from_secs(300);
+    const SOON: Duration = Duration::from_mins(5);
     match timeout(SOON, answer).await {
         Ok(answer) => answer.map_err(lost),
         Err(_) => {

@@ -15,7 +15,7 @@ use super::{
 use crate::{job::failure, transfer::JobTransfer};
 
 /// One input may take this long to come.
-const INPUT_TIME: Duration = Duration::from_secs(6 * 3600);
+const INPUT_TIME: Duration = Duration::from_hours(6);
 
 /// Sees to it that all inputs are in the store, and gives the connection that keeps them there. A download that breaks off
 /// takes its connection with it, so that what is left is tried again over another one.

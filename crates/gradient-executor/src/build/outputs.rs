@@ -64,7 +64,7 @@ pub(super) async fn describe(
 /// Takes one output to the server, which verifies it.
 pub(super) async fn upload(daemons: &Daemons, output: &BuiltOutput, transfer: &JobTransfer) -> Result<(), Failure> {
     tracing::debug!(path = %output.path, bytes = output.nar_size, "uploading an output");
-    Ok(transfer.put(&output.path, &NarFile::new(daemons.real_path(&output.path)), None).await?)
+    Ok(transfer.put(&output.path, &NarFile::new(daemons.nix().real_path(&output.path)), None).await?)
 }
 
 async fn valid(connection: &mut Connection, outputs: &[Output]) -> Result<HashSet<StorePath>, Failure> {

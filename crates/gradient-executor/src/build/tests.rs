@@ -49,7 +49,7 @@ impl World {
         let limits = crate::process::Limits { time: Duration::from_mins(1), stdout_bytes: 1 << 20 };
         let printed = self.nix.run("nix-instantiate", ["--expr", &expression], limits).await.unwrap();
         let derivation = StorePath::from_absolute(std::str::from_utf8(&printed).unwrap().trim()).unwrap();
-        let aterm = std::fs::read(self.daemons.real_path(&derivation)).unwrap();
+        let aterm = std::fs::read(self.nix.real_path(&derivation)).unwrap();
         let limits =
             BuildLimits { timeout_secs: Some(60), max_silent_secs: None, max_log_bytes: 1000, max_output_bytes: Some(100_000) };
         BuildTask { derivation, aterm, inputs: Vec::new(), limits }
@@ -136,7 +136,7 @@ async fn outputs_of_two_runs_are_never_mixed() {
         world.daemons.drop_idle();
         while world.daemons.connect().await.unwrap().delete([out].into_iter()).await.is_err() {}
         world.run(task).await.unwrap();
-        let read = |name: &str| std::fs::read(world.daemons.real_path(&derivation.outputs[name].path)).unwrap();
+        let read = |name: &str| std::fs::read(world.nix.real_path(&derivation.outputs[name].path)).unwrap();
         assert_eq!(read("out"), read("dev"));
     })
     .await;
@@ -223,7 +223,7 @@ async fn dropping_a_build_ends_its_builder() {
 #[tokio::test]
 async fn a_machine_that_can_build_passes_the_check() {
     with_each_nix(async |world| {
-        world.daemons.check(&world.nix).await.unwrap();
+        world.daemons.check().await.unwrap();
         // Nothing of it stays but the locks that Nix leaves.
         let kept = std::fs::read_dir(world.store.root().join("nix/store")).unwrap().flatten();
         let kept: Vec<_> = kept.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("check")).collect();
