@@ -1,0 +1,139 @@
+//! Wires the parts together and runs them.
+
+use std::{env, ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use gradient_domain::JobKind;
+use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, WorkerSettings};
+use gradient_telemetry as telemetry;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{arguments::Arguments, directories, shutdown};
+
+/// A setting that cannot be used.
+#[derive(Debug)]
+pub(crate) struct WrongSetting {
+    setting: &'static str,
+    wrong: String,
+}
+
+impl WrongSetting {
+    pub(crate) fn new(setting: &'static str, wrong: &str) -> Self {
+        Self { setting, wrong: wrong.to_owned() }
+    }
+}
+
+impl fmt::Display for WrongSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.setting, self.wrong)
+    }
+}
+
+impl std::error::Error for WrongSetting {}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    telemetry::init(&telemetry::Settings { format: arguments.log_format, filter: &arguments.log })
+        .map_err(|error| WrongSetting::new("GRADIENT_LOG", &error.to_string()))?;
+    // Only fails when a provider is installed already, and then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(arguments))
+}
+
+async fn work(arguments: Arguments) -> anyhow::Result<()> {
+    let server = server(arguments.server_url.as_deref())?;
+    let kinds = kinds(&arguments)?;
+    let base = directories::base(arguments.base_dir)?;
+    let peers = peers(arguments.peers_file.unwrap_or_else(|| base.join("peers")))?;
+    let id = match arguments.id {
+        Some(id) => id,
+        None => gradient_executor::worker_id(&base)
+            .map_err(|error| WrongSetting::new("GRADIENT_WORKER_ID", &format!("is not set, and {error}")))?,
+    };
+    let nix = Nix::discover(arguments.nix_dir, store_environment()).await.context("there is no Nix to work with")?;
+    let daemons = Daemons::new(&nix);
+    if kinds.contains(&JobKind::Build) {
+        daemons
+            .check()
+            .await
+            .context("this worker cannot build; GRADIENT_WORKER_CAPABILITIES_BUILD=false makes it do the rest")?;
+    }
+    let evaluation =
+        EvaluationLimits { processes: usize::try_from(arguments.eval_processes)?, memory_bytes: arguments.eval_memory_bytes };
+    tracing::info!(worker = %id, nix = nix.version(), systems = nix.systems().join(" "), features = nix.features().join(" "), "starting");
+    let machine = Machine { nix, daemons: Arc::new(daemons), scratch: directories::scratch(&base)?, evaluation };
+    let settings = WorkerSettings {
+        server,
+        id,
+        peers,
+        kinds,
+        build_slots: arguments.max_concurrent_builds.unwrap_or_else(cores),
+        systems: arguments.systems,
+        features: arguments.system_features,
+        program: concat!("gradient-worker ", env!("CARGO_PKG_VERSION")).to_owned(),
+        drain_time: (arguments.drain_secs > 0).then(|| Duration::from_secs(arguments.drain_secs)),
+    };
+
+    let stop = CancellationToken::new();
+    let working = gradient_executor::run(settings, machine, stop.clone());
+    tokio::pin!(working);
+    tokio::select! {
+        outcome = &mut working => return Ok(outcome?),
+        requested = shutdown::requested() => requested?,
+    }
+    tracing::info!("finishing what runs; a second signal ends it at once");
+    stop.cancel();
+    Ok(working.await?)
+}
+
+fn server(url: Option<&str>) -> Result<Url, WrongSetting> {
+    let wrong = |text: &str| WrongSetting::new("GRADIENT_WORKER_SERVER_URL", text);
+    let text = url.ok_or_else(|| wrong("is needed: expected the server's socket, such as wss://ci.example.org/proto"))?;
+    let url: Url = text.parse().map_err(|error| wrong(&format!("is no URL ({error}): expected ws://… or wss://…")))?;
+    match url.scheme() {
+        "ws" | "wss" if url.has_host() => Ok(url),
+        scheme => Err(wrong(&format!("begins with {scheme}:, expected ws://… or wss://…, such as wss://ci.example.org/proto"))),
+    }
+}
+
+fn kinds(arguments: &Arguments) -> Result<Vec<JobKind>, WrongSetting> {
+    if arguments.capabilities_sign {
+        return Err(WrongSetting::new(
+            "GRADIENT_WORKER_CAPABILITIES_SIGN",
+            "is true, but this version only signs on the server: expected false",
+        ));
+    }
+    let wanted = [
+        (JobKind::Fetch, arguments.capabilities_fetch),
+        (JobKind::Evaluate, arguments.capabilities_eval),
+        (JobKind::Build, arguments.capabilities_build),
+    ];
+    let kinds: Vec<JobKind> = wanted.into_iter().filter_map(|(kind, wanted)| wanted.then_some(kind)).collect();
+    if kinds.is_empty() {
+        let wrong = "is false like all other capabilities: expected at least one that is true";
+        return Err(WrongSetting::new("GRADIENT_WORKER_CAPABILITIES_BUILD", wrong));
+    }
+    Ok(kinds)
+}
+
+/// Read once now, so that a mistake is told at once and not after the first connection.
+fn peers(path: PathBuf) -> Result<PeersFile, WrongSetting> {
+    let shown = path.display().to_string();
+    let file = PeersFile::new(path);
+    match file.read() {
+        Ok(_) => Ok(file),
+        Err(error) => {
+            let wrong = format!("is {shown}: {error}; expected a file with lines of the form <peer id>:<token> or *:<token>");
+            Err(WrongSetting::new("GRADIENT_WORKER_PEERS_FILE", &wrong))
+        }
+    }
+}
+
+/// What says which store it is, for those parts that have to know it themselves.
+fn store_environment() -> Vec<(OsString, OsString)> {
+    env::var_os("NIX_REMOTE").map(|remote| ("NIX_REMOTE".into(), remote)).into_iter().collect()
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
+}
