@@ -97,7 +97,7 @@ pub async fn set(conn: &mut Conn, user: UserId, id: ApiKeyId, changes: &ApiKeyCh
 
 /// Notes that a key was used.
 pub async fn touch(conn: &mut Conn, id: ApiKeyId, now: Moment) -> Result<(), StorageError> {
-    query!(conn, |c| { diesel::update(api_keys::table.find(id)).set(api_keys::last_used_at.eq(Some(now))).execute(c).await? });
+    query!(conn, |c| diesel::update(api_keys::table.find(id)).set(api_keys::last_used_at.eq(Some(now))).execute(c).await?);
     Ok(())
 }
 

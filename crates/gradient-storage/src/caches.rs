@@ -96,7 +96,7 @@ pub async fn lookup_by_name(conn: &mut Conn, name: &CacheName) -> Result<Option<
 
 /// The caches that somebody may see, by name: the public ones, those that the user is a member of, and those that an
 /// organization of the user reads. Beside the page the count of all of them.
-pub async fn page(conn: &mut Conn, viewer: Option<UserId>, limit: u32, offset: u32) -> Result<(Vec<Cache>, i64), StorageError> {
+pub async fn page(conn: &mut Conn, viewer: Option<UserId>, limit: i64, offset: i64) -> Result<(Vec<Cache>, i64), StorageError> {
     macro_rules! visible {
         () => {{
             let mine = cache_members::table.filter(cache_members::user.nullable().eq(viewer)).select(cache_members::cache);
@@ -113,7 +113,7 @@ pub async fn page(conn: &mut Conn, viewer: Option<UserId>, limit: u32, offset: u
     }
     let total = query!(&mut *conn, |c| visible!().count().get_result(c).await?);
     let rows = query!(conn, |c| {
-        let page = visible!().order(caches::name).limit(limit.into()).offset(offset.into());
+        let page = visible!().order(caches::name).limit(limit).offset(offset);
         page.select(Cache::as_select()).load(c).await?
     });
     Ok((rows, total))

@@ -69,6 +69,12 @@ macro_rules! spaced {
             }
         }
 
+        impl From<$name> for Vec<$item> {
+            fn from(list: $name) -> Self {
+                list.0
+            }
+        }
+
         impl FromIterator<$item> for $name {
             fn from_iter<I: IntoIterator<Item = $item>>(items: I) -> Self {
                 Self(items.into_iter().collect())

@@ -28,7 +28,7 @@ pub struct Commit {
 
 /// The commit, as it is there already or, when it is new, as given.
 pub async fn claim(conn: &mut Conn, commit: &Commit) -> Result<Commit, StorageError> {
-    query!(&mut *conn, |c| { diesel::insert_into(commits::table).values(commit).on_conflict_do_nothing().execute(c).await? });
+    query!(&mut *conn, |c| diesel::insert_into(commits::table).values(commit).on_conflict_do_nothing().execute(c).await?);
     let there = query!(conn, |c| {
         let one = commits::table.filter(commits::organization.eq(commit.organization));
         let one = one.filter(commits::repository.eq(&commit.repository)).filter(commits::hash.eq(&commit.hash));
@@ -44,5 +44,10 @@ pub async fn lookup(conn: &mut Conn, id: CommitId) -> Result<Option<Commit>, Sto
 
 /// These commits.
 pub async fn list(conn: &mut Conn, ids: &[CommitId]) -> Result<Vec<Commit>, StorageError> {
-    Ok(query!(conn, |c| { commits::table.filter(commits::id.eq_any(ids)).select(Commit::as_select()).load(c).await? }))
+    Ok(query!(conn, |c| commits::table.filter(commits::id.eq_any(ids)).select(Commit::as_select()).load(c).await?))
+}
+
+/// The commit with this id, which has to be there.
+pub async fn find(conn: &mut Conn, id: CommitId) -> Result<Commit, StorageError> {
+    found(lookup(conn, id).await?, "commit", id)
 }

@@ -65,6 +65,9 @@ pub(crate) use query;
 /// How many values one statement may have: SQLite's limit; PostgreSQL's is twice that.
 const MAX_VALUES: usize = 32_766;
 
+/// How many keys one query asks for.
+pub(crate) const KEYS_PER_QUERY: usize = 10_000;
+
 /// How many rows of so many columns go into one statement.
 pub(crate) const fn rows_per_statement(columns: usize) -> usize {
     let rows = MAX_VALUES / columns;
@@ -101,7 +104,6 @@ macro_rules! insert_rows {
     }};
 }
 
-#[allow(unused_imports, reason = "used as soon as there are tables with many rows")]
 pub(crate) use insert_rows;
 
 /// An async closure over `T` whose future can go to another thread. Met by every `async |conn: &mut Conn| …` that captures only

@@ -27,6 +27,7 @@
 
 mod columns;
 mod conn;
+mod counters;
 mod error;
 mod functions;
 mod migrations;
@@ -36,9 +37,17 @@ mod storage;
 mod url;
 
 pub mod api_keys;
+pub mod attempts;
+pub mod builds;
+pub mod cache_paths;
 pub mod caches;
 pub mod commits;
+pub mod derivations;
+pub mod evaluations;
+pub mod logs;
+pub mod nars;
 pub mod organizations;
+pub mod paths;
 pub mod projects;
 pub mod roles;
 pub mod sessions;

@@ -113,8 +113,8 @@ pub async fn ids_of_member(conn: &mut Conn, user: UserId) -> Result<Vec<Organiza
 pub async fn page(
     conn: &mut Conn,
     viewer: Option<UserId>,
-    limit: u32,
-    offset: u32,
+    limit: i64,
+    offset: i64,
 ) -> Result<(Vec<Organization>, i64), StorageError> {
     macro_rules! visible {
         () => {{
@@ -128,7 +128,7 @@ pub async fn page(
     }
     let total = query!(&mut *conn, |c| visible!().count().get_result(c).await?);
     let rows = query!(conn, |c| {
-        let page = visible!().order(organizations::name).limit(limit.into()).offset(offset.into());
+        let page = visible!().order(organizations::name).limit(limit).offset(offset);
         page.select(Organization::as_select()).load(c).await?
     });
     Ok((rows, total))
@@ -152,6 +152,24 @@ pub async fn set_ssh_key(conn: &mut Conn, id: OrganizationId, public: &str, seal
         let one = organizations::table.find(id).filter(organizations::deleted_at.is_null());
         let pair = (organizations::ssh_public.eq(public), organizations::ssh_private_sealed.eq(sealed));
         diesel::update(one).set(pair).execute(c).await?
+    });
+    hit(rows, "organization", id)
+}
+
+/// The host keys that an organization's repositories showed, in the format of `known_hosts`.
+pub async fn known_hosts(conn: &mut Conn, id: OrganizationId) -> Result<String, StorageError> {
+    let known = query!(conn, |c| {
+        let one = organizations::table.find(id).filter(organizations::deleted_at.is_null());
+        one.select(organizations::ssh_known_hosts).first(c).await.optional()?
+    });
+    found(known, "organization", id)
+}
+
+/// Keeps the host keys that an organization's repositories showed.
+pub async fn set_known_hosts(conn: &mut Conn, id: OrganizationId, known_hosts: &str) -> Result<(), StorageError> {
+    let rows = query!(conn, |c| {
+        let one = organizations::table.find(id).filter(organizations::deleted_at.is_null());
+        diesel::update(one).set(organizations::ssh_known_hosts.eq(known_hosts)).execute(c).await?
     });
     hit(rows, "organization", id)
 }

@@ -91,7 +91,7 @@ pub struct ProjectChanges {
 
 /// Adds a project; `AlreadyExists` when the organization has one of that name.
 pub async fn insert(conn: &mut Conn, project: &Project) -> Result<(), StorageError> {
-    query!(conn, |c| { diesel::insert_into(projects::table).values(project).execute(c).await.map_err(naming("project"))? });
+    query!(conn, |c| diesel::insert_into(projects::table).values(project).execute(c).await.map_err(naming("project"))?);
     Ok(())
 }
 
@@ -124,8 +124,8 @@ pub async fn lookup_by_name(
 pub async fn page(
     conn: &mut Conn,
     organization: OrganizationId,
-    limit: u32,
-    offset: u32,
+    limit: i64,
+    offset: i64,
 ) -> Result<(Vec<Project>, i64), StorageError> {
     macro_rules! all {
         () => {
@@ -134,7 +134,7 @@ pub async fn page(
     }
     let total = query!(&mut *conn, |c| all!().count().get_result(c).await?);
     let rows = query!(conn, |c| {
-        let page = all!().order(projects::name).limit(limit.into()).offset(offset.into());
+        let page = all!().order(projects::name).limit(limit).offset(offset);
         page.select(Project::as_select()).load(c).await?
     });
     Ok((rows, total))
@@ -164,7 +164,7 @@ pub async fn set(conn: &mut Conn, id: ProjectId, changes: &ProjectChanges) -> Re
 
 /// Notes that the repository was looked at.
 pub async fn set_last_check(conn: &mut Conn, id: ProjectId, now: Moment) -> Result<(), StorageError> {
-    query!(conn, |c| { diesel::update(projects::table.find(id)).set(projects::last_check_at.eq(Some(now))).execute(c).await? });
+    query!(conn, |c| diesel::update(projects::table.find(id)).set(projects::last_check_at.eq(Some(now))).execute(c).await?);
     Ok(())
 }
 

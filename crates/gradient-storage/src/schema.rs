@@ -30,6 +30,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     evaluation_builds,
     entry_points,
 );
+diesel::allow_tables_to_appear_in_same_query!(attempts, log_chunks);
 diesel::allow_tables_to_appear_in_same_query!(nars, organization_paths, staged_outputs, cache_paths);
 
 diesel::joinable!(organization_members -> users (user));
@@ -42,3 +43,12 @@ diesel::joinable!(subscriptions -> organizations (organization));
 diesel::joinable!(subscriptions -> caches (cache));
 diesel::joinable!(worker_registrations -> organizations (organization));
 diesel::joinable!(projects -> organizations (organization));
+diesel::joinable!(evaluation_counters -> evaluations (evaluation));
+diesel::joinable!(evaluation_builds -> builds (build));
+diesel::joinable!(evaluation_builds -> evaluations (evaluation));
+diesel::joinable!(builds -> derivations (derivation));
+diesel::joinable!(entry_points -> builds (build));
+diesel::joinable!(organization_paths -> nars (nar_hash));
+diesel::joinable!(staged_outputs -> nars (nar_hash));
+diesel::joinable!(cache_paths -> nars (nar_hash));
+diesel::joinable!(derivation_outputs -> derivations (derivation));

@@ -68,6 +68,14 @@ pub async fn writable_caches(conn: &mut Conn, organization: OrganizationId) -> R
     Ok(all.into_iter().filter(|cache| cache.mode.is_writable()).map(|cache| cache.cache).collect())
 }
 
+/// The organizations that subscribe to a cache, for whatever.
+pub async fn subscribers(conn: &mut Conn, cache: CacheId) -> Result<Vec<OrganizationId>, StorageError> {
+    Ok(query!(conn, |c| {
+        let all = subscriptions::table.filter(subscriptions::cache.eq(cache));
+        all.select(subscriptions::organization).order(subscriptions::organization).load(c).await?
+    }))
+}
+
 /// The organizations whose members may read a cache because of a subscription.
 pub async fn readers(conn: &mut Conn, cache: CacheId) -> Result<Vec<OrganizationId>, StorageError> {
     Ok(query!(conn, |c| {

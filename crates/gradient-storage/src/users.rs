@@ -105,7 +105,7 @@ pub async fn set(conn: &mut Conn, id: UserId, changes: &UserChanges) -> Result<(
 /// Gives a user another password.
 pub async fn set_password(conn: &mut Conn, id: UserId, hash: &str) -> Result<(), StorageError> {
     let rows =
-        query!(conn, |c| { diesel::update(users::table.find(id)).set(users::password_hash.eq(Some(hash))).execute(c).await? });
+        query!(conn, |c| diesel::update(users::table.find(id)).set(users::password_hash.eq(Some(hash))).execute(c).await?);
     hit(rows, "user", id)
 }
 

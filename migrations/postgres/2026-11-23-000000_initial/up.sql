@@ -34,6 +34,7 @@ CREATE TABLE organizations (
     share integer NOT NULL,
     ssh_public text NOT NULL,
     ssh_private_sealed bytea NOT NULL,
+    ssh_known_hosts text NOT NULL DEFAULT '',
     created_by uuid REFERENCES users ON DELETE SET NULL,
     created_at timestamptz NOT NULL,
     deleted_at timestamptz
@@ -188,7 +189,6 @@ CREATE TABLE evaluations (
     publish text NOT NULL,
     allow_ifd boolean NOT NULL,
     previous uuid REFERENCES evaluations ON DELETE SET NULL,
-    source_path text,
     source jsonb,
     epoch integer NOT NULL,
     worker uuid,

@@ -34,6 +34,7 @@ CREATE TABLE organizations (
     share INTEGER NOT NULL,
     ssh_public TEXT NOT NULL,
     ssh_private_sealed BLOB NOT NULL,
+    ssh_known_hosts TEXT NOT NULL DEFAULT '',
     created_by BLOB REFERENCES users ON DELETE SET NULL,
     created_at INTEGER NOT NULL,
     deleted_at INTEGER
@@ -188,7 +189,6 @@ CREATE TABLE evaluations (
     publish TEXT NOT NULL,
     allow_ifd INTEGER NOT NULL,
     previous BLOB REFERENCES evaluations ON DELETE SET NULL,
-    source_path TEXT,
     source TEXT,
     epoch INTEGER NOT NULL,
     worker BLOB,

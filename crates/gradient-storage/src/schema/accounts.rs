@@ -42,6 +42,7 @@ diesel::table! {
         share -> Integer,
         ssh_public -> Text,
         ssh_private_sealed -> Binary,
+        ssh_known_hosts -> Text,
         created_by -> Nullable<Key>,
         created_at -> Moment,
         deleted_at -> Nullable<Moment>,

@@ -1,0 +1,185 @@
+//! Attempts at builds: one for each assignment to a worker.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use gradient_domain::{BuildId, BuildStatus, Epoch, Failure, FailureKind, Moment, OrganizationId, WorkerId};
+
+use crate::{
+    Conn, StorageError,
+    builds::{Move, make},
+    conn::query,
+    schema::{attempts, builds, log_chunks},
+};
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = attempts, treat_none_as_default_value = false)]
+pub struct Attempt {
+    /// The build.
+    pub build: BuildId,
+    /// Which attempt it is, from 1.
+    pub epoch: Epoch,
+    /// Whose it is.
+    pub worker: WorkerId,
+    /// When it was given to the worker.
+    pub assigned_at: Moment,
+    /// When the builder began.
+    pub started_at: Option<Moment>,
+    /// When it ended.
+    pub finished_at: Option<Moment>,
+    /// Why it failed.
+    pub failure_kind: Option<FailureKind>,
+    /// The same for a person.
+    pub failure_message: Option<String>,
+    /// How long its log is, as the worker said when it ended.
+    pub log_bytes: i64,
+    /// The index of the log's blob, once there is one.
+    pub log_frames: Option<Vec<u8>>,
+}
+
+/// Gives a queued build to a worker: a new attempt, and the build is `Building`. The build's organization, or `None` when the
+/// build is not queued or has had this epoch. To be called in a transaction.
+pub async fn assign(
+    conn: &mut Conn,
+    build: BuildId,
+    epoch: Epoch,
+    worker: WorkerId,
+    now: Moment,
+) -> Result<Option<OrganizationId>, StorageError> {
+    let change = Move { epoch: Some(epoch), worker: Some(Some(worker)), ..Move::default() };
+    let organization = make(conn, build, |current| current < epoch, BuildStatus::Building, change, now).await?;
+    if organization.is_some() {
+        let attempt = Attempt {
+            build,
+            epoch,
+            worker,
+            assigned_at: now,
+            started_at: None,
+            finished_at: None,
+            failure_kind: None,
+            failure_message: None,
+            log_bytes: 0,
+            log_frames: None,
+        };
+        query!(conn, |c| diesel::insert_into(attempts::table).values(&attempt).execute(c).await?);
+    }
+    Ok(organization)
+}
+
+macro_rules! open {
+    ($build:expr, $epoch:expr) => {
+        attempts::table.find(($build, $epoch)).filter(attempts::finished_at.is_null())
+    };
+}
+
+/// Notes that the builder began. Whether the attempt still ran, and this is the first time it is said. To be called in a
+/// transaction.
+pub async fn set_started(conn: &mut Conn, build: BuildId, epoch: Epoch, now: Moment) -> Result<bool, StorageError> {
+    let rows = query!(&mut *conn, |c| {
+        let unstarted = open!(build, epoch).filter(attempts::started_at.is_null());
+        diesel::update(unstarted).set(attempts::started_at.eq(Some(now))).execute(c).await?
+    });
+    if rows > 0 {
+        query!(conn, |c| {
+            let current = builds::table.find(build).filter(builds::epoch.eq(epoch));
+            let running = current.filter(builds::status.eq(BuildStatus::Building));
+            diesel::update(running).set(builds::started_at.eq(Some(now))).execute(c).await?
+        });
+    }
+    Ok(rows > 0)
+}
+
+/// Ends an attempt without its outputs, as the worker says. Whether it still ran. What it means for the build is decided
+/// elsewhere.
+pub async fn set_failed(
+    conn: &mut Conn,
+    build: BuildId,
+    epoch: Epoch,
+    failure: &Failure,
+    log_bytes: i64,
+    now: Moment,
+) -> Result<bool, StorageError> {
+    let rows = query!(conn, |c| {
+        let ended = (
+            attempts::finished_at.eq(Some(now)),
+            attempts::failure_kind.eq(Some(failure.kind)),
+            attempts::failure_message.eq(Some(&failure.message)),
+            attempts::log_bytes.eq(log_bytes),
+        );
+        diesel::update(open!(build, epoch)).set(ended).execute(c).await?
+    });
+    Ok(rows > 0)
+}
+
+/// Ends an attempt with its outputs. Whether it still ran.
+pub async fn set_succeeded(
+    conn: &mut Conn,
+    build: BuildId,
+    epoch: Epoch,
+    log_bytes: i64,
+    now: Moment,
+) -> Result<bool, StorageError> {
+    let rows = query!(conn, |c| {
+        let ended = (attempts::finished_at.eq(Some(now)), attempts::log_bytes.eq(log_bytes));
+        diesel::update(open!(build, epoch)).set(ended).execute(c).await?
+    });
+    Ok(rows > 0)
+}
+
+/// Ends an attempt that nobody reports on any more. Whether it still ran.
+pub async fn end(conn: &mut Conn, build: BuildId, epoch: Epoch, kind: FailureKind, now: Moment) -> Result<bool, StorageError> {
+    let rows = query!(conn, |c| {
+        let ended = (attempts::finished_at.eq(Some(now)), attempts::failure_kind.eq(Some(kind)));
+        diesel::update(open!(build, epoch)).set(ended).execute(c).await?
+    });
+    Ok(rows > 0)
+}
+
+/// The attempts at a build, oldest first.
+pub async fn list(conn: &mut Conn, build: BuildId) -> Result<Vec<Attempt>, StorageError> {
+    Ok(query!(conn, |c| {
+        let all = attempts::table.filter(attempts::build.eq(build)).order(attempts::epoch);
+        all.select(Attempt::as_select()).load(c).await?
+    }))
+}
+
+/// One attempt at a build; the newest when none is named.
+pub async fn lookup(conn: &mut Conn, build: BuildId, epoch: Option<Epoch>) -> Result<Option<Attempt>, StorageError> {
+    Ok(query!(conn, |c| {
+        let mut all = attempts::table.filter(attempts::build.eq(build)).into_boxed::<DB>();
+        if let Some(epoch) = epoch {
+            all = all.filter(attempts::epoch.eq(epoch));
+        }
+        all.order(attempts::epoch.desc()).select(Attempt::as_select()).first(c).await.optional()?
+    }))
+}
+
+/// The first attempt at a build after this one.
+pub async fn next(conn: &mut Conn, build: BuildId, after: Epoch) -> Result<Option<Attempt>, StorageError> {
+    Ok(query!(conn, |c| {
+        let later = attempts::table.filter(attempts::build.eq(build)).filter(attempts::epoch.gt(after));
+        later.order(attempts::epoch).select(Attempt::as_select()).first(c).await.optional()?
+    }))
+}
+
+/// The attempts that have ended, and whose logs are still rows.
+pub async fn unarchived(conn: &mut Conn) -> Result<Vec<(BuildId, Epoch)>, StorageError> {
+    Ok(query!(conn, |c| {
+        log_chunks::table
+            .inner_join(attempts::table.on(attempts::build.eq(log_chunks::build).and(attempts::epoch.eq(log_chunks::epoch))))
+            .filter(attempts::finished_at.is_not_null())
+            .select((attempts::build, attempts::epoch))
+            .distinct()
+            .load(c)
+            .await?
+    }))
+}
+
+/// Keeps the index of the log's blob.
+pub async fn set_log_frames(conn: &mut Conn, build: BuildId, epoch: Epoch, frames: Vec<u8>) -> Result<(), StorageError> {
+    query!(conn, |c| {
+        let attempt = attempts::table.find((build, epoch));
+        diesel::update(attempt).set(attempts::log_frames.eq(Some(&frames))).execute(c).await?
+    });
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Builds: a derivation to be built once for all evaluations of an organization that need it. A new generation is only made after
+//! one that failed or was aborted, or whose outputs are gone.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use gradient_domain::{BuildId, BuildStatus, DerivationId, Epoch, EvaluationId, FailureKind, Moment, OrganizationId, WorkerId};
+
+use crate::{
+    Conn, StorageError,
+    conn::{KEYS_PER_QUERY, insert_rows, query},
+    error::{found, naming},
+    schema::{builds, evaluation_builds},
+};
+
+mod graph;
+mod link;
+mod moves;
+mod published;
+mod restore;
+mod view;
+
+pub use graph::{Graph, GraphEdge, GraphNode, dependencies, dependents, graph};
+pub use link::link;
+pub(crate) use moves::{Move, make};
+pub use moves::{complete, set_status};
+pub use published::{is_published, published_outputs};
+pub use restore::{RestoredBuild, of_evaluation};
+pub use view::{BuildView, view};
+
+/// One build.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = builds, treat_none_as_default_value = false)]
+pub struct Build {
+    /// Its id; later ones are greater.
+    pub id: BuildId,
+    /// Whose it is.
+    pub organization: OrganizationId,
+    /// What is built.
+    pub derivation: DerivationId,
+    /// Which one of the derivation's builds it is, from 1.
+    pub generation: i32,
+    /// Where it stands.
+    pub status: BuildStatus,
+    /// Its newest assignment.
+    pub epoch: Epoch,
+    /// Who has it, or had it last.
+    pub worker: Option<WorkerId>,
+    /// Why it failed.
+    pub failure_kind: Option<FailureKind>,
+    /// The same for a person.
+    pub failure_message: Option<String>,
+    /// With `DependencyFailed`: the build whose own failure is the reason.
+    pub failed_dependency: Option<BuildId>,
+    /// When it was made.
+    pub queued_at: Moment,
+    /// When its builder began.
+    pub started_at: Option<Moment>,
+    /// When it ended.
+    pub finished_at: Option<Moment>,
+    /// When its status last changed.
+    pub updated_at: Moment,
+    /// How long the builder ran.
+    pub duration_ms: Option<i64>,
+}
+
+/// A build that is not stored yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBuild {
+    /// Its id.
+    pub id: BuildId,
+    /// Whose it is.
+    pub organization: OrganizationId,
+    /// What is built.
+    pub derivation: DerivationId,
+    /// Which one of the derivation's builds it is, from 1.
+    pub generation: i32,
+    /// Why it can never be built; it is `Failed` from the beginning then.
+    pub unsupported: Option<String>,
+    /// When it was made.
+    pub queued_at: Moment,
+}
+
+impl NewBuild {
+    fn status(&self) -> BuildStatus {
+        if self.unsupported.is_some() { BuildStatus::Failed } else { BuildStatus::Queued }
+    }
+}
+
+/// The newest build of a derivation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
+pub struct LatestBuild {
+    /// Its id.
+    pub build: BuildId,
+    /// Which one of the derivation's builds it is.
+    pub generation: i32,
+    /// Where it stands.
+    pub status: BuildStatus,
+    /// Its newest assignment.
+    pub epoch: Epoch,
+    /// Why it failed.
+    pub failure: Option<FailureKind>,
+}
+
+impl LatestBuild {
+    /// The build that a derivation has once this one is stored.
+    pub fn of_new(new: &NewBuild) -> Self {
+        Self {
+            build: new.id,
+            generation: new.generation,
+            status: new.status(),
+            epoch: Epoch::NONE,
+            failure: new.unsupported.as_ref().map(|_| FailureKind::UnsupportedDerivation),
+        }
+    }
+
+    /// Whether another evaluation may share it: it may yet succeed, it has, or it would fail again.
+    pub fn is_reusable(&self) -> bool {
+        match self.status {
+            BuildStatus::Aborted => false,
+            BuildStatus::Failed => self.failure.is_some_and(|kind| !kind.is_transient() && kind != FailureKind::Aborted),
+            _ => true,
+        }
+    }
+}
+
+/// Adds builds; `AlreadyExists` when a derivation has one of that generation.
+pub async fn insert_many(conn: &mut Conn, new: Vec<NewBuild>) -> Result<(), StorageError> {
+    let rows = new.into_iter().map(|new| {
+        let status = new.status();
+        Build {
+            id: new.id,
+            organization: new.organization,
+            derivation: new.derivation,
+            generation: new.generation,
+            status,
+            epoch: Epoch::NONE,
+            worker: None,
+            failure_kind: new.unsupported.as_ref().map(|_| FailureKind::UnsupportedDerivation),
+            failure_message: new.unsupported,
+            failed_dependency: None,
+            queued_at: new.queued_at,
+            started_at: None,
+            finished_at: status.is_final().then_some(new.queued_at),
+            updated_at: new.queued_at,
+            duration_ms: None,
+        }
+    });
+    insert_build_rows(conn, rows).await.map_err(naming("build"))
+}
+
+async fn insert_build_rows(conn: &mut Conn, rows: impl Iterator<Item = Build> + Send) -> QueryResult<()> {
+    insert_rows!(conn, builds::table, 15, rows);
+    Ok(())
+}
+
+/// The build with this id.
+pub async fn lookup(conn: &mut Conn, id: BuildId) -> Result<Option<Build>, StorageError> {
+    Ok(query!(conn, |c| builds::table.find(id).select(Build::as_select()).first(c).await.optional()?))
+}
+
+/// The build with this id, which has to be there.
+pub async fn find(conn: &mut Conn, id: BuildId) -> Result<Build, StorageError> {
+    found(lookup(conn, id).await?, "build", id)
+}
+
+/// Whose a build is.
+pub async fn organization(conn: &mut Conn, id: BuildId) -> Result<Option<OrganizationId>, StorageError> {
+    Ok(query!(conn, |c| builds::table.find(id).select(builds::organization).first(c).await.optional()?))
+}
+
+/// The newest builds of those of the derivations that have one.
+pub async fn latest(conn: &mut Conn, derivations: &[DerivationId]) -> Result<HashMap<DerivationId, LatestBuild>, StorageError> {
+    let mut latest = HashMap::with_capacity(derivations.len());
+    for chunk in derivations.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<(DerivationId, LatestBuild)> = query!(&mut *conn, |c| {
+            let columns = (builds::id, builds::generation, builds::status, builds::epoch, builds::failure_kind);
+            let all = builds::table.filter(builds::derivation.eq_any(chunk)).order((builds::derivation, builds::generation));
+            all.select((builds::derivation, columns)).load(c).await?
+        });
+        // Later generations overwrite earlier ones.
+        latest.extend(rows);
+    }
+    Ok(latest)
+}
+
+/// Where these builds stand.
+pub async fn statuses(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildId, BuildStatus>, StorageError> {
+    let mut statuses = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<(BuildId, BuildStatus)> = query!(&mut *conn, |c| {
+            builds::table.filter(builds::id.eq_any(chunk)).select((builds::id, builds::status)).load(c).await?
+        });
+        statuses.extend(rows);
+    }
+    Ok(statuses)
+}
+
+/// The builds that have not ended, oldest first.
+pub async fn unfinished(conn: &mut Conn) -> Result<Vec<Build>, StorageError> {
+    Ok(query!(conn, |c| {
+        let open = builds::table.filter(builds::finished_at.is_null()).order(builds::id);
+        open.select(Build::as_select()).load(c).await?
+    }))
+}
+
+/// The newest evaluation that needs a build.
+pub async fn newest_evaluation(conn: &mut Conn, id: BuildId) -> Result<Option<EvaluationId>, StorageError> {
+    Ok(query!(conn, |c| {
+        let links = evaluation_builds::table.filter(evaluation_builds::build.eq(id));
+        links.select(evaluation_builds::evaluation).order(evaluation_builds::evaluation.desc()).first(c).await.optional()?
+    }))
+}

@@ -1,0 +1,142 @@
+use std::collections::{HashMap, HashSet};
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use gradient_domain::{BuildId, BuildStatus, DerivationId, Moment};
+use gradient_nix::StorePath;
+
+use super::{find, latest};
+use crate::{
+    Conn, StorageError,
+    conn::{KEYS_PER_QUERY, query},
+    schema::{builds, derivation_inputs, derivations},
+};
+
+/// What a build is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Graph {
+    /// Where it begins.
+    pub root: BuildId,
+    /// The builds, the root first, nearer ones before farther ones.
+    pub nodes: Vec<GraphNode>,
+    /// Which of them needs which.
+    pub edges: Vec<GraphEdge>,
+}
+
+/// One build of a graph.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct GraphNode {
+    /// Its id.
+    pub id: BuildId,
+    /// The derivation's name.
+    pub name: String,
+    /// The derivation's path.
+    pub path: StorePath,
+    /// Where it stands.
+    pub status: BuildStatus,
+    /// When it was made.
+    pub created_at: Moment,
+    /// When its status last changed.
+    pub updated_at: Moment,
+}
+
+/// An edge of a graph: `source` is built before `target`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GraphEdge {
+    /// What is needed.
+    pub source: BuildId,
+    /// What needs it.
+    pub target: BuildId,
+}
+
+/// What a build is made from, breadth first, at most `limit` builds. Each derivation is shown by its newest build.
+pub async fn graph(conn: &mut Conn, root: BuildId, limit: usize) -> Result<Graph, StorageError> {
+    let start = find(conn, root).await?.derivation;
+    let mut build_of: HashMap<DerivationId, BuildId> = HashMap::from([(start, root)]);
+    let mut order = vec![root];
+    let mut links: Vec<(DerivationId, DerivationId)> = Vec::new();
+    let mut wave = vec![start];
+    while !wave.is_empty() {
+        let edges = inputs(conn, &wave).await?;
+        let mut seen = HashSet::new();
+        let unknown: Vec<DerivationId> =
+            edges.iter().map(|(_, input)| *input).filter(|input| !build_of.contains_key(input) && seen.insert(*input)).collect();
+        links.extend(edges);
+        let found = latest(conn, &unknown).await?;
+        wave.clear();
+        for derivation in unknown {
+            if let Some(latest) = found.get(&derivation)
+                && order.len() < limit.max(1)
+            {
+                build_of.insert(derivation, latest.build);
+                order.push(latest.build);
+                wave.push(derivation);
+            }
+        }
+    }
+    let edge = |(target, input): &(DerivationId, DerivationId)| {
+        Some(GraphEdge { source: *build_of.get(input)?, target: *build_of.get(target)? })
+    };
+    let edges = links.iter().filter_map(edge).collect();
+    Ok(Graph { root, nodes: nodes(conn, &order).await?, edges })
+}
+
+/// The builds of a build's direct inputs.
+pub async fn dependencies(conn: &mut Conn, id: BuildId) -> Result<Vec<GraphNode>, StorageError> {
+    let derivation = find(conn, id).await?.derivation;
+    let inputs: Vec<DerivationId> = inputs(conn, &[derivation]).await?.into_iter().map(|(_, input)| input).collect();
+    newest(conn, &inputs).await
+}
+
+/// The builds of what needs a build directly.
+pub async fn dependents(conn: &mut Conn, id: BuildId) -> Result<Vec<GraphNode>, StorageError> {
+    let derivation = find(conn, id).await?.derivation;
+    let users: Vec<DerivationId> = query!(&mut *conn, |c| {
+        let edges = derivation_inputs::table.filter(derivation_inputs::input.eq(derivation));
+        edges.select(derivation_inputs::derivation).order(derivation_inputs::derivation).load(c).await?
+    });
+    newest(conn, &users).await
+}
+
+async fn newest(conn: &mut Conn, derivations: &[DerivationId]) -> Result<Vec<GraphNode>, StorageError> {
+    let found = latest(conn, derivations).await?;
+    let builds: Vec<BuildId> = derivations.iter().filter_map(|id| found.get(id)).map(|latest| latest.build).collect();
+    nodes(conn, &builds).await
+}
+
+/// The edges from these derivations to their inputs.
+async fn inputs(conn: &mut Conn, of: &[DerivationId]) -> Result<Vec<(DerivationId, DerivationId)>, StorageError> {
+    let mut edges = Vec::new();
+    for chunk in of.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<(DerivationId, DerivationId)> = query!(&mut *conn, |c| {
+            let these = derivation_inputs::table.filter(derivation_inputs::derivation.eq_any(chunk));
+            these.order((derivation_inputs::derivation, derivation_inputs::input)).load(c).await?
+        });
+        edges.extend(rows);
+    }
+    Ok(edges)
+}
+
+/// These builds, in this order.
+async fn nodes(conn: &mut Conn, ids: &[BuildId]) -> Result<Vec<GraphNode>, StorageError> {
+    let mut found: HashMap<BuildId, GraphNode> = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<GraphNode> = query!(&mut *conn, |c| {
+            builds::table
+                .inner_join(derivations::table)
+                .filter(builds::id.eq_any(chunk))
+                .select((
+                    builds::id,
+                    derivations::name,
+                    derivations::drv_path,
+                    builds::status,
+                    builds::queued_at,
+                    builds::updated_at,
+                ))
+                .load(c)
+                .await?
+        });
+        found.extend(rows.into_iter().map(|node| (node.id, node)));
+    }
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+}

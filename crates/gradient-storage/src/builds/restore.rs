@@ -1,0 +1,85 @@
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use gradient_domain::{BuildId, BuildStatus, DerivationId, Epoch, EvaluationId, OrganizationId, WorkerId};
+
+use super::latest;
+use crate::{
+    Conn, FeatureList, StorageError,
+    conn::query,
+    schema::{builds, derivation_inputs, derivations, evaluation_builds},
+};
+
+/// A build as the scheduler needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredBuild {
+    /// Its id.
+    pub build: BuildId,
+    /// Whose it is.
+    pub organization: OrganizationId,
+    /// What it is built on.
+    pub system: String,
+    /// The system features it needs, sorted.
+    pub features: Vec<String>,
+    /// The builds of its inputs.
+    pub dependencies: Vec<BuildId>,
+    /// Where it stands.
+    pub status: BuildStatus,
+    /// Its newest assignment.
+    pub epoch: Epoch,
+    /// Who has it.
+    pub worker: Option<WorkerId>,
+}
+
+/// All builds that an evaluation needs, with their edges.
+pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<RestoredBuild>, StorageError> {
+    type Row = (BuildId, OrganizationId, DerivationId, BuildStatus, Epoch, Option<WorkerId>, String, FeatureList);
+    let rows: Vec<Row> = query!(&mut *conn, |c| {
+        evaluation_builds::table
+            .inner_join(builds::table.inner_join(derivations::table))
+            .filter(evaluation_builds::evaluation.eq(evaluation))
+            .order(builds::id)
+            .select((
+                builds::id,
+                builds::organization,
+                builds::derivation,
+                builds::status,
+                builds::epoch,
+                builds::worker,
+                derivations::system,
+                derivations::features,
+            ))
+            .load(c)
+            .await?
+    });
+    let edges: Vec<(BuildId, DerivationId)> = query!(&mut *conn, |c| {
+        evaluation_builds::table
+            .inner_join(builds::table)
+            .inner_join(derivation_inputs::table.on(derivation_inputs::derivation.eq(builds::derivation)))
+            .filter(evaluation_builds::evaluation.eq(evaluation))
+            .select((builds::id, derivation_inputs::input))
+            .load(c)
+            .await?
+    });
+    let mut build_of: HashMap<DerivationId, BuildId> = rows.iter().map(|row| (row.2, row.0)).collect();
+    // An input that the evaluation is not linked to is whatever its newest build is.
+    let foreign: Vec<DerivationId> =
+        edges.iter().map(|(_, input)| *input).filter(|input| !build_of.contains_key(input)).collect();
+    build_of.extend(latest(conn, &foreign).await?.into_iter().map(|(derivation, latest)| (derivation, latest.build)));
+    let mut dependencies: HashMap<BuildId, Vec<BuildId>> = HashMap::with_capacity(rows.len());
+    for (build, input) in edges {
+        dependencies.entry(build).or_default().extend(build_of.get(&input));
+    }
+    let restored = |(build, organization, _, status, epoch, worker, system, features): Row| RestoredBuild {
+        build,
+        organization,
+        system,
+        features: features.0,
+        dependencies: dependencies.remove(&build).unwrap_or_default(),
+        status,
+        epoch,
+        worker,
+    };
+    Ok(rows.into_iter().map(restored).collect())
+}

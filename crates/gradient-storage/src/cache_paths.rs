@@ -1,0 +1,125 @@
+//! What caches publish: a claim on each path.
+
+use std::collections::HashSet;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use gradient_domain::{CacheId, Moment};
+use gradient_nix::{NarHash, StorePath, StorePathHash};
+
+use crate::{
+    Conn, PathList, StorageError,
+    conn::{KEYS_PER_QUERY, insert_rows, query},
+    error::hit,
+    schema::{cache_paths, nars},
+};
+
+/// A path that a cache publishes, with what a narinfo says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct CachePath {
+    /// The path.
+    pub path: StorePath,
+    /// The hash of its NAR.
+    pub nar_hash: NarHash,
+    /// The size of its NAR in bytes.
+    pub nar_size: i64,
+    /// The SHA-256 of the compressed NAR.
+    pub file_hash: NarHash,
+    /// The size of the compressed NAR.
+    pub file_size: i64,
+    /// What it refers to, itself included where it does.
+    #[diesel(deserialize_as = PathList)]
+    pub references: Vec<StorePath>,
+    /// The derivation that it is an output of.
+    pub deriver: Option<StorePath>,
+    /// Its content address, in Nix's notation.
+    pub content_address: Option<String>,
+    /// The cache's own signature, once it was made.
+    pub signature: Option<String>,
+}
+
+/// A path that a cache is to publish. Its NAR is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCachePath {
+    /// The path.
+    pub path: StorePath,
+    /// The hash of its NAR.
+    pub nar_hash: NarHash,
+    /// What it refers to, itself included where it does.
+    pub references: Vec<StorePath>,
+    /// The derivation that it is an output of.
+    pub deriver: Option<StorePath>,
+    /// Its content address, in Nix's notation.
+    pub content_address: Option<String>,
+}
+
+/// Publishes paths; those that are published stay as they are. How many were not.
+pub async fn insert_many(conn: &mut Conn, cache: CacheId, new: Vec<NewCachePath>, now: Moment) -> Result<usize, StorageError> {
+    let rows = new.into_iter().map(|new| {
+        (
+            cache_paths::cache.eq(cache),
+            cache_paths::hash.eq(new.path.hash()),
+            cache_paths::path.eq(new.path),
+            cache_paths::nar_hash.eq(new.nar_hash),
+            cache_paths::reference_list.eq(PathList(new.references)),
+            cache_paths::deriver.eq(new.deriver),
+            cache_paths::content_address.eq(new.content_address),
+            cache_paths::created_at.eq(now),
+        )
+    });
+    Ok(insert_rows!(conn, cache_paths::table, 8, rows, or ignore))
+}
+
+macro_rules! published {
+    () => {
+        cache_paths::table.inner_join(nars::table).select((
+            cache_paths::path,
+            cache_paths::nar_hash,
+            nars::nar_size,
+            nars::file_hash,
+            nars::file_size,
+            cache_paths::reference_list,
+            cache_paths::deriver,
+            cache_paths::content_address,
+            cache_paths::signature,
+        ))
+    };
+}
+
+/// The published path with this hash.
+pub async fn lookup_by_hash(conn: &mut Conn, cache: CacheId, hash: StorePathHash) -> Result<Option<CachePath>, StorageError> {
+    Ok(query!(conn, |c| {
+        let one = published!().filter(cache_paths::cache.eq(cache)).filter(cache_paths::hash.eq(hash));
+        one.first(c).await.optional()?
+    }))
+}
+
+/// One of the published paths that have this NAR.
+pub async fn lookup_by_nar(conn: &mut Conn, cache: CacheId, nar: NarHash) -> Result<Option<CachePath>, StorageError> {
+    Ok(query!(conn, |c| {
+        let all = published!().filter(cache_paths::cache.eq(cache)).filter(cache_paths::nar_hash.eq(nar));
+        all.order(cache_paths::hash).first(c).await.optional()?
+    }))
+}
+
+/// Those of the hashes that are published.
+pub async fn known(conn: &mut Conn, cache: CacheId, hashes: &[StorePathHash]) -> Result<HashSet<StorePathHash>, StorageError> {
+    let mut known = HashSet::with_capacity(hashes.len());
+    for chunk in hashes.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<StorePathHash> = query!(&mut *conn, |c| {
+            let all = cache_paths::table.filter(cache_paths::cache.eq(cache));
+            all.filter(cache_paths::hash.eq_any(chunk)).select(cache_paths::hash).load(c).await?
+        });
+        known.extend(rows);
+    }
+    Ok(known)
+}
+
+/// Keeps the cache's own signature of a published path.
+pub async fn set_signature(conn: &mut Conn, cache: CacheId, hash: StorePathHash, signature: &str) -> Result<(), StorageError> {
+    let rows = query!(conn, |c| {
+        let one = cache_paths::table.find((cache, hash));
+        diesel::update(one).set(cache_paths::signature.eq(Some(signature))).execute(c).await?
+    });
+    hit(rows, "published path", hash)
+}

@@ -1,0 +1,223 @@
+//! Derivations as an organization's evaluations found them, with the graph that their inputs make.
+
+use std::collections::{BTreeMap, HashMap};
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use gradient_domain::{DerivationId, Moment, OrganizationId};
+use gradient_nix::{InputDerivationHash, StorePath};
+
+use crate::{
+    Conn, Digest, FeatureList, StorageError,
+    conn::{KEYS_PER_QUERY, insert_rows, query},
+    error::found,
+    schema::{derivation_inputs, derivation_outputs, derivations},
+};
+
+/// One derivation.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = derivations)]
+pub struct Derivation {
+    /// Its id.
+    pub id: DerivationId,
+    /// Whose it is.
+    pub organization: OrganizationId,
+    /// Its path.
+    pub drv_path: StorePath,
+    /// Its name, without `.drv`.
+    pub name: String,
+    /// What it is built on.
+    pub system: String,
+    /// The system features it needs, sorted.
+    #[diesel(deserialize_as = FeatureList)]
+    pub features: Vec<String>,
+    /// Its bytes.
+    pub aterm: Vec<u8>,
+    /// When it was first seen.
+    pub created_at: Moment,
+}
+
+/// A derivation with all that is kept of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDerivation {
+    /// Its id.
+    pub id: DerivationId,
+    /// Whose it is.
+    pub organization: OrganizationId,
+    /// Its path.
+    pub drv_path: StorePath,
+    /// Its name, without `.drv`.
+    pub name: String,
+    /// What it is built on.
+    pub system: String,
+    /// The system features it needs, sorted.
+    pub features: Vec<String>,
+    /// Its bytes.
+    pub aterm: Vec<u8>,
+    /// What stands for it in the hashes of its dependents.
+    pub input_hash: InputDerivationHash,
+    /// Its outputs with their paths, where those are known.
+    pub outputs: BTreeMap<String, Option<StorePath>>,
+    /// The derivations it needs; they are stored already, or come with it.
+    pub inputs: Vec<DerivationId>,
+    /// When it was first seen.
+    pub created_at: Moment,
+}
+
+/// What there is to know of a derivation to verify its dependents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownDerivation {
+    /// Its id.
+    pub id: DerivationId,
+    /// What stands for it in the hashes of its dependents.
+    pub input_hash: InputDerivationHash,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = derivations, treat_none_as_default_value = false)]
+struct Row {
+    id: DerivationId,
+    organization: OrganizationId,
+    drv_path: StorePath,
+    name: String,
+    system: String,
+    features: FeatureList,
+    aterm: Vec<u8>,
+    input_hash: Option<Digest>,
+    fixed: bool,
+    created_at: Moment,
+}
+
+/// Those of the paths that are known derivations of the organization.
+pub async fn known(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    drv_paths: &[StorePath],
+) -> Result<HashMap<StorePath, KnownDerivation>, StorageError> {
+    let mut known = HashMap::new();
+    for chunk in drv_paths.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<(StorePath, DerivationId, Option<Digest>, bool)> = query!(&mut *conn, |c| {
+            let all = derivations::table.filter(derivations::organization.eq(organization));
+            let these = all.filter(derivations::drv_path.eq_any(chunk));
+            let columns = (derivations::drv_path, derivations::id, derivations::input_hash, derivations::fixed);
+            these.select(columns).load(c).await?
+        });
+        known.extend(rows.into_iter().map(|(path, id, hash, fixed)| {
+            let input_hash = InputDerivationHash::from_parts(hash.map(|digest| digest.0), fixed);
+            (path, KnownDerivation { id, input_hash })
+        }));
+    }
+    Ok(known)
+}
+
+/// Adds derivations with their outputs and inputs. One that another evaluation stored in the meantime stays as it is; the answer
+/// has the id that each path has now. To be called in a transaction.
+pub async fn insert_many(conn: &mut Conn, new: Vec<NewDerivation>) -> Result<HashMap<StorePath, DerivationId>, StorageError> {
+    let given: HashMap<StorePath, DerivationId> = new.iter().map(|new| (new.drv_path.clone(), new.id)).collect();
+    let (mut rows, mut outputs, mut inputs) = (Vec::with_capacity(new.len()), Vec::new(), Vec::new());
+    let organization = new.as_slice().first().map(|new| new.organization);
+    for new in new {
+        let (hash, fixed) = new.input_hash.to_parts();
+        outputs.extend(new.outputs.into_iter().map(|(name, path)| (new.id, name, path)));
+        inputs.extend(new.inputs.into_iter().map(|input| (new.id, input)));
+        rows.push(Row {
+            id: new.id,
+            organization: new.organization,
+            drv_path: new.drv_path,
+            name: new.name,
+            system: new.system,
+            features: FeatureList(new.features),
+            aterm: new.aterm,
+            input_hash: hash.map(Digest),
+            fixed,
+            created_at: new.created_at,
+        });
+    }
+    let count = rows.len();
+    let inserted = insert_rows!(&mut *conn, derivations::table, 10, rows, or ignore);
+    // The ids that were given lose against those that are there.
+    let mut replaced = HashMap::new();
+    let mut ids = given;
+    if let Some(organization) = organization
+        && inserted < count
+    {
+        let paths: Vec<StorePath> = ids.keys().cloned().collect();
+        for (path, there) in known(conn, organization, &paths).await? {
+            if let Some(given) = ids.insert(path, there.id)
+                && given != there.id
+            {
+                replaced.insert(given, there.id);
+            }
+        }
+    }
+    let is_new = |id: &DerivationId| !replaced.contains_key(id);
+    let outputs = outputs.into_iter().filter(|(id, ..)| is_new(id)).map(|(id, name, path)| {
+        (derivation_outputs::derivation.eq(id), derivation_outputs::name.eq(name), derivation_outputs::path.eq(path))
+    });
+    insert_rows!(&mut *conn, derivation_outputs::table, 3, outputs);
+    let inputs = inputs.into_iter().filter(|(id, _)| is_new(id)).map(|(id, input)| {
+        let input = replaced.get(&input).copied().unwrap_or(input);
+        (derivation_inputs::derivation.eq(id), derivation_inputs::input.eq(input))
+    });
+    insert_rows!(&mut *conn, derivation_inputs::table, 2, inputs, or ignore);
+    Ok(ids)
+}
+
+/// The derivation with this id.
+pub async fn lookup(conn: &mut Conn, id: DerivationId) -> Result<Option<Derivation>, StorageError> {
+    Ok(query!(conn, |c| derivations::table.find(id).select(Derivation::as_select()).first(c).await.optional()?))
+}
+
+/// The derivation with this id, which has to be there.
+pub async fn find(conn: &mut Conn, id: DerivationId) -> Result<Derivation, StorageError> {
+    found(lookup(conn, id).await?, "derivation", id)
+}
+
+/// The outputs of these derivations, by name.
+pub async fn outputs(
+    conn: &mut Conn,
+    ids: &[DerivationId],
+) -> Result<HashMap<DerivationId, Vec<(String, Option<StorePath>)>>, StorageError> {
+    let mut outputs: HashMap<DerivationId, Vec<_>> = HashMap::new();
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<(DerivationId, String, Option<StorePath>)> = query!(&mut *conn, |c| {
+            let all = derivation_outputs::table.filter(derivation_outputs::derivation.eq_any(chunk));
+            all.order((derivation_outputs::derivation, derivation_outputs::name)).load(c).await?
+        });
+        for (id, name, path) in rows {
+            outputs.entry(id).or_default().push((name, path));
+        }
+    }
+    Ok(outputs)
+}
+
+/// The output paths, by name, of those of the paths that are derivations of the organization. An output whose path is not known
+/// is left out.
+pub async fn output_paths(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    drv_paths: &[StorePath],
+) -> Result<HashMap<StorePath, HashMap<String, StorePath>>, StorageError> {
+    let known = known(conn, organization, drv_paths).await?;
+    let ids: Vec<DerivationId> = known.values().map(|known| known.id).collect();
+    let mut outputs = outputs(conn, &ids).await?;
+    let paths_of = |id| {
+        let named: Vec<(String, Option<StorePath>)> = outputs.remove(&id).unwrap_or_default();
+        named.into_iter().filter_map(|(name, path)| Some((name, path?))).collect()
+    };
+    let mut paths_of = paths_of;
+    Ok(known.into_iter().map(|(drv_path, known)| (drv_path, paths_of(known.id))).collect())
+}
+
+/// The organization's derivation that has an output with this path, when there is one.
+pub async fn lookup_by_output(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    path: &StorePath,
+) -> Result<Option<DerivationId>, StorageError> {
+    Ok(query!(conn, |c| {
+        let outputs = derivation_outputs::table.inner_join(derivations::table);
+        let this = outputs.filter(derivation_outputs::path.eq(Some(path))).filter(derivations::organization.eq(organization));
+        this.select(derivations::id).order(derivations::id).first(c).await.optional()?
+    }))
+}

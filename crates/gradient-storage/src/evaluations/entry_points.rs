@@ -1,0 +1,145 @@
+use std::collections::{HashMap, HashSet};
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use gradient_domain::{BuildId, BuildStatus, DerivationId, EntryPointId, EvaluationId, Moment};
+use gradient_nix::StorePath;
+
+use crate::{
+    Conn, StorageError,
+    conn::{insert_rows, query},
+    counters::{self, Delta},
+    derivations,
+    schema::{builds, derivations as derivation_rows, entry_points},
+};
+
+/// An attribute that the wildcard matched, not stored yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEntryPoint {
+    /// Its id.
+    pub id: EntryPointId,
+    /// The attribute path.
+    pub attribute: String,
+    /// The build of its derivation.
+    pub build: Option<BuildId>,
+    /// Why there is no derivation.
+    pub error: Option<String>,
+}
+
+/// An entry point with what became of its build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPointView {
+    /// Its id.
+    pub id: EntryPointId,
+    /// The attribute path.
+    pub attribute: String,
+    /// Why there is no derivation.
+    pub error: Option<String>,
+    /// When it was found.
+    pub created_at: Moment,
+    /// Its build, when it has a derivation.
+    pub build: Option<EntryPointBuild>,
+}
+
+/// The build of an entry point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPointBuild {
+    /// Its id.
+    pub id: BuildId,
+    /// Where it stands.
+    pub status: BuildStatus,
+    /// The derivation's path.
+    pub drv_path: StorePath,
+    /// What it is built on.
+    pub system: String,
+    /// How long the builder ran.
+    pub duration_ms: Option<i64>,
+    /// The outputs by name.
+    pub outputs: Vec<(String, Option<StorePath>)>,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = entry_points, treat_none_as_default_value = false)]
+struct Row {
+    id: EntryPointId,
+    evaluation: EvaluationId,
+    attribute: String,
+    build: Option<BuildId>,
+    error: Option<String>,
+    created_at: Moment,
+}
+
+/// Adds entry points, and counts them; an attribute that is there already stays as it is. To be called in a transaction.
+pub async fn insert_entry_points(
+    conn: &mut Conn,
+    evaluation: EvaluationId,
+    new: Vec<NewEntryPoint>,
+    now: Moment,
+) -> Result<(), StorageError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    counters::lock(conn).await?;
+    let mut known: HashSet<String> = query!(&mut *conn, |c| {
+        let all = entry_points::table.filter(entry_points::evaluation.eq(evaluation));
+        all.select(entry_points::attribute).load(c).await?.into_iter().collect()
+    });
+    let rows: Vec<Row> = new
+        .into_iter()
+        .filter(|new| known.insert(new.attribute.clone()))
+        .map(|new| Row { id: new.id, evaluation, attribute: new.attribute, build: new.build, error: new.error, created_at: now })
+        .collect();
+    let mut delta = Delta { entry_points: i32::try_from(rows.len()).unwrap_or(i32::MAX), ..Delta::default() };
+    let built: Vec<BuildId> = rows.iter().filter_map(|row| row.build).collect();
+    let statuses = crate::builds::statuses(conn, &built).await?;
+    for row in &rows {
+        match row.build.and_then(|build| statuses.get(&build)) {
+            Some(status) => delta.add_ended_entry_points(*status, 1),
+            None => delta.entry_points_failed += 1,
+        }
+    }
+    insert_rows!(&mut *conn, entry_points::table, 6, rows);
+    counters::adjust(conn, evaluation, delta).await
+}
+
+/// The entry points of an evaluation with their builds, by attribute.
+pub async fn entry_points(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<EntryPointView>, StorageError> {
+    type Found = (
+        (EntryPointId, String, Option<String>, Moment),
+        Option<(BuildId, BuildStatus, Option<i64>)>,
+        Option<(DerivationId, StorePath, String)>,
+    );
+    let found: Vec<Found> = query!(&mut *conn, |c| {
+        entry_points::table
+            .left_join(builds::table.left_join(derivation_rows::table))
+            .filter(entry_points::evaluation.eq(evaluation))
+            .order(entry_points::attribute)
+            .select((
+                (entry_points::id, entry_points::attribute, entry_points::error, entry_points::created_at),
+                (builds::id, builds::status, builds::duration_ms).nullable(),
+                (derivation_rows::id, derivation_rows::drv_path, derivation_rows::system).nullable(),
+            ))
+            .load(c)
+            .await?
+    });
+    let ids: Vec<DerivationId> = found.iter().filter_map(|(_, _, derivation)| Some(derivation.as_ref()?.0)).collect();
+    let outputs: HashMap<DerivationId, Vec<(String, Option<StorePath>)>> = derivations::outputs(conn, &ids).await?;
+    let view = |((id, attribute, error, created_at), build, derivation): Found| {
+        let build = build.zip(derivation).map(|((id, status, duration_ms), (derivation, drv_path, system))| {
+            // Two attributes may have the same derivation.
+            let outputs = outputs.get(&derivation).cloned().unwrap_or_default();
+            EntryPointBuild { id, status, drv_path, system, duration_ms, outputs }
+        });
+        EntryPointView { id, attribute, error, created_at, build }
+    };
+    Ok(found.into_iter().map(view).collect())
+}
+
+/// The builds of an evaluation's entry points, each once.
+pub async fn entry_point_builds(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<BuildId>, StorageError> {
+    Ok(query!(conn, |c| {
+        let all = entry_points::table.filter(entry_points::evaluation.eq(evaluation));
+        let built = all.filter(entry_points::build.is_not_null()).order(entry_points::build);
+        built.select(entry_points::build.assume_not_null()).distinct().load(c).await?
+    }))
+}
