@@ -17,6 +17,7 @@ use gradient_protocol::{BuildLimits, BuildTask, Report};
 
 pub use check::CheckError;
 pub use daemons::Daemons;
+use daemons::soon;
 
 use crate::job::{JobContext, failure};
 
@@ -31,6 +32,8 @@ pub(crate) async fn run(daemons: &Daemons, task: BuildTask, context: &JobContext
     outputs::remove_leftovers(daemons, &mut daemon, &wanted).await?;
     context.report(Report::Started {}).await?;
     let building = Instant::now();
+    let options = options(&task.limits, daemons.nix().cores());
+    soon(daemon.connection.set_options(&options)).await?;
     build(&mut daemon.connection, &task.derivation, &derivation, &task.limits, context).await?;
     let build_ms = u64::try_from(building.elapsed().as_millis()).unwrap_or(u64::MAX);
     let outputs = outputs::describe(&mut daemon.connection, &wanted, &task.limits).await?;
@@ -59,7 +62,6 @@ async fn build(
     limits: &BuildLimits,
     context: &JobContext,
 ) -> Result<(), Failure> {
-    connection.set_options(&options(limits)).await.map_err(lost)?;
     let running = connection.build_derivation(path, derivation).await.map_err(lost)?;
     let log::Ended { result, quiet } = log::follow(running, limits.max_log_bytes, context).await?;
     if result.status.is_success() {
@@ -69,8 +71,9 @@ async fn build(
     Err(verdict::of(&result, was_silent))
 }
 
-fn options(limits: &BuildLimits) -> Options {
+fn options(limits: &BuildLimits, cores: u64) -> Options {
     Options {
+        cores,
         timeout: limits.timeout_secs.map(Duration::from_secs),
         max_silent: limits.max_silent_secs.map(Duration::from_secs),
         max_log_bytes: Some(limits.max_log_bytes),

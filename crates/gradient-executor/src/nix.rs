@@ -27,6 +27,7 @@ pub struct Nix {
     version: String,
     systems: Vec<String>,
     features: Vec<String>,
+    cores: u64,
 }
 
 /// Why there is no Nix to work with.
@@ -44,13 +45,14 @@ impl Nix {
     /// Asks the Nix programs in `programs`, or those in `PATH`, what they are. `environment` is set for all of them, on top of
     /// what this process has; a `NIX_REMOTE` other than the machine's own store must be in it.
     pub async fn discover(programs: Option<PathBuf>, environment: Vec<(OsString, OsString)>) -> Result<Self, NixError> {
-        let mut nix = Self { programs, environment, version: String::new(), systems: Vec::new(), features: Vec::new() };
+        let mut nix = Self { programs, environment, version: String::new(), systems: Vec::new(), features: Vec::new(), cores: 0 };
         let mut version = nix.command("nix");
         version.arg("--version");
         nix.version = parse_version(&String::from_utf8_lossy(&process::run(version, ASK).await?));
         let settings = nix.settings().await?;
         nix.systems = settings.systems;
         nix.features = settings.features;
+        nix.cores = settings.cores;
         Ok(nix)
     }
 
@@ -67,6 +69,11 @@ impl Nix {
     /// The system features it has.
     pub fn features(&self) -> &[String] {
         &self.features
+    }
+
+    /// How many processor cores its settings let one build use; 0 means all.
+    pub(crate) fn cores(&self) -> u64 {
+        self.cores
     }
 
     /// A call of one of its programs, to be given arguments.
@@ -121,6 +128,7 @@ impl Nix {
 struct Settings {
     systems: Vec<String>,
     features: Vec<String>,
+    cores: u64,
 }
 
 impl Settings {
@@ -138,7 +146,8 @@ impl Settings {
         }
         let mut features = words(value("system-features"));
         features.sort_unstable();
-        Ok(Self { systems, features })
+        let cores = value("cores").and_then(Value::as_u64).unwrap_or(0);
+        Ok(Self { systems, features, cores })
     }
 }
 
@@ -163,12 +172,13 @@ mod tests {
     #[test]
     fn settings_are_read_in_both_shapes() {
         let arrays = br#"{"system":{"value":"x86_64-linux"},"extra-platforms":{"value":["i686-linux","x86_64-linux"]},
-            "system-features":{"value":["kvm","big-parallel"]}}"#;
+            "system-features":{"value":["kvm","big-parallel"]},"cores":{"value":4}}"#;
         let texts = br#"{"system":{"value":"x86_64-linux"},"extra-platforms":{"value":"i686-linux"},
-            "system-features":{"value":"kvm big-parallel"}}"#;
+            "system-features":{"value":"kvm big-parallel"},"cores":{"value":4}}"#;
         let expected = Settings {
             systems: vec!["x86_64-linux".into(), "i686-linux".into()],
             features: vec!["big-parallel".into(), "kvm".into()],
+            cores: 4,
         };
         assert_eq!(Settings::parse(arrays).unwrap(), expected);
         assert_eq!(Settings::parse(texts).unwrap(), expected);

@@ -87,7 +87,7 @@ fn with_database(server: &str, name: &str) -> String {
 fn blocking(work: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
     let thread = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), work).await });
+        let outcome = runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), work).await });
         outcome.map_err(std::io::Error::other)?.map_err(std::io::Error::other)
     });
     match thread.join() {
