@@ -1,8 +1,8 @@
 //! From an assignment to the task that a worker gets.
 
-use gradient_domain::{BuildId, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryUrl};
-use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Task, ToWorker};
-use gradient_storage::{commits, evaluations, projects};
+use gradient_domain::{BuildId, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl};
+use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Source, Task, ToWorker};
+use gradient_storage::{Conn, commits, evaluations, projects};
 
 use crate::{
     Engine, EngineError,
@@ -56,9 +56,9 @@ async fn prepare(engine: &Engine, job: Job, organization: OrganizationId) -> Res
 async fn fetch(engine: &Engine, evaluation: EvaluationId, organization: OrganizationId) -> Result<FetchTask, EngineError> {
     let (evaluation, commit, branch) = engine
         .storage()
-        .read(async move |conn| {
+        .read(async move |conn: &mut Conn| {
             let evaluation = evaluations::find(conn, evaluation).await?;
-            let commit = commits::find(conn, evaluation.commit).await?;
+            let commit = commits::lookup(conn, evaluation.commit).await?;
             let branch = match evaluation.project {
                 Some(project) => projects::lookup(conn, project).await?.and_then(|project| project.branch),
                 None => None,
@@ -66,14 +66,15 @@ async fn fetch(engine: &Engine, evaluation: EvaluationId, organization: Organiza
             Ok((evaluation, commit, branch))
         })
         .await?;
+    let commit = commit.ok_or_else(|| EngineError::Damaged(format!("evaluation {} has no commit", evaluation.id)))?;
     let access = git_access(engine, organization, &evaluation.repository).await?;
     Ok(FetchTask { repository: evaluation.repository, commit: commit.hash, reference: branch, access })
 }
 
 /// The organization's SSH key, for repositories that are reached by SSH.
 async fn git_access(engine: &Engine, organization: OrganizationId, repository: &str) -> Result<Option<GitAccess>, EngineError> {
-    let uses_ssh = repository.parse::<RepositoryUrl>().is_ok_and(|url| url.uses_ssh());
-    if !uses_ssh {
+    let kind = repository.parse::<RepositoryUrl>().map(|url| url.kind());
+    if kind != Ok(RepositoryKind::Ssh) {
         return Ok(None);
     }
     let access = organizations::ssh_access(engine, organization).await?;
@@ -81,15 +82,23 @@ async fn git_access(engine: &Engine, organization: OrganizationId, repository: &
 }
 
 async fn evaluate(engine: &Engine, evaluation: EvaluationId) -> Result<EvaluateTask, EngineError> {
-    let evaluation = engine.storage().read(async move |conn| evaluations::find(conn, evaluation).await).await?;
+    let evaluation = engine.storage().read(async move |conn: &mut Conn| evaluations::find(conn, evaluation).await).await?;
     let source = evaluation
         .source
-        .ok_or_else(|| EngineError::Damaged(format!("evaluation {} is to be evaluated, but has no source", evaluation.id)))?;
-    Ok(EvaluateTask { source: source.0, wildcard: evaluation.wildcard, allow_ifd: evaluation.allow_ifd })
+        .ok_or_else(|| EngineError::Damaged(format!("evaluation {} is to be evaluated, but has no source", evaluation.id)))?
+        .0;
+    let source = Source {
+        path: source.path,
+        nar_hash: source.nar_hash,
+        rev: source.rev,
+        rev_count: source.rev_count,
+        last_modified: source.last_modified,
+    };
+    Ok(EvaluateTask { source, wildcard: evaluation.wildcard, allow_ifd: evaluation.allow_ifd })
 }
 
 async fn build(engine: &Engine, build: BuildId) -> Result<BuildTask, EngineError> {
-    let context = engine.storage().read(async move |conn| Ok(BuildContext::load(conn, build).await)).await?;
+    let context = engine.storage().read(async move |conn: &mut Conn| Ok(BuildContext::load(conn, build).await)).await?;
     let context = context.map_err(|error| match error {
         ContextError::Storage(error) => EngineError::Storage(error),
         missing @ ContextError::InputsMissing(_) => EngineError::InputsMissing(missing.to_string()),

@@ -1,6 +1,6 @@
 //! What there is to know of a build before a worker can do it, and to check what the worker then says.
 
-use gradient_domain::{BuildId, DerivationId, OrganizationId};
+use gradient_domain::{BuildId, OrganizationId};
 use gradient_nix::{CAHash, Derivation, StorePath};
 use gradient_protocol::InputPath;
 use gradient_storage::{Conn, StorageError, builds, derivations};
@@ -12,7 +12,6 @@ use crate::closure;
 #[derive(Debug)]
 pub(crate) struct BuildContext {
     pub(crate) organization: OrganizationId,
-    pub(crate) derivation: DerivationId,
     pub(crate) drv_path: StorePath,
     pub(crate) aterm: Vec<u8>,
     pub(crate) outputs: Vec<ExpectedOutput>,
@@ -70,7 +69,6 @@ impl BuildContext {
         });
         Ok(Self {
             organization: row.organization,
-            derivation: row.id,
             drv_path: row.drv_path.clone(),
             inputs: inputs.collect(),
             outputs,

@@ -1,9 +1,9 @@
 //! Builds as people look at them.
 
 use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationId, OrganizationId};
-use gradient_storage::{
+use gradient_storage::{Conn, 
     attempts::{self, Attempt},
-    builds::{self, BuildView, Graph},
+    builds::{self, BuildView, Graph, GraphNode},
 };
 
 use crate::{Engine, EngineError};
@@ -24,14 +24,14 @@ pub struct BuildDetails {
 impl Engine {
     /// Which organization a build belongs to.
     pub async fn build_organization(&self, build: BuildId) -> Result<Option<OrganizationId>, EngineError> {
-        Ok(self.storage().read(async move |conn| builds::organization(conn, build).await).await?)
+        Ok(self.storage().read(async move |conn: &mut Conn| builds::organization(conn, build).await).await?)
     }
 
     /// The build, which must exist.
     pub async fn build(&self, id: BuildId) -> Result<BuildDetails, EngineError> {
         let (build, evaluation, attempts) = self
             .storage()
-            .read(async move |conn| {
+            .read(async move |conn: &mut Conn| {
                 let build = builds::view(conn, id).await?;
                 Ok((build, builds::newest_evaluation(conn, id).await?, attempts::list(conn, id).await?))
             })
@@ -45,6 +45,11 @@ impl Engine {
 
     /// What a build is made from, breadth first, at most `limit` nodes.
     pub async fn build_graph(&self, root: BuildId, limit: usize) -> Result<Graph, EngineError> {
-        Ok(self.storage().read(async move |conn| builds::graph(conn, root, limit).await).await?)
+        Ok(self.storage().read(async move |conn: &mut Conn| builds::graph(conn, root, limit).await).await?)
+    }
+
+    /// What a build needs directly.
+    pub async fn build_dependencies(&self, id: BuildId) -> Result<Vec<GraphNode>, EngineError> {
+        Ok(self.storage().read(async move |conn: &mut Conn| builds::dependencies(conn, id).await).await?)
     }
 }

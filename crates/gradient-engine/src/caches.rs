@@ -62,7 +62,7 @@ impl Engine {
                     let total = i64::try_from(one.len()).unwrap_or(i64::MAX);
                     (if offset == 0 { one } else { Vec::new() }, total)
                 }
-                Pin::Everywhere | Pin::Organization(_) => caches::page(conn, user, limit, offset).await?,
+                Pin::Everywhere | Pin::Organization(_) => caches::page(conn, user, limit.into(), offset.into()).await?,
             };
             let mut items = Vec::with_capacity(rows.len());
             for cache in rows {
@@ -133,7 +133,8 @@ impl Engine {
     }
 }
 
-fn signing_key_place(id: CacheId) -> Place {
+/// Where a cache's signing key is kept: the 32 bytes of [`SigningKey::to_bytes`], sealed.
+pub(crate) fn signing_key_place(id: CacheId) -> Place {
     Place { table: "caches", column: "secret_key_sealed", row: id.uuid() }
 }
 

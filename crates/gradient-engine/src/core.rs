@@ -7,7 +7,7 @@ mod task;
 
 use std::time::Duration;
 
-use gradient_domain::{BuildId, BuildWait, Epoch, EvaluationId, EvaluationWait, Job, WorkerId};
+use gradient_domain::{BuildId, BuildWait, Epoch, Job, WorkerId};
 use gradient_scheduler::{Event, Scheduler, SchedulerSettings, Tick, WorkerCapabilities};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -26,7 +26,6 @@ const ANSWER: Duration = Duration::from_secs(5);
 enum Message {
     Event(Event),
     ExplainBuild(BuildId, oneshot::Sender<Option<BuildWait>>),
-    ExplainEvaluation(EvaluationId, oneshot::Sender<Option<EvaluationWait>>),
     AssignedJobs(oneshot::Sender<Vec<(WorkerId, usize)>>),
 }
 
@@ -71,10 +70,6 @@ impl Core {
 
     pub(crate) async fn explain_build(&self, build: BuildId) -> Option<BuildWait> {
         self.ask(|answer| Message::ExplainBuild(build, answer)).await.flatten()
-    }
-
-    pub(crate) async fn explain_evaluation(&self, evaluation: EvaluationId) -> Option<EvaluationWait> {
-        self.ask(|answer| Message::ExplainEvaluation(evaluation, answer)).await.flatten()
     }
 
     /// How many jobs each connected worker has.

@@ -44,7 +44,7 @@ pub enum DerivationRefusal {
 pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lease, part: Part) -> Result<(), EngineError> {
     let organization = lease.organization;
     let mentioned = mentioned_paths(&part);
-    let known = engine.storage().read(async move |conn| derivations::known(conn, organization, &mentioned).await).await?;
+    let known = engine.storage().read(async move |conn: &mut Conn| derivations::known(conn, organization, &mentioned).await).await?;
     let verified = verify(part.derivations, &known)?;
     check_entry_points(&part.entry_points, &verified, &known)?;
 
@@ -53,7 +53,7 @@ pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lea
     let (entry_points, messages) = (part.entry_points, part.messages);
     let grown = engine
         .storage()
-        .transaction(async move |conn| {
+        .transaction(async move |conn: &mut Conn| {
             let grown = store.graph(conn, &verified, known).await?;
             let roots = store.entry_points(conn, entry_points, &grown).await?;
             store.messages(conn, messages).await?;
@@ -229,6 +229,7 @@ impl Store {
         let latest = build_of(derivation.path())?;
         Some(NewBuild {
             build: latest.build,
+            organization: self.organization,
             system: derivation.system().to_owned(),
             features: derivation.required_system_features(),
             dependencies: derivation.input_derivations().keys().filter_map(&build_of).map(|input| input.build).collect(),

@@ -9,7 +9,7 @@ use gradient_storage::Storage;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, EngineSettings, changes::Changes, core::Core, leases::Leases, sessions::Sessions};
+use crate::{EngineError, EngineSettings, changes::Changes, core::Core, leases::Leases, sessions::Sessions, substituter::Substituter};
 
 /// Jobs that are prepared for workers at the same time; each may read a whole input closure.
 const PREPARING: usize = 8;
@@ -47,6 +47,7 @@ struct Inner {
     sessions: Sessions,
     leases: Leases,
     changes: Changes,
+    substituter: Substituter,
     preparing: Semaphore,
     archiving: Semaphore,
     stopping: CancellationToken,
@@ -62,6 +63,7 @@ impl Engine {
             sessions: Sessions::default(),
             leases: Leases::default(),
             changes: Changes::new(),
+            substituter: Substituter::new(),
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
             stopping: CancellationToken::new(),
@@ -125,6 +127,10 @@ impl Engine {
 
     pub(crate) fn changes(&self) -> &Changes {
         &self.0.changes
+    }
+
+    pub(crate) fn substituter(&self) -> &Substituter {
+        &self.0.substituter
     }
 
     /// Limits how many jobs are prepared at once.

@@ -1,7 +1,6 @@
 //! What can go wrong in a use case, as far as a caller can tell it apart.
 
 use gradient_auth::{JwtError, PasswordHashError, SealError};
-use gradient_auth::{JwtError, PasswordHashError, SealError};
 use gradient_blobs::BlobError;
 use gradient_forge::ForgeError;
 use gradient_storage::StorageError;
@@ -51,27 +50,6 @@ pub enum EngineError {
     /// It may not be done, whatever the permissions are.
     #[error("{0}")]
     Forbidden(String),
-    /// This server lets nobody register.
-    #[error("registration is disabled on this server")]
-    RegistrationDisabled,
-    /// No such user, or not this password.
-    #[error("the login name or the password is wrong")]
-    InvalidCredentials,
-    /// A token that proves nobody.
-    #[error("the token is not valid, has expired or was revoked")]
-    Unauthorized,
-    /// The caller is known, but may not do it.
-    #[error("{0}")]
-    Forbidden(String),
-    /// A password could not be hashed or compared.
-    #[error(transparent)]
-    Passwords(#[from] PasswordHashError),
-    /// A secret could not be sealed or opened.
-    #[error(transparent)]
-    Sealing(#[from] SealError),
-    /// A session token could not be signed.
-    #[error("a session token cannot be signed")]
-    Signing,
     /// The repository cannot be reached, or does not have the commit.
     #[error(transparent)]
     Repository(#[from] ForgeError),
@@ -113,15 +91,6 @@ impl From<JwtError> for EngineError {
         match error {
             JwtError::Signing => Self::Damaged(error.to_string()),
             JwtError::Invalid | JwtError::Expired => Self::Unauthorized,
-        }
-    }
-}
-
-impl From<JwtError> for EngineError {
-    fn from(error: JwtError) -> Self {
-        match error {
-            JwtError::Invalid | JwtError::Expired => Self::Unauthorized,
-            JwtError::Signing => Self::Signing,
         }
     }
 }

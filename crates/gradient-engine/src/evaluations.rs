@@ -1,13 +1,12 @@
 //! Evaluations as people ask for them: start, look at, end.
 
 use gradient_domain::{
-    BuildId, BuildStatus, Concurrency, EntryPointId, Epoch, EvaluationId, EvaluationStatus, Moment, Priority, ProjectId, UserId,
+    BuildStatus, CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, ProjectId, UserId,
 };
 use gradient_scheduler::{Event, NewEvaluation as Added, Stage};
-use gradient_storage::{
-    builds::BuildSummary,
-    commits,
-    evaluations::{self, EntryPointView, Evaluation, EvaluationMessage, NewEvaluation},
+use gradient_storage::{Conn, 
+    commits::{self, Commit},
+    evaluations::{self, EntryPointView, Evaluation, BuildSummary, EvaluationMessage, NewEvaluation},
     projects::Project,
 };
 
@@ -20,6 +19,15 @@ pub struct EvaluationRequest {
     pub commit: Option<String>,
     /// Who asks.
     pub triggered_by: Option<UserId>,
+}
+
+/// The evaluations of the same project around one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbours {
+    /// The one before.
+    pub previous: Option<EvaluationId>,
+    /// The one after.
+    pub next: Option<EvaluationId>,
 }
 
 /// A page of the builds of an evaluation.
@@ -37,7 +45,7 @@ impl Engine {
     pub async fn request_evaluation(&self, project: &Project, request: EvaluationRequest) -> Result<EvaluationId, EngineError> {
         let head = self.resolve_commit(project, request.commit.as_deref()).await?;
         let project_id = project.id;
-        let running = self.storage().read(async move |conn| evaluations::unfinished_of_project(conn, project_id).await).await?;
+        let running = self.storage().read(async move |conn: &mut Conn| evaluations::unfinished_of_project(conn, project_id).await).await?;
         if project.concurrency == Concurrency::Skip && !running.is_empty() {
             return Err(EngineError::Conflict(format!("an evaluation of project `{}` is still running", project.name)));
         }
@@ -48,17 +56,26 @@ impl Engine {
             id,
             organization,
             project: Some(project.id),
-            repository: project.repository.clone(),
-            wildcard: project.wildcard.clone(),
+            repository: project.repository.to_string(),
+            wildcard: project.wildcard.to_string(),
             priority,
             publish: project.publish,
             allow_ifd: project.allow_ifd,
             triggered_by: request.triggered_by,
             created_at: now,
         };
+        let commit = Commit {
+            id: CommitId::new(),
+            organization,
+            repository: row.repository.clone(),
+            hash: head.hash,
+            message: head.message,
+            author_name: Some(head.author_name).filter(|name| !name.is_empty()),
+            created_at: now,
+        };
         self.storage()
-            .transaction(async move |conn| {
-                let commit = commits::claim(conn, organization, &row.repository, &head, now).await?;
+            .transaction(async move |conn: &mut Conn| {
+                let commit = commits::claim(conn, &commit).await?;
                 evaluations::insert(conn, row, commit.id).await
             })
             .await?;
@@ -84,17 +101,47 @@ impl Engine {
 
     /// The evaluation, which must exist.
     pub async fn evaluation(&self, id: EvaluationId) -> Result<Evaluation, EngineError> {
-        Ok(self.storage().read(async move |conn| evaluations::find(conn, id).await).await?)
+        Ok(self.storage().read(async move |conn: &mut Conn| evaluations::find(conn, id).await).await?)
+    }
+
+    /// The evaluation, when there is one.
+    pub async fn lookup_evaluation(&self, id: EvaluationId) -> Result<Option<Evaluation>, EngineError> {
+        Ok(self.storage().read(async move |conn: &mut Conn| evaluations::lookup(conn, id).await).await?)
+    }
+
+    /// The evaluation with this id when it is the project's; without an id, the project's newest.
+    pub async fn evaluation_of_project(
+        &self,
+        project: ProjectId,
+        id: Option<EvaluationId>,
+    ) -> Result<Option<EvaluationId>, EngineError> {
+        let find = async move |conn: &mut Conn| match id {
+            Some(id) => evaluations::lookup(conn, id).await,
+            None => evaluations::last(conn, project).await,
+        };
+        let found = self.storage().read(find).await?;
+        match (found.filter(|evaluation| evaluation.project == Some(project)), id) {
+            (Some(evaluation), _) => Ok(Some(evaluation.id)),
+            (None, None) => Ok(None),
+            (None, Some(id)) => Err(EngineError::NotFound { what: "evaluation", name: id.to_string() }),
+        }
+    }
+
+    /// The project's evaluations before and after this one.
+    pub async fn neighbours(&self, evaluation: &Evaluation) -> Result<Neighbours, EngineError> {
+        let id = evaluation.id;
+        let next = self.storage().read(async move |conn: &mut Conn| evaluations::next(conn, id).await).await?;
+        Ok(Neighbours { previous: evaluation.previous, next })
     }
 
     /// A project's evaluations, newest first, and how many there are.
     pub async fn evaluations(&self, project: ProjectId, limit: i64, offset: i64) -> Result<(Vec<Evaluation>, i64), EngineError> {
-        Ok(self.storage().read(async move |conn| evaluations::page(conn, project, limit, offset).await).await?)
+        Ok(self.storage().read(async move |conn: &mut Conn| evaluations::page(conn, project, limit, offset).await).await?)
     }
 
     /// What there is to say of an evaluation, oldest first.
     pub async fn evaluation_messages(&self, id: EvaluationId) -> Result<Vec<EvaluationMessage>, EngineError> {
-        Ok(self.storage().read(async move |conn| evaluations::messages(conn, id).await).await?)
+        Ok(self.storage().read(async move |conn: &mut Conn| evaluations::messages(conn, id).await).await?)
     }
 
     /// A page of an evaluation's builds.
@@ -106,13 +153,13 @@ impl Engine {
         status: Option<BuildStatus>,
     ) -> Result<BuildPage, EngineError> {
         let (builds, total) =
-            self.storage().read(async move |conn| evaluations::builds(conn, id, limit, offset, status).await).await?;
+            self.storage().read(async move |conn: &mut Conn| evaluations::builds(conn, id, limit, offset, status).await).await?;
         Ok(BuildPage { builds, total })
     }
 
     /// The entry points of an evaluation with their builds.
     pub async fn entry_points(&self, id: EvaluationId) -> Result<Vec<EntryPointView>, EngineError> {
-        Ok(self.storage().read(async move |conn| evaluations::entry_points(conn, id).await).await?)
+        Ok(self.storage().read(async move |conn: &mut Conn| evaluations::entry_points(conn, id).await).await?)
     }
 
     /// Ends an evaluation and its running builds, except those that another evaluation needs. Nothing happens to one that has

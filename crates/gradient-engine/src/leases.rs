@@ -32,11 +32,6 @@ impl Leases {
         }
     }
 
-    /// Ends whatever lease the job has.
-    pub(crate) fn end_any(&self, job: Job) {
-        self.lock().remove(&job);
-    }
-
     /// The lease, when this worker holds it with this epoch.
     pub(crate) fn held(&self, job: Job, epoch: Epoch, worker: WorkerId) -> Option<Lease> {
         self.lock().get(&job).filter(|lease| lease.epoch == epoch && lease.worker == worker).copied()

@@ -40,7 +40,12 @@ pub use commits::Commit;
 pub use derivations::DerivationRefusal;
 pub use engine::{Engine, Parts, Unhealthy};
 pub use error::EngineError;
-pub use evaluations::{BuildPage, EvaluationRequest};
+pub use evaluations::{BuildPage, EvaluationRequest, Neighbours};
+pub use gradient_storage::{
+    attempts::Attempt,
+    builds::{BuildView, Graph, GraphNode},
+    evaluations::{BuildCounts, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},
+};
 pub use logs::{LogLine, LogPart, MAX_READ};
 pub use members::{Member, Membership, RoleView};
 pub use organizations::{FoundOrganization, NewOrganization, Organization, OrganizationChanges};

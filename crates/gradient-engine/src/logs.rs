@@ -4,13 +4,13 @@ mod archive;
 mod follow;
 
 use gradient_domain::{BuildId, Epoch};
-use gradient_storage::{
+use gradient_storage::{Conn, 
     attempts::{self, Attempt},
     logs as rows,
 };
 
 pub(crate) use archive::finish_later;
-pub use follow::{EvaluationLog, LogLine};
+pub use follow::LogLine;
 
 use crate::{Engine, EngineError, changes::Change};
 
@@ -29,7 +29,7 @@ pub struct LogPart {
 /// Appends to the log of a running build; gives the offset up to which it is durable, which is less than the end of `bytes`
 /// when there is a gap before them.
 pub(crate) async fn append(engine: &Engine, build: BuildId, epoch: Epoch, offset: u64, bytes: Vec<u8>) -> Result<u64, EngineError> {
-    let stored = engine.storage().transaction(async move |conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
+    let stored = engine.storage().transaction(async move |conn: &mut Conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
     engine.changes().announce(Change::Log(build));
     Ok(stored)
 }
@@ -38,9 +38,9 @@ impl Engine {
     /// Bytes of a build's log from `offset` on, at most `limit` and at most [`MAX_READ`]; of the newest attempt when none is
     /// named. `None` when there is no such attempt yet.
     pub async fn log(&self, build: BuildId, attempt: Option<Epoch>, offset: u64, limit: u64) -> Result<Option<LogPart>, EngineError> {
-        let found = self.storage().read(async move |conn| attempts::lookup(conn, build, attempt).await).await?;
+        let found = self.storage().read(async move |conn: &mut Conn| attempts::lookup(conn, build, attempt).await).await?;
         match found {
-            Some(attempt) => self.attempt_log(&attempt, offset, limit.min(MAX_READ)).await.map(Some),
+            Some(attempt) => self.attempt_log(&attempt, offset, limit.min(MAX_READ + 3)).await.map(Some),
             None => Ok(None),
         }
     }
@@ -52,7 +52,7 @@ impl Engine {
         }
         let (bytes, total) = self
             .storage()
-            .read(async move |conn| {
+            .read(async move |conn: &mut Conn| {
                 let bytes = rows::read(conn, build, epoch, offset, limit).await?;
                 Ok((bytes, rows::length(conn, build, epoch).await?))
             })

@@ -86,7 +86,7 @@ impl Engine {
             Pin::Cache(_) => return Ok((Vec::new(), 0)),
         }
         let page = async move |conn: &mut Conn| {
-            let (rows, total) = organizations::page(conn, user, limit, offset).await?;
+            let (rows, total) = organizations::page(conn, user, limit.into(), offset.into()).await?;
             let mut items = Vec::with_capacity(rows.len());
             for organization in rows {
                 items.push(found(conn, user, organization).await?);

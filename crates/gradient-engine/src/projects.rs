@@ -57,7 +57,7 @@ impl Engine {
         limit: u32,
         offset: u32,
     ) -> Result<(Vec<Project>, i64), EngineError> {
-        let page = async move |conn: &mut Conn| projects::page(conn, organization, limit, offset).await;
+        let page = async move |conn: &mut Conn| projects::page(conn, organization, limit.into(), offset.into()).await;
         Ok(self.storage().read(page).await?)
     }
 

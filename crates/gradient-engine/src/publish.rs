@@ -62,20 +62,20 @@ pub enum OutputRefusal {
 
 /// Makes the outputs of a build its organization's, and its caches', and the build `Completed`.
 pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finished: Finished) -> Result<(), EngineError> {
-    let context = engine.storage().read(async move |conn| Ok(BuildContext::load(conn, build).await)).await?;
+    let context = engine.storage().read(async move |conn: &mut Conn| Ok(BuildContext::load(conn, build).await)).await?;
     let context = match context {
         Ok(context) => context,
         Err(ContextError::Storage(error)) => return Err(error.into()),
         Err(error) => return Err(EngineError::Damaged(error.to_string())),
     };
     let epoch = lease.epoch;
-    let staged = engine.storage().read(async move |conn| paths::list_staged(conn, build, epoch).await).await?;
+    let staged = engine.storage().read(async move |conn: &mut Conn| paths::list_staged(conn, build, epoch).await).await?;
     check(&context, &finished.outputs, &staged)?;
 
     let now = Moment::now();
     let is_owner = engine
         .storage()
-        .transaction(async move |conn| {
+        .transaction(async move |conn: &mut Conn| {
             let duration = i64::try_from(finished.build_ms).unwrap_or(i64::MAX);
             if !builds::complete(conn, build, epoch, duration, now).await? {
                 return Ok(false);
@@ -188,7 +188,7 @@ pub(crate) async fn claim_ready_entry_points(
     let now = Moment::now();
     engine
         .storage()
-        .transaction(async move |conn| {
+        .transaction(async move |conn: &mut Conn| {
             let caches = subscriptions::writable_caches(conn, organization).await?;
             let roots = builds::published_outputs(conn, evaluation).await?;
             claim(conn, organization, &caches, roots, now).await

@@ -3,7 +3,11 @@
 use gradient_domain::{BuildId, Epoch, EvaluationId, Failure, Job, MessageLevel, Moment};
 use gradient_protocol::Source;
 use gradient_scheduler::Event;
-use gradient_storage::{attempts, evaluations, paths};
+use gradient_storage::{
+    Conn, attempts,
+    evaluations::{self, SourceInfo},
+    paths,
+};
 
 use crate::{Engine, EngineError, changes::Change, leases::Lease, logs};
 
@@ -11,7 +15,7 @@ use crate::{Engine, EngineError, changes::Change, leases::Lease, logs};
 pub(crate) async fn started(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError> {
     let (now, epoch) = (Moment::now(), lease.epoch);
     if let Job::Build(build) = job {
-        engine.storage().transaction(async move |conn| attempts::set_started(conn, build, epoch, now).await).await?;
+        engine.storage().transaction(async move |conn: &mut Conn| attempts::set_started(conn, build, epoch, now).await).await?;
         engine.changes().announce(Change::Build(build));
     }
     engine.core().send(Event::JobStarted { job, epoch, worker: lease.worker }).await;
@@ -28,7 +32,7 @@ pub(crate) async fn failed(engine: &Engine, job: Job, lease: Lease, failure: Fai
             let failure = bounded(failure);
             engine
                 .storage()
-                .transaction(async move |conn| attempts::set_failed(conn, build, epoch, &failure, bytes, now).await)
+                .transaction(async move |conn: &mut Conn| attempts::set_failed(conn, build, epoch, &failure, bytes, now).await)
                 .await?;
             logs::finish_later(engine, build, epoch);
         }
@@ -68,7 +72,7 @@ async fn record_error(
     let now = Moment::now();
     engine
         .storage()
-        .transaction(async move |conn| {
+        .transaction(async move |conn: &mut Conn| {
             let message = evaluations::NewMessage {
                 level: MessageLevel::Error,
                 source: source.to_owned(),
@@ -89,7 +93,7 @@ pub(crate) async fn fetched(engine: &Engine, evaluation: EvaluationId, lease: Le
     let wanted = source.path.clone();
     let stored = engine
         .storage()
-        .read(async move |conn| paths::find_many(conn, organization, &[wanted]).await)
+        .read(async move |conn: &mut Conn| paths::find_many(conn, organization, &[wanted]).await)
         .await?
         .into_iter()
         .find(|path| path.path == source.path && path.nar_hash == source.nar_hash);
@@ -98,9 +102,16 @@ pub(crate) async fn fetched(engine: &Engine, evaluation: EvaluationId, lease: Le
         let failure = Failure { kind: gradient_domain::FailureKind::WorkerUnfit, message };
         return failed(engine, Job::Fetch(evaluation), lease, failure, 0).await;
     }
+    let source = SourceInfo {
+        path: source.path,
+        nar_hash: source.nar_hash,
+        rev: source.rev,
+        rev_count: source.rev_count,
+        last_modified: source.last_modified,
+    };
     engine
         .storage()
-        .transaction(async move |conn| evaluations::set_source(conn, evaluation, epoch, &source, now).await)
+        .transaction(async move |conn: &mut Conn| evaluations::set_source(conn, evaluation, epoch, &source, now).await)
         .await?;
     let job = Job::Fetch(evaluation);
     engine.leases().end(job, epoch);
@@ -113,7 +124,7 @@ pub(crate) async fn evaluated(engine: &Engine, evaluation: EvaluationId, lease: 
     let (epoch, now) = (lease.epoch, Moment::now());
     let had_errors = engine
         .storage()
-        .transaction(async move |conn| evaluations::set_sealed(conn, evaluation, epoch, now).await)
+        .transaction(async move |conn: &mut Conn| evaluations::set_sealed(conn, evaluation, epoch, now).await)
         .await?;
     let job = Job::Evaluate(evaluation);
     engine.leases().end(job, epoch);

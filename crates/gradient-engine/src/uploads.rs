@@ -8,7 +8,7 @@ use gradient_blobs::{Blob, BlobKey, StagedFile};
 use gradient_cache_protocol::ingest::{self, Candidates, Expectation, IngestError, VerifiedUpload};
 use gradient_domain::{Epoch, Job, Moment};
 use gradient_nix::{CAHash, StorePath};
-use gradient_storage::{
+use gradient_storage::{Conn, 
     nars::{self, NewNar},
     paths::{self, NewOrganizationPath, NewStagedOutput},
 };
@@ -102,7 +102,7 @@ impl Engine {
     pub async fn missing_paths(&self, token: &str, job: Job, epoch: Epoch, asked: Vec<StorePath>) -> Result<Vec<StorePath>, UploadError> {
         let lease = self.lease_of(token, job, epoch)?;
         let organization = lease.organization;
-        let missing = self.storage().read(async move |conn| paths::missing(conn, organization, &asked).await).await;
+        let missing = self.storage().read(async move |conn: &mut Conn| paths::missing(conn, organization, &asked).await).await;
         Ok(missing.map_err(EngineError::from)?)
     }
 
@@ -153,7 +153,7 @@ impl Engine {
 
     async fn expect_output(&self, job: Job, lease: Lease, path: &StorePath) -> Result<(Purpose, Expectation), UploadError> {
         let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path: path.clone(), job }) };
-        let context = self.storage().read(async move |conn| Ok(BuildContext::load(conn, build).await)).await.map_err(EngineError::from)?;
+        let context = self.storage().read(async move |conn: &mut Conn| Ok(BuildContext::load(conn, build).await)).await.map_err(EngineError::from)?;
         let context = context.map_err(|error| match error {
             ContextError::Storage(error) => EngineError::Storage(error),
             other => EngineError::Damaged(other.to_string()),
@@ -240,7 +240,7 @@ impl Upload {
                     deriver: None,
                     content_address: Some(declared.content_address),
                 };
-                let insert = engine.storage().transaction(async move |conn| {
+                let insert = engine.storage().transaction(async move |conn: &mut Conn| {
                     nars::claim(conn, nar).await?;
                     paths::insert_many(conn, lease.organization, vec![row], now).await
                 });
@@ -256,7 +256,7 @@ impl Upload {
                     references: verified.nar.references.into_iter().collect(),
                     content_address: address,
                 };
-                let insert = engine.storage().transaction(async move |conn| {
+                let insert = engine.storage().transaction(async move |conn: &mut Conn| {
                     nars::claim(conn, nar).await?;
                     paths::stage(conn, row, now).await
                 });

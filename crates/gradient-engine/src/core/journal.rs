@@ -59,7 +59,7 @@ async fn write(engine: &Engine, decisions: &[Decision]) -> Vec<Outcome> {
         let (batch, now) = (decisions.to_vec(), Moment::now());
         let written = engine
             .storage()
-            .transaction(async move |conn| {
+            .transaction(async move |conn: &mut Conn| {
                 let mut outcomes = Vec::with_capacity(batch.len());
                 for decision in &batch {
                     outcomes.push(record(conn, decision, now).await?);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use gradient_domain::{BuildId, BuildStatus, Epoch, Job};
 use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage};
-use gradient_storage::{
+use gradient_storage::{Conn, 
     attempts,
     builds::{self, RestoredBuild},
     evaluations::{self, Evaluation},
@@ -15,7 +15,7 @@ use crate::{Engine, EngineError, leases::Lease, logs};
 
 /// What the scheduler has to be told before anything else.
 pub(super) async fn events(engine: &Engine) -> Result<Vec<Event>, EngineError> {
-    let unfinished = engine.storage().read(async |conn| evaluations::unfinished(conn).await).await?;
+    let unfinished = engine.storage().read(async |conn: &mut Conn| evaluations::unfinished(conn).await).await?;
     let mut events = caches(engine, &unfinished).await?;
     for evaluation in unfinished {
         restore(engine, evaluation, &mut events).await?;
@@ -28,7 +28,7 @@ async fn caches(engine: &Engine, unfinished: &[Evaluation]) -> Result<Vec<Event>
     let organizations: HashSet<_> = unfinished.iter().map(|evaluation| evaluation.organization).collect();
     let mut events = Vec::new();
     for organization in organizations {
-        let caches = engine.storage().read(async move |conn| subscriptions::writable_caches(conn, organization).await).await?;
+        let caches = engine.storage().read(async move |conn: &mut Conn| subscriptions::writable_caches(conn, organization).await).await?;
         events.push(Event::CachesChanged { organization, writable: !caches.is_empty() });
     }
     Ok(events)
@@ -61,7 +61,7 @@ async fn restore(engine: &Engine, evaluation: Evaluation, events: &mut Vec<Event
     }));
     let (rows, entry_points) = engine
         .storage()
-        .read(async move |conn| Ok((builds::of_evaluation(conn, id).await?, evaluations::entry_point_builds(conn, id).await?)))
+        .read(async move |conn: &mut Conn| Ok((builds::of_evaluation(conn, id).await?, evaluations::entry_point_builds(conn, id).await?)))
         .await?;
     let builds = rows.into_iter().map(|row| node(engine, row)).collect();
     events.push(Event::BuildsAdded { evaluation: id, builds });
@@ -85,6 +85,7 @@ fn node(engine: &Engine, row: RestoredBuild) -> NewBuild {
     };
     NewBuild {
         build: row.build,
+        organization: row.organization,
         system: row.system,
         features: row.features,
         dependencies: row.dependencies,
@@ -94,7 +95,7 @@ fn node(engine: &Engine, row: RestoredBuild) -> NewBuild {
 
 /// Logs of attempts that ended while nobody could archive them.
 async fn archive_logs(engine: &Engine) -> Result<(), EngineError> {
-    let pending: Vec<(BuildId, _)> = engine.storage().read(async |conn| attempts::unarchived(conn).await).await?;
+    let pending: Vec<(BuildId, _)> = engine.storage().read(async |conn: &mut Conn| attempts::unarchived(conn).await).await?;
     for (build, epoch) in pending {
         logs::finish_later(engine, build, epoch);
     }

@@ -60,9 +60,6 @@ fn answer(scheduler: &Scheduler, clock: Clock, question: Message) {
         Message::ExplainBuild(build, answer) => {
             let _ = answer.send(scheduler.explain_build(build, Moment::now(), clock.now()));
         }
-        Message::ExplainEvaluation(evaluation, answer) => {
-            let _ = answer.send(scheduler.explain_evaluation(evaluation));
-        }
         Message::AssignedJobs(answer) => {
             let _ = answer.send(scheduler.workers().map(|worker| (worker.worker, worker.jobs.len())).collect());
         }

@@ -3,7 +3,7 @@
 
 use gradient_blobs::BlobKey;
 use gradient_domain::{BuildId, Epoch};
-use gradient_storage::{attempts, logs as rows};
+use gradient_storage::{Conn, attempts, logs as rows};
 
 use super::LogPart;
 use crate::{Engine, EngineError};
@@ -30,7 +30,7 @@ pub(crate) async fn finish(engine: &Engine, build: BuildId, epoch: Epoch) -> Res
     let mut index = FrameIndex::default();
     loop {
         let offset = index.log_bytes;
-        let bytes = engine.storage().read(async move |conn| rows::read(conn, build, epoch, offset, FRAME).await).await?;
+        let bytes = engine.storage().read(async move |conn: &mut Conn| rows::read(conn, build, epoch, offset, FRAME).await).await?;
         if bytes.is_empty() {
             break;
         }
@@ -42,7 +42,7 @@ pub(crate) async fn finish(engine: &Engine, build: BuildId, epoch: Epoch) -> Res
     let frames = index.to_bytes();
     engine
         .storage()
-        .transaction(async move |conn| {
+        .transaction(async move |conn: &mut Conn| {
             attempts::set_log_frames(conn, build, epoch, frames).await?;
             rows::delete_chunks(conn, build, epoch).await
         })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::stream::{self, Stream};
 use gradient_domain::{BuildId, Epoch, EvaluationId};
-use gradient_storage::{attempts, builds, evaluations};
+use gradient_storage::{Conn, attempts, builds, evaluations};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{Change, Engine, EngineError};
@@ -62,7 +62,7 @@ impl Cursor {
             let (build, attempt) = (self.build, self.attempt);
             let (current, next) = engine
                 .storage()
-                .read(async move |conn| {
+                .read(async move |conn: &mut Conn| {
                     let current = if attempt == Epoch::NONE { None } else { attempts::lookup(conn, build, Some(attempt)).await? };
                     let next = attempts::next(conn, build, attempt).await?;
                     Ok((current, next))
@@ -94,7 +94,7 @@ impl BuildLog {
         loop {
             let build = self.cursor.build;
             // Asked before reading: what comes before the end is read after it.
-            let ended = self.engine.storage().read(async move |conn| builds::find(conn, build).await).await?.status.is_final();
+            let ended = self.engine.storage().read(async move |conn: &mut Conn| builds::find(conn, build).await).await?.status.is_final();
             let bytes = self.cursor.advance(&self.engine).await?;
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
@@ -128,7 +128,7 @@ async fn next(engine: &Engine, changes: &mut Receiver<Change>) -> Result<Change,
 
 /// Follows all builds of an evaluation.
 #[derive(Debug)]
-pub struct EvaluationLog {
+struct EvaluationLog {
     engine: Engine,
     changes: Receiver<Change>,
     evaluation: EvaluationId,
@@ -182,7 +182,7 @@ impl EvaluationLog {
         let (status, builds) = self
             .engine
             .storage()
-            .read(async move |conn| {
+            .read(async move |conn: &mut Conn| {
                 let status = evaluations::find(conn, evaluation).await?.status;
                 Ok((status, evaluations::build_names(conn, evaluation).await?))
             })

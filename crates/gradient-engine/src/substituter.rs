@@ -1,0 +1,44 @@
+//! What Nix's clients read of a cache: narinfos, NARs, listings and logs.
+//!
+//! A cache answers only for paths it has a claim on; what else the server has is as unknown to it as what nobody has.
+
+mod access;
+mod directory;
+mod log;
+mod nar;
+mod narinfo;
+
+use gradient_domain::CacheName;
+
+pub use directory::ServedCache;
+pub use log::CachedLog;
+pub use nar::CachedNar;
+
+use crate::Engine;
+use directory::Directory;
+use narinfo::Index;
+
+/// What is in memory of the caches that are served.
+#[derive(Debug)]
+pub(crate) struct Substituter {
+    directory: Directory,
+    index: Index,
+}
+
+impl Substituter {
+    pub(crate) fn new() -> Self {
+        Self { directory: Directory::new(), index: Index::new() }
+    }
+}
+
+impl Engine {
+    /// To be called when paths were published, after the transaction: what was not there before may be there now.
+    pub(crate) fn forget_absent_paths(&self) {
+        self.substituter().index.forget_absent();
+    }
+
+    /// To be called when a cache was changed, renamed or deleted, after the transaction.
+    pub(crate) fn forget_served_cache(&self, name: &CacheName) {
+        self.substituter().directory.forget(name);
+    }
+}

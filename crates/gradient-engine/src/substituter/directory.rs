@@ -1,0 +1,97 @@
+//! The caches that are being read, with their opened keys.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use gradient_domain::{CacheId, CacheName};
+use gradient_nix::SigningKey;
+use gradient_storage::caches::{self, Cache};
+
+use crate::{Engine, EngineError, caches::signing_key_place};
+
+/// Caches in memory, at most.
+const MAX_CACHES: u64 = 10_000;
+
+/// How long the database may be ahead of memory, should something but this server change it.
+const MAX_AGE: Duration = Duration::from_secs(30);
+
+/// A cache that answers its readers.
+#[derive(Debug)]
+pub struct ServedCache {
+    /// Its id.
+    pub id: CacheId,
+    /// Which cache Nix asks first: the lower, the earlier.
+    pub priority: u32,
+    /// Whether everybody may read it.
+    pub public: bool,
+    /// Signs what it serves; none when its key is kept elsewhere.
+    pub(super) key: Option<SigningKey>,
+}
+
+impl Engine {
+    /// The cache of this name, when it is active.
+    pub async fn served_cache(&self, name: &CacheName) -> Result<Option<Arc<ServedCache>>, EngineError> {
+        let directory = &self.substituter().directory;
+        if let Some(cache) = directory.lookup(name) {
+            return Ok(Some(cache));
+        }
+        let generation = directory.generation();
+        let wanted = name.clone();
+        let row = self.storage().read(async move |conn: &mut gradient_storage::Conn| caches::lookup_by_name(conn, &wanted).await).await?;
+        let Some(row) = row.filter(|row| row.active) else { return Ok(None) };
+        let cache = Arc::new(self.serve(&row)?);
+        directory.insert(name.clone(), generation, cache.clone());
+        Ok(Some(cache))
+    }
+
+    fn serve(&self, row: &Cache) -> Result<ServedCache, EngineError> {
+        let key = row.secret_key_sealed.as_deref().map(|sealed| self.open_signing_key(row, sealed)).transpose()?;
+        Ok(ServedCache { id: row.id, priority: u32::try_from(row.priority).unwrap_or(0), public: row.public, key })
+    }
+
+    fn open_signing_key(&self, row: &Cache, sealed: &[u8]) -> Result<SigningKey, EngineError> {
+        let damaged = |error: &dyn std::fmt::Display| EngineError::Damaged(format!("the key of the cache `{}`: {error}", row.name));
+        let seed = self.sealer().open(sealed, signing_key_place(row.id)).map_err(|error| damaged(&error))?;
+        let seed = seed.expose().as_slice().try_into().map_err(|_| damaged(&"it has not 32 bytes"))?;
+        SigningKey::from_bytes(&row.key_name, seed).map_err(|error| damaged(&error))
+    }
+}
+
+/// Remembers caches by name, for a short time.
+#[derive(Debug)]
+pub(super) struct Directory {
+    caches: moka::sync::Cache<CacheName, (u64, Arc<ServedCache>)>,
+    generation: AtomicU64,
+}
+
+impl Directory {
+    pub(super) fn new() -> Self {
+        let caches = moka::sync::Cache::builder().max_capacity(MAX_CACHES).time_to_live(MAX_AGE).build();
+        Self { caches, generation: AtomicU64::new(0) }
+    }
+
+    /// What has to be read before the database is: a change that comes in between makes the entry worthless.
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    fn lookup(&self, name: &CacheName) -> Option<Arc<ServedCache>> {
+        let (generation, cache) = self.caches.get(name)?;
+        (generation == self.generation()).then_some(cache)
+    }
+
+    fn insert(&self, name: CacheName, generation: u64, cache: Arc<ServedCache>) {
+        self.caches.insert(name, (generation, cache));
+    }
+
+    /// Changes to caches are rare, so all are read again.
+    pub(super) fn forget(&self, name: &CacheName) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.caches.invalidate(name);
+    }
+}
