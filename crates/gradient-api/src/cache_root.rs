@@ -1,0 +1,38 @@
+//! The binary cache as Nix's clients see it, below `/cache/{cache}`.
+//!
+//! What is unknown, and what the caller may not know, is a 404: Nix takes every other refusal for a broken server.
+
+mod info;
+mod log;
+mod nar;
+mod narinfo;
+mod pull;
+mod refusal;
+
+use actix_web::{
+    FromRequest, Handler, Resource, Responder,
+    web::{self, ServiceConfig},
+};
+
+/// Adds the routes.
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    config.service(
+        web::scope("/cache/{cache}")
+            .service(read("/nix-cache-info", info::nix_cache_info))
+            .service(read("/gradient-cache-info", info::gradient_cache_info))
+            .service(read("/{hash}.narinfo", narinfo::narinfo))
+            .service(read("/{hash}.ls", narinfo::listing))
+            .service(read("/ls/{hash}", narinfo::listing))
+            .service(read("/nar/{hash}.nar.zst", nar::nar))
+            .service(read("/log/{derivation}", log::log))
+            .default_service(web::to(refusal::unknown)),
+    );
+}
+
+fn read<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args, Output: Responder + 'static> + Copy,
+    Args: FromRequest + 'static,
+{
+    web::resource(path).route(web::get().to(handler)).route(web::head().to(handler))
+}

@@ -1,0 +1,43 @@
+use actix_web::{HttpResponse, http::header::ContentType, web};
+use gradient_cache_protocol::narinfo::CONTENT_TYPE;
+use gradient_nix::StorePathHash;
+use serde::Deserialize;
+
+use super::{
+    pull::Pull,
+    refusal::{Form, Refusal},
+};
+
+/// Which path, by the first 32 characters of its name.
+#[derive(Debug, Deserialize)]
+pub(super) struct Address {
+    hash: String,
+}
+
+impl Address {
+    fn parse(&self, pull: &Pull) -> Result<StorePathHash, Refusal> {
+        self.hash.parse().map_err(|_| pull.not_found())
+    }
+}
+
+/// What the cache says of a path.
+pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
+    let hash = address.parse(&pull)?;
+    match pull.form {
+        Form::Text => {
+            let text = pull.engine.narinfo(&pull.cache, hash).await.map_err(pull.failed())?;
+            Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text.ok_or_else(|| pull.not_found())?))
+        }
+        Form::Json => {
+            let json = pull.engine.narinfo_json(&pull.cache, hash).await.map_err(pull.failed())?;
+            Ok(HttpResponse::Ok().json(json.ok_or_else(|| pull.not_found())?))
+        }
+    }
+}
+
+/// What is in a path, with the places of the files in its NAR.
+pub(super) async fn listing(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
+    let hash = address.parse(&pull)?;
+    let json = pull.engine.cached_listing(&pull.cache, hash).await.map_err(pull.failed())?;
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(json.ok_or_else(|| pull.not_found())?))
+}

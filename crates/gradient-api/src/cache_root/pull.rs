@@ -1,0 +1,92 @@
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use gradient_auth::{Caller, Decision};
+use gradient_domain::{CacheName, Secret};
+use gradient_engine::{Engine, EngineError, ServedCache};
+
+use super::refusal::{Form, Refusal};
+
+/// A cache that the caller may read. A handler that takes it is reached by nobody else.
+pub(super) struct Pull {
+    pub(super) engine: web::Data<Engine>,
+    pub(super) cache: Arc<ServedCache>,
+    pub(super) form: Form,
+}
+
+impl Pull {
+    pub(super) fn not_found(&self) -> Refusal {
+        Refusal::not_found(self.form)
+    }
+
+    /// Turns errors into refusals.
+    pub(super) fn failed(&self) -> impl Fn(EngineError) -> Refusal + use<> {
+        Refusal::failed(self.form)
+    }
+
+    async fn open(request: HttpRequest) -> Result<Self, Refusal> {
+        let form = Form::of(&request);
+        let engine = request.app_data::<web::Data<Engine>>().ok_or_else(|| Refusal::not_found(form))?.clone();
+        let name = request.match_info().get("cache").and_then(|name| name.parse::<CacheName>().ok());
+        let name = name.ok_or_else(|| Refusal::not_found(form))?;
+        let cache = engine.served_cache(&name).await.map_err(Refusal::failed(form))?;
+        let cache = cache.ok_or_else(|| Refusal::not_found(form))?;
+        // Whoever may read it without a key may do so with a bad one: clients send what they have for the host.
+        let caller = if cache.public { Caller::Anonymous } else { caller(&engine, &request, form).await? };
+        match engine.may_pull(&cache, &caller).await.map_err(Refusal::failed(form))? {
+            Decision::Granted => Ok(Self { engine, cache, form }),
+            Decision::Anonymous => Err(Refusal::unauthorized(form)),
+            Decision::Hidden | Decision::Denied => Err(Refusal::not_found(form)),
+        }
+    }
+}
+
+impl FromRequest for Pull {
+    type Error = Refusal;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        Box::pin(Self::open(request.clone()))
+    }
+}
+
+async fn caller(engine: &Engine, request: &HttpRequest, form: Form) -> Result<Caller, Refusal> {
+    let Some(value) = request.headers().get(header::AUTHORIZATION) else { return Ok(Caller::Anonymous) };
+    let credential = value.to_str().ok().and_then(credential).ok_or_else(|| Refusal::unauthorized(form))?;
+    match engine.caller(credential.expose()).await {
+        Ok(caller) => Ok(caller),
+        Err(EngineError::Unauthorized) => Err(Refusal::unauthorized(form)),
+        Err(error) => Err(Refusal::failed(form)(error)),
+    }
+}
+
+/// The API key or JWT in an `Authorization` header: the password of `Basic`, whatever the user name, or the token of `Bearer`.
+fn credential(authorization: &str) -> Option<Secret<String>> {
+    let (scheme, rest) = authorization.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Secret::new(rest.to_owned()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+    pair.split_once(':').map(|(_, password)| Secret::new(password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_the_password_of_anybody() {
+        let found = |text: &str| credential(text).map(Secret::into_inner);
+        assert_eq!(found("Basic dXNlcjprZXk6eA==").as_deref(), Some("key:x"));
+        assert_eq!(found("basic OmtleQ==").as_deref(), Some("key"));
+        assert_eq!(found("Bearer key").as_deref(), Some("key"));
+        for nothing in ["", "Basic", "Basic !", "Basic dXNlcg==", "Digest x", "Bearer"] {
+            assert_eq!(found(nothing), None, "{nothing}");
+        }
+    }
+}
