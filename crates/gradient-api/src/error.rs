@@ -6,8 +6,8 @@ use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
     http::{StatusCode, header},
 };
-use gradient_auth::Decision;
-use gradient_engine::EngineError;
+use gradient_auth::{Decision, PasswordHashError};
+use gradient_engine::{EngineError, ForgeError, StorageError};
 
 use crate::envelope;
 

@@ -4,6 +4,7 @@ use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationId, Organizatio
 use gradient_storage::{Conn, 
     attempts::{self, Attempt},
     builds::{self, BuildView, Graph, GraphNode},
+    evaluations,
 };
 
 use crate::{Engine, EngineError};
@@ -15,6 +16,8 @@ pub struct BuildDetails {
     pub build: BuildView,
     /// The newest evaluation of its organization that needs it.
     pub evaluation: Option<EvaluationId>,
+    /// Whether it failed before that evaluation asked for it, which then took the failure as it was.
+    pub cached_failure: bool,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
     /// Why it does not run, when it could.
@@ -29,18 +32,24 @@ impl Engine {
 
     /// The build, which must exist.
     pub async fn build(&self, id: BuildId) -> Result<BuildDetails, EngineError> {
-        let (build, evaluation, attempts) = self
+        let (build, newest, attempts) = self
             .storage()
             .read(async move |conn: &mut Conn| {
                 let build = builds::view(conn, id).await?;
-                Ok((build, builds::newest_evaluation(conn, id).await?, attempts::list(conn, id).await?))
+                let newest = match builds::newest_evaluation(conn, id).await? {
+                    Some(evaluation) => evaluations::lookup(conn, evaluation).await?,
+                    None => None,
+                };
+                Ok((build, newest, attempts::list(conn, id).await?))
             })
             .await?;
         let waiting = match build.status {
             BuildStatus::Queued => self.core().explain_build(id).await,
             _ => None,
         };
-        Ok(BuildDetails { build, evaluation, attempts, waiting })
+        let failed_at = build.finished_at.filter(|_| build.failure_kind.is_some());
+        let cached_failure = failed_at.zip(newest.as_ref()).is_some_and(|(failed, newest)| failed < newest.created_at);
+        Ok(BuildDetails { build, evaluation: newest.map(|newest| newest.id), cached_failure, attempts, waiting })
     }
 
     /// What a build is made from, breadth first, at most `limit` nodes.

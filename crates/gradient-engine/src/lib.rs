@@ -41,7 +41,9 @@ pub use derivations::DerivationRefusal;
 pub use engine::{Engine, Parts, Unhealthy};
 pub use error::EngineError;
 pub use evaluations::{BuildPage, EvaluationRequest, Neighbours};
+pub use gradient_forge::ForgeError;
 pub use gradient_storage::{
+    StorageError,
     attempts::Attempt,
     builds::{BuildView, Graph, GraphNode},
     evaluations::{BuildCounts, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},

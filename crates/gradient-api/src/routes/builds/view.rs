@@ -1,0 +1,146 @@
+//! Builds as JSON.
+
+use std::collections::BTreeMap;
+
+use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationId, FailureKind, Moment, WorkerId};
+use gradient_engine::{Attempt, BuildDetails, Graph, GraphNode};
+use serde::Serialize;
+
+/// `GET /builds/{id}`.
+#[derive(Debug, Serialize)]
+pub(super) struct BuildBody {
+    id: BuildId,
+    name: String,
+    evaluation: Option<EvaluationId>,
+    status: BuildStatus,
+    derivation_path: String,
+    architecture: String,
+    required_features: Vec<String>,
+    worker: Option<WorkerId>,
+    outputs: BTreeMap<String, Option<String>>,
+    /// The same as `outputs`, under the name that older clients read.
+    output: BTreeMap<String, Option<String>>,
+    attempts: Vec<AttemptBody>,
+    queued_at: Moment,
+    started_at: Option<Moment>,
+    finished_at: Option<Moment>,
+    build_time_ms: Option<i64>,
+    failure: Option<FailureBody>,
+    failed_dependency: Option<BuildId>,
+    waiting_reason: Option<BuildWait>,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptBody {
+    attempt: u32,
+    worker: WorkerId,
+    assigned_at: Moment,
+    started_at: Option<Moment>,
+    finished_at: Option<Moment>,
+    failure: Option<FailureBody>,
+    log_bytes: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct FailureBody {
+    kind: FailureKind,
+    message: String,
+    cached: bool,
+}
+
+impl From<Attempt> for AttemptBody {
+    fn from(attempt: Attempt) -> Self {
+        let failure = attempt.failure_kind.map(|kind| FailureBody {
+            kind,
+            message: attempt.failure_message.unwrap_or_default(),
+            cached: false,
+        });
+        Self {
+            attempt: attempt.epoch.0,
+            worker: attempt.worker,
+            assigned_at: attempt.assigned_at,
+            started_at: attempt.started_at,
+            finished_at: attempt.finished_at,
+            failure,
+            log_bytes: attempt.log_bytes,
+        }
+    }
+}
+
+impl From<BuildDetails> for BuildBody {
+    fn from(details: BuildDetails) -> Self {
+        let BuildDetails { build: view, evaluation, cached_failure: cached, attempts, waiting } = details;
+        let build = view.build;
+        let failure = build.failure_kind.map(|kind| FailureBody { kind, message: build.failure_message.unwrap_or_default(), cached });
+        let outputs: BTreeMap<_, _> =
+            view.outputs.into_iter().map(|(name, path)| (name, path.map(|path| path.to_absolute()))).collect();
+        Self {
+            id: build.id,
+            name: view.name,
+            evaluation,
+            status: build.status,
+            derivation_path: view.drv_path.to_absolute(),
+            architecture: view.system,
+            required_features: view.features,
+            worker: build.worker,
+            output: outputs.clone(),
+            outputs,
+            attempts: attempts.into_iter().map(AttemptBody::from).collect(),
+            queued_at: build.queued_at,
+            started_at: build.started_at,
+            finished_at: build.finished_at,
+            build_time_ms: build.duration_ms,
+            failure,
+            failed_dependency: build.failed_dependency,
+            waiting_reason: waiting,
+        }
+    }
+}
+
+/// `GET /builds/{id}/graph`.
+#[derive(Debug, Serialize)]
+pub(super) struct GraphBody {
+    root: BuildId,
+    nodes: Vec<NodeBody>,
+    edges: Vec<EdgeBody>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct NodeBody {
+    id: BuildId,
+    name: String,
+    path: String,
+    status: BuildStatus,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+/// `source` is built before `target`.
+#[derive(Debug, Serialize)]
+struct EdgeBody {
+    source: BuildId,
+    target: BuildId,
+}
+
+impl GraphBody {
+    pub(super) fn new(root: BuildId, graph: Graph) -> Self {
+        Self {
+            root,
+            nodes: graph.nodes.into_iter().map(NodeBody::from).collect(),
+            edges: graph.edges.into_iter().map(|edge| EdgeBody { source: edge.source, target: edge.target }).collect(),
+        }
+    }
+}
+
+impl From<GraphNode> for NodeBody {
+    fn from(node: GraphNode) -> Self {
+        Self {
+            id: node.id,
+            name: node.name,
+            path: node.path.to_absolute(),
+            status: node.status,
+            created_at: node.created_at,
+            updated_at: node.updated_at,
+        }
+    }
+}
