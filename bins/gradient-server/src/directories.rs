@@ -17,5 +17,10 @@ pub(crate) fn base(set: Option<PathBuf>) -> Result<PathBuf, WrongSetting> {
     variable("XDG_STATE_HOME")
         .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
         .map(|state| state.join("gradient"))
-        .ok_or_else(|| WrongSetting::new("GRADIENT_BASE_DIR", "is needed, since neither STATE_DIRECTORY nor HOME is set: expected a directory"))
+        .ok_or_else(|| {
+            WrongSetting::new(
+                "GRADIENT_BASE_DIR",
+                "is needed, since neither STATE_DIRECTORY nor HOME is set: expected a directory",
+            )
+        })
 }

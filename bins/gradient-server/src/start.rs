@@ -47,8 +47,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let base = directories::base(arguments.base_dir.clone())?;
-    fs::create_dir_all(&base)
-        .map_err(|error| WrongSetting::new("GRADIENT_BASE_DIR", &format!("is {}, which cannot be made: {error}", base.display())))?;
+    fs::create_dir_all(&base).map_err(|error| {
+        WrongSetting::new("GRADIENT_BASE_DIR", &format!("is {}, which cannot be made: {error}", base.display()))
+    })?;
     let listener = std::net::TcpListener::bind((arguments.listen_addr, arguments.port)).map_err(|error| {
         let wrong = format!("is {}, where the server cannot listen on {}: {error}", arguments.port, arguments.listen_addr);
         WrongSetting::new("GRADIENT_PORT", &wrong)
@@ -74,7 +75,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn engine(arguments: &Arguments, base: PathBuf, serve_url: String) -> anyhow::Result<Engine> {
     let url = database_url(arguments, &base)?;
-    let storage = Storage::connect(&url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")?;
+    let storage =
+        Storage::connect(&url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")?;
     let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
     let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
     let (jwt, crypt) = (secrets::JWT.read_or_make(&jwt_file)?, secrets::CRYPT.read_or_make(&crypt_file)?);
@@ -84,11 +86,13 @@ async fn engine(arguments: &Arguments, base: PathBuf, serve_url: String) -> anyh
     let store = base.join("store");
     let blobs = Blobs::open_directory(&store).with_context(|| format!("cannot open the store {}", store.display()))?;
     let settings = engine_settings(arguments, serve_url);
-    let forge = Forge::new(ForgeSettings {
+    let forge = ForgeSettings {
         git: settings.git.clone(),
         allow_local: settings.allow_local_repositories,
         timeout: settings.repository_timeout,
-    });
+        ..ForgeSettings::default()
+    };
+    let forge = Forge::new(forge.with_environment(std::env::vars_os()));
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let passwords = PasswordHasher::new(cores, &mut rand::rng()).context("cannot hash passwords")?;
     let parts = Parts { storage, blobs, forge, jwt: JwtKeys::new(&jwt), sealer: Sealer::new(&crypt), passwords, settings };
@@ -115,7 +119,10 @@ fn database_url(arguments: &Arguments, base: &std::path::Path) -> anyhow::Result
         (Some(url), _) => ("GRADIENT_DATABASE_URL", url.clone()),
         (None, Some(file)) => {
             let read = fs::read_to_string(file).map_err(|error| {
-                WrongSetting::new("GRADIENT_DATABASE_URL_FILE", &format!("names {}, which cannot be read: {error}", file.display()))
+                WrongSetting::new(
+                    "GRADIENT_DATABASE_URL_FILE",
+                    &format!("names {}, which cannot be read: {error}", file.display()),
+                )
             })?;
             ("GRADIENT_DATABASE_URL_FILE", read.trim().to_owned())
         }
@@ -132,7 +139,10 @@ fn serve_url(set: Option<&str>, address: SocketAddr) -> Result<String, WrongSett
     if host.is_some_and(|host| !host.is_empty() && !host.contains(['?', '#', '@', ' '])) {
         Ok(url.to_owned())
     } else {
-        Err(WrongSetting::new("GRADIENT_SERVE_URL", &format!("is `{url}`: expected http:// or https://, a host and perhaps a port and a path")))
+        Err(WrongSetting::new(
+            "GRADIENT_SERVE_URL",
+            &format!("is `{url}`: expected http:// or https://, a host and perhaps a port and a path"),
+        ))
     }
 }
 

@@ -141,11 +141,10 @@ impl Engine {
         let now = Moment::now();
         let delete = async move |conn: &mut Conn| {
             organizations::set_deleted(conn, id, now).await?;
-            let unfinished = evaluations::unfinished(conn).await?;
-            Ok(unfinished.into_iter().filter(|evaluation| evaluation.organization == id).collect::<Vec<_>>())
+            evaluations::unfinished_of_organization(conn, id).await
         };
         for evaluation in self.storage().transaction(delete).await? {
-            self.abort_evaluation(evaluation.id).await;
+            self.abort_evaluation(evaluation).await;
         }
         Ok(())
     }

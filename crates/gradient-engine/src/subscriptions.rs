@@ -3,11 +3,11 @@
 use gradient_domain::{CacheId, Moment, OrganizationId, SubscriptionMode};
 use gradient_scheduler::Event;
 use gradient_storage::{
-    Conn,
+    Conn, builds, evaluations,
     subscriptions::{self, Subscription},
 };
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, publish};
 
 pub use gradient_storage::subscriptions::SubscribedCache;
 
@@ -25,7 +25,20 @@ impl Engine {
         mode: SubscriptionMode,
     ) -> Result<(), EngineError> {
         let subscription = Subscription { organization, cache, mode, created_at: Moment::now() };
-        self.storage().write(async move |conn: &mut Conn| subscriptions::insert(conn, &subscription).await).await?;
+        let now = subscription.created_at;
+        let insert = async move |conn: &mut Conn| {
+            subscriptions::insert(conn, &subscription).await?;
+            if mode.is_writable() {
+                // What unfinished evaluations have built already is not built again for the new cache.
+                for evaluation in evaluations::unfinished_of_organization(conn, organization).await? {
+                    let roots = builds::published_outputs(conn, evaluation).await?;
+                    publish::claim(conn, organization, &[cache], roots, now).await?;
+                }
+            }
+            Ok(())
+        };
+        self.storage().transaction(insert).await?;
+        self.forget_absent_paths();
         self.tell_of_caches(organization).await
     }
 

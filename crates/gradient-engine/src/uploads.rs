@@ -4,10 +4,11 @@
 use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use bytes::Bytes;
-use gradient_blobs::{Blob, BlobKey, StagedFile};
+use futures_util::TryStreamExt;
+use gradient_blobs::{Blob, BlobKey, Put, StagedFile};
 use gradient_cache_protocol::ingest::{self, Candidates, Expectation, IngestError, VerifiedUpload};
 use gradient_domain::{Epoch, Job, Moment};
-use gradient_nix::{CAHash, StorePath};
+use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher, StorePath};
 use gradient_storage::{Conn, 
     nars::{self, NewNar},
     paths::{self, NewOrganizationPath, NewStagedOutput},
@@ -222,13 +223,13 @@ impl Upload {
             Ok(verdict) => verdict?,
             Err(_) => return Err(UploadError::Incomplete(self.path)),
         };
-        store(&self.engine, &verified, staged).await?;
+        let (file_hash, file_size) = store(&self.engine, &verified, staged).await?;
         let (engine, path, now) = (self.engine, self.path, Moment::now());
         let nar = NewNar {
             nar_hash: verified.nar.nar_hash,
             nar_size: verified.nar.nar_size,
-            file_hash: verified.file_hash,
-            file_size: verified.file_size,
+            file_hash,
+            file_size,
             created_at: now,
         };
         match self.purpose {
@@ -267,11 +268,27 @@ impl Upload {
     }
 }
 
-/// Gives the verified bytes their name. The listing goes first: whoever finds the NAR finds its listing too.
-async fn store(engine: &Engine, verified: &VerifiedUpload, staged: StagedFile) -> Result<(), EngineError> {
+/// Gives the verified bytes their name; answers the hash and the size of the file that has it then. The listing goes first:
+/// whoever finds the NAR finds its listing too.
+async fn store(engine: &Engine, verified: &VerifiedUpload, staged: StagedFile) -> Result<(NarHash, u64), EngineError> {
     let json = verified.nar.listing.to_json().map_err(|error| EngineError::Damaged(error.to_string()))?;
     let listing = zstd::bulk::compress(&json, LISTING_LEVEL).map_err(EngineError::Compression)?;
     engine.blobs().put(&BlobKey::listing(&verified.nar.nar_hash), listing.into()).await?;
-    engine.blobs().put_staged(&BlobKey::nar(&verified.nar.nar_hash), staged).await?;
-    Ok(())
+    let key = BlobKey::nar(&verified.nar.nar_hash);
+    match engine.blobs().put_staged(&key, staged).await? {
+        Put::New => Ok((verified.file_hash, verified.file_size)),
+        Put::Existed => stored_file(engine, &key).await,
+    }
+}
+
+/// The same NAR may have come before, compressed in another way: what is there is what is served.
+async fn stored_file(engine: &Engine, key: &BlobKey) -> Result<(NarHash, u64), EngineError> {
+    let gone = || EngineError::Damaged(format!("{key} went while it was looked at"));
+    let Blob { size, mut stream, .. } = engine.blobs().get(key).await?.ok_or_else(gone)?;
+    let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
+    while let Some(chunk) = stream.try_next().await? {
+        hasher.update(&chunk);
+    }
+    let digest = hasher.finalize().digest_as_bytes().try_into().map_err(|_| gone())?;
+    Ok((NarHash(digest), size))
 }

@@ -1,14 +1,12 @@
 //! The scheduler's state, from the database: what unfinished evaluations reach.
 
-use std::collections::HashSet;
-
 use gradient_domain::{BuildId, BuildStatus, Epoch, Job};
 use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage};
 use gradient_storage::{Conn, 
     attempts,
     builds::{self, RestoredBuild},
     evaluations::{self, Evaluation},
-    subscriptions,
+    organizations, subscriptions,
 };
 
 use crate::{Engine, EngineError, leases::Lease, logs};
@@ -16,7 +14,7 @@ use crate::{Engine, EngineError, leases::Lease, logs};
 /// What the scheduler has to be told before anything else.
 pub(super) async fn events(engine: &Engine) -> Result<Vec<Event>, EngineError> {
     let unfinished = engine.storage().read(async |conn: &mut Conn| evaluations::unfinished(conn).await).await?;
-    let mut events = caches(engine, &unfinished).await?;
+    let mut events = organizations(engine).await?;
     for evaluation in unfinished {
         restore(engine, evaluation, &mut events).await?;
     }
@@ -24,12 +22,22 @@ pub(super) async fn events(engine: &Engine) -> Result<Vec<Event>, EngineError> {
     Ok(events)
 }
 
-async fn caches(engine: &Engine, unfinished: &[Evaluation]) -> Result<Vec<Event>, EngineError> {
-    let organizations: HashSet<_> = unfinished.iter().map(|evaluation| evaluation.organization).collect();
+/// What holds for each organization, whether it has unfinished work or not.
+async fn organizations(engine: &Engine) -> Result<Vec<Event>, EngineError> {
+    let list = async |conn: &mut Conn| {
+        let mut told = Vec::new();
+        for organization in organizations::list(conn).await? {
+            let caches = subscriptions::writable_caches(conn, organization.id).await?;
+            told.push((organization.id, organization.share, !caches.is_empty()));
+        }
+        Ok(told)
+    };
     let mut events = Vec::new();
-    for organization in organizations {
-        let caches = engine.storage().read(async move |conn: &mut Conn| subscriptions::writable_caches(conn, organization).await).await?;
-        events.push(Event::CachesChanged { organization, writable: !caches.is_empty() });
+    for (organization, share, writable) in engine.storage().read(list).await? {
+        events.push(Event::CachesChanged { organization, writable });
+        if let Ok(weight) = u32::try_from(share) {
+            events.push(Event::ShareChanged { organization, weight });
+        }
     }
     Ok(events)
 }
