@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions, Permissions},
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
@@ -30,7 +30,10 @@ impl SecretSetting {
     pub(crate) fn read_or_make(self, path: &Path) -> anyhow::Result<SecretKeys> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => make(path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => make(path).map_err(|error| {
+                let wrong = format!("names {}, which cannot be made: {error}", path.display());
+                WrongSetting::new(self.setting, &wrong)
+            })?,
             Err(error) => {
                 let wrong = format!("names {}, which cannot be read: {error}", path.display());
                 return Err(WrongSetting::new(self.setting, &wrong).into());
@@ -59,12 +62,11 @@ impl SecretSetting {
     }
 }
 
-fn make(path: &Path) -> anyhow::Result<String> {
+fn make(path: &Path) -> io::Result<String> {
     let text = SecretKeys::generate_file(&mut rand::rng()).into_inner();
-    let failed = || format!("cannot make the secret {}", path.display());
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(failed)?;
-    file.set_permissions(Permissions::from_mode(0o600)).with_context(failed)?;
-    file.write_all(text.as_bytes()).with_context(failed)?;
-    file.sync_all().with_context(failed)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
     Ok(text)
 }

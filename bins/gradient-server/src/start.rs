@@ -75,11 +75,11 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn engine(arguments: &Arguments, base: PathBuf, serve_url: String) -> anyhow::Result<Engine> {
     let url = database_url(arguments, &base)?;
-    let storage =
-        Storage::connect(&url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")?;
     let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
     let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
     let (jwt, crypt) = (secrets::JWT.read_or_make(&jwt_file)?, secrets::CRYPT.read_or_make(&crypt_file)?);
+    let storage =
+        Storage::connect(&url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")?;
     secrets::JWT.check(&storage, &jwt, &jwt_file).await?;
     secrets::CRYPT.check(&storage, &crypt, &crypt_file).await?;
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use gradient_test_support::deployment::answer::field;
 use gradient_test_support::deployment::{DeploymentError, Evaluation, wait};
 
+use serde_json::json;
+
 use crate::trial::{LIMIT, Trial, build};
 
 /// How long a program may take to end when it is told twice.
@@ -37,11 +39,12 @@ fn a_worker_that_is_told_twice_ends_at_once() {
     Trial::usual().unwrap().run(|trial| {
         let evaluation = trial.evaluate("legacyPackages", "endless.#")?;
         wait_until_building(&evaluation, "endless")?;
-        let worker = trial.installation.worker().expect("a worker").process();
-        worker.terminate();
+        trial.installation.worker().expect("a worker").process().terminate();
         wait::until("the worker to drain", LIMIT, || {
-            Ok::<_, DeploymentError>(worker.log_tail().contains("drain").then_some(()))
+            let live = trial.installation.live_worker()?;
+            Ok::<_, DeploymentError>(live.filter(|live| live.get("draining") == Some(&json!(true))).map(drop))
         })?;
+        let worker = trial.installation.worker().expect("a worker").process();
         worker.terminate();
         worker.wait(AT_ONCE)?;
         trial.installation.forget_worker();
