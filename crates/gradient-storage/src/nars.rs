@@ -40,8 +40,8 @@ pub struct NewNar {
     pub created_at: Moment,
 }
 
-/// Notes that a NAR is there and needed. The file of one that is there already was written again, so what is known of the file is
-/// renewed, and a condemned one is spared.
+/// Notes that a NAR is there and needed. The file of one that is there already is never written again, however another upload was
+/// compressed, so what is known of it stays; a condemned one is spared.
 pub async fn claim(conn: &mut Conn, new: NewNar) -> Result<(), StorageError> {
     let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     query!(conn, |c| {
@@ -51,7 +51,7 @@ pub async fn claim(conn: &mut Conn, new: NewNar) -> Result<(), StorageError> {
             .values((nar, file))
             .on_conflict(nars::nar_hash)
             .do_update()
-            .set((file, nars::condemned_at.eq(None::<Moment>)))
+            .set(nars::condemned_at.eq(None::<Moment>))
             .execute(c)
             .await?
     });

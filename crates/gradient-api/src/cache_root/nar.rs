@@ -10,7 +10,10 @@ use actix_web::{
     body::{BodySize, MessageBody, SizedStream},
     http::{
         Method, StatusCode,
-        header::{self, ByteRangeSpec, CacheControl, CacheDirective, ContentRange, ContentRangeSpec, ETag, EntityTag, IfNoneMatch, IfRange},
+        header::{
+            self, ByteRangeSpec, CacheControl, CacheDirective, ContentRange, ContentRangeSpec, ETag, EntityTag, IfNoneMatch,
+            IfRange,
+        },
     },
     web,
 };
@@ -56,7 +59,12 @@ pub(super) async fn nar(pull: Pull, request: HttpRequest, address: web::Path<Add
     send(&pull, &nar, range, response).await
 }
 
-async fn send(pull: &Pull, nar: &CachedNar, range: Range<u64>, mut response: HttpResponseBuilder) -> Result<HttpResponse, Refusal> {
+async fn send(
+    pull: &Pull,
+    nar: &CachedNar,
+    range: Range<u64>,
+    mut response: HttpResponseBuilder,
+) -> Result<HttpResponse, Refusal> {
     let size = range.end - range.start;
     let part = (size < nar.file_size).then_some(range);
     let blob = pull.engine.open_nar(nar, part).await.map_err(pull.failed())?;

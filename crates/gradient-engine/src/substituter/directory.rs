@@ -42,7 +42,10 @@ impl Engine {
         }
         let generation = directory.generation();
         let wanted = name.clone();
-        let row = self.storage().read(async move |conn: &mut gradient_storage::Conn| caches::lookup_by_name(conn, &wanted).await).await?;
+        let row = self
+            .storage()
+            .read(async move |conn: &mut gradient_storage::Conn| caches::lookup_by_name(conn, &wanted).await)
+            .await?;
         let Some(row) = row.filter(|row| row.active) else { return Ok(None) };
         let cache = Arc::new(self.serve(&row)?);
         directory.insert(name.clone(), generation, cache.clone());
@@ -55,7 +58,8 @@ impl Engine {
     }
 
     fn open_signing_key(&self, row: &Cache, sealed: &[u8]) -> Result<SigningKey, EngineError> {
-        let damaged = |error: &dyn std::fmt::Display| EngineError::Damaged(format!("the key of the cache `{}`: {error}", row.name));
+        let damaged =
+            |error: &dyn std::fmt::Display| EngineError::Damaged(format!("the key of the cache `{}`: {error}", row.name));
         let seed = self.sealer().open(sealed, signing_key_place(row.id)).map_err(|error| damaged(&error))?;
         let seed = seed.expose().as_slice().try_into().map_err(|_| damaged(&"it has not 32 bytes"))?;
         SigningKey::from_bytes(&row.key_name, seed).map_err(|error| damaged(&error))

@@ -34,7 +34,10 @@ impl Engine {
     /// is an entry point that failed.
     pub async fn cached_log(&self, cache: &ServedCache, derivation: StorePath) -> Result<Option<CachedLog>, EngineError> {
         let id = cache.id;
-        let build = self.storage().read(async move |conn: &mut gradient_storage::Conn| cache_logs::lookup_build(conn, id, &derivation).await).await?;
+        let build = self
+            .storage()
+            .read(async move |conn: &mut gradient_storage::Conn| cache_logs::lookup_build(conn, id, &derivation).await)
+            .await?;
         let Some(build) = build else { return Ok(None) };
         let Some(first) = self.log(build, None, 0, STEP).await? else { return Ok(None) };
         let reader = Reader { engine: self.clone(), build, offset: length(&first.bytes), size: first.total };

@@ -26,7 +26,10 @@ impl Engine {
     /// The NAR with this hash, when the cache has a path with it.
     pub async fn cached_nar(&self, cache: &ServedCache, nar_hash: NarHash) -> Result<Option<CachedNar>, EngineError> {
         let id = cache.id;
-        let row = self.storage().read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_nar(conn, id, nar_hash).await).await?;
+        let row = self
+            .storage()
+            .read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_nar(conn, id, nar_hash).await)
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let key = BlobKey::nar(&nar_hash);
         let size = self.blobs().size(&key).await?;
@@ -48,7 +51,10 @@ impl Engine {
     /// The listing of a path's NAR, as JSON, when the cache has the path.
     pub async fn cached_listing(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<Vec<u8>>, EngineError> {
         let id = cache.id;
-        let row = self.storage().read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await).await?;
+        let row = self
+            .storage()
+            .read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await)
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let compressed = self.blobs().read_all(&BlobKey::listing(&row.nar_hash), MAX_LISTING).await?;
         let Some(compressed) = compressed else { return Ok(None) };

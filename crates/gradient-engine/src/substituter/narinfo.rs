@@ -41,7 +41,10 @@ impl Engine {
     /// What a cache says of a path, signed. A path that nobody has signed is not served.
     async fn path_info(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<PathInfo>, EngineError> {
         let id = cache.id;
-        let row = self.storage().read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await).await?;
+        let row = self
+            .storage()
+            .read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await)
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let mut info = describe(row)?;
         if let Some(key) = &cache.key {

@@ -1,0 +1,51 @@
+//! A whole server in this process.
+
+use std::{net::TcpListener, num::NonZeroUsize};
+
+use gradient_api::ApiSettings;
+use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys};
+use gradient_blobs::Blobs;
+use gradient_engine::{Engine, EngineSettings, Parts};
+use gradient_forge::{Forge, ForgeSettings};
+use gradient_storage::{DatabaseUrl, Storage, StorageSettings};
+use tempfile::TempDir;
+
+/// A server with a store in a temporary directory. It ends with the test's process.
+pub(crate) struct Server {
+    /// Where it listens, without a slash at the end.
+    pub(crate) url: String,
+    pub(crate) engine: Engine,
+    /// The same database that the server has.
+    pub(crate) storage: Storage,
+    /// The same store.
+    pub(crate) blobs: Blobs,
+    pub(crate) http: reqwest::Client,
+    _directory: TempDir,
+}
+
+impl Server {
+    pub(crate) async fn start(database: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let url: DatabaseUrl = database.parse().unwrap();
+        let storage = Storage::connect(&url, StorageSettings::default()).await.unwrap();
+        let blobs = Blobs::open_directory(directory.path()).unwrap();
+        let keys = || SecretKeys::parse("0123456789abcdef0123456789abcdef").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let engine = Engine::start(Parts {
+            storage: storage.clone(),
+            blobs: blobs.clone(),
+            forge: Forge::new(ForgeSettings::default()),
+            jwt: JwtKeys::new(&keys()),
+            sealer: Sealer::new(&keys()),
+            passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng()).unwrap(),
+            settings: EngineSettings { serve_url: url.clone(), ..EngineSettings::default() },
+        });
+        let engine = engine.await.unwrap();
+        tokio::spawn(gradient_api::serve(engine.clone(), ApiSettings::default(), listener).unwrap());
+        // Fails only when another test has installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, engine, storage, blobs, http, _directory: directory }
+    }
+}
