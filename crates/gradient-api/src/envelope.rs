@@ -14,6 +14,7 @@ pub(crate) struct Sentence(pub(crate) String);
 
 /// A page of a list.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the shape of the answer")]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     pub(crate) total: i64,

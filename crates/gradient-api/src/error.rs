@@ -26,6 +26,7 @@ pub(crate) enum Code {
     InvalidUsername,
     MethodNotAllowed,
     NotFound,
+    OauthDisabled,
     PayloadTooLarge,
     RegistrationDisabled,
     RepositoryUnreachable,
@@ -49,6 +50,7 @@ impl Code {
             Self::InvalidPassword => "invalid_password",
             Self::InvalidUsername => "invalid_username",
             Self::NotFound => "not_found",
+            Self::OauthDisabled => "oauth_disabled",
             Self::PayloadTooLarge => "payload_too_large",
             Self::RegistrationDisabled => "registration_disabled",
             Self::RepositoryUnreachable => "repository_unreachable",
@@ -67,6 +69,7 @@ impl Code {
             | Self::InvalidName
             | Self::InvalidPassword
             | Self::InvalidUsername
+            | Self::OauthDisabled
             | Self::RegistrationDisabled
             | Self::RepositoryUnreachable
             | Self::Validation => StatusCode::BAD_REQUEST,
@@ -156,8 +159,12 @@ impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
         match &error {
-            EngineError::NotFound { .. } => Self::new(Code::NotFound, message),
-            EngineError::AlreadyExists { .. } => Self::new(Code::AlreadyExists, message),
+            EngineError::NotFound { .. } | EngineError::Storage(StorageError::NotFound { .. }) => {
+                Self::new(Code::NotFound, message)
+            }
+            EngineError::AlreadyExists { .. } | EngineError::Storage(StorageError::AlreadyExists { .. }) => {
+                Self::new(Code::AlreadyExists, message)
+            }
             EngineError::Conflict(_) => Self::new(Code::Conflict, message),
             EngineError::Invalid { .. } => Self::new(Code::Validation, message),
             EngineError::RegistrationDisabled => Self::new(Code::RegistrationDisabled, message),
@@ -166,8 +173,6 @@ impl From<EngineError> for ApiError {
             EngineError::Forbidden(_) => Self::new(Code::Forbidden, message),
             EngineError::Repository(ForgeError::Git(_)) => Self::internal(&error),
             EngineError::Repository(_) => Self::new(Code::RepositoryUnreachable, message),
-            EngineError::Storage(StorageError::NotFound { .. }) => Self::new(Code::NotFound, message),
-            EngineError::Storage(StorageError::AlreadyExists { .. }) => Self::new(Code::AlreadyExists, message),
             EngineError::Storage(StorageError::Unavailable(_)) | EngineError::PasswordHash(PasswordHashError::Overloaded) => {
                 Self::unavailable(&error)
             }

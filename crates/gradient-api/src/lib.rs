@@ -1,6 +1,7 @@
 //! Gradient over HTTP: the REST API under `/api/v1`, the binary cache at `/cache/{cache}/…`, the workers' socket at `/proto`.
 //!
 
+mod body;
 mod cache_root;
 mod envelope;
 mod error;

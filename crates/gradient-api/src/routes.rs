@@ -1,7 +1,19 @@
 //! The table of all routes.
 
+mod auth;
 pub(crate) mod builds;
+mod caches;
+mod commits;
 pub(crate) mod evaluations;
+mod fields;
+mod keys;
+mod members;
+mod organizations;
+mod projects;
+mod server;
+mod subscriptions;
+mod user;
+mod workers;
 
 use actix_web::{
     HttpResponse, Resource, ResponseError, Route,
@@ -9,15 +21,12 @@ use actix_web::{
     web,
 };
 
-use crate::{
-    ApiError, ApiSettings, cache_root,
-    error::Code,
-    worker_socket, worker_transfer,
-};
+use crate::{ApiError, ApiSettings, cache_root, error::Code, worker_socket, worker_transfer};
 
 pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
     let limit = settings.max_request_bytes;
-    let json = web::JsonConfig::default().limit(limit).content_type_required(false).error_handler(|error, _| json_error(&error).into());
+    let json =
+        web::JsonConfig::default().limit(limit).content_type_required(false).error_handler(|error, _| json_error(&error).into());
     let query = web::QueryConfig::default().error_handler(|error, _| ApiError::bad_request(error.to_string()).into());
     config
         .app_data(json)
@@ -31,14 +40,28 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
 }
 
 fn api(config: &mut web::ServiceConfig) {
-    config.configure(evaluations::configure).configure(builds::configure);
+    config
+        .configure(server::configure)
+        .configure(auth::configure)
+        .configure(user::configure)
+        .configure(keys::configure)
+        .configure(organizations::configure)
+        .configure(members::configure)
+        .configure(subscriptions::configure)
+        .configure(workers::configure)
+        .configure(caches::configure)
+        .configure(evaluations::configure)
+        .configure(projects::configure)
+        .configure(builds::configure)
+        .configure(commits::configure);
 }
 
 /// A resource with its methods; any other method is answered with those that there are.
 pub(crate) fn resource<const N: usize>(path: &str, methods: [(Method, Route); N]) -> Resource {
     let allowed: Vec<String> = methods.iter().map(|(method, _)| method.to_string()).collect();
     let allowed = allowed.join(", ");
-    let resource = methods.into_iter().fold(web::resource(path), |resource, (method, route)| resource.route(route.method(method)));
+    let resource =
+        methods.into_iter().fold(web::resource(path), |resource, (method, route)| resource.route(route.method(method)));
     resource.default_service(web::to(move || std::future::ready(method_not_allowed(&allowed))))
 }
 

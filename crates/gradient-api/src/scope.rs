@@ -7,18 +7,20 @@ mod permission;
 use std::{future::Future, marker::PhantomData, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
-use gradient_auth::{Caller, Decision};
+use gradient_auth::{Caller, Decision, OrganizationAccess};
 use gradient_domain::{BuildId, OrgPermission, UserId};
-use gradient_engine::{Engine, Evaluation, FoundOrganization, Project};
+use gradient_engine::{Engine, Evaluation, FoundCache, FoundOrganization, Project};
 
 use crate::ApiError;
 
-pub(crate) use caller::{Anybody, SessionUser, SignedIn, Superuser};
+pub(crate) use caller::{Anybody, COOKIE, SessionUser, SignedIn};
 pub(crate) use permission::{
-    CreateProject, DeleteOrg, EditProject, ManageMembers, ManageOrgSettings, ManageSshKey, ManageSubscriptions, ManageWorkers,
-    Needs, NeedsCache, ManageCacheSettings, TriggerEvaluation, ViewCache, ViewOrg, DeleteCache,
+    CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheSettings, ManageMembers,
+    ManageOrgSettings, ManageSshKey, ManageSubscriptions, ManageWorkers, Member, Needs, NeedsCache, TriggerEvaluation, ViewCache,
+    ViewOrg,
 };
 
+type Decide = fn(&OrganizationAccess, &Caller) -> Decision;
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
 /// The organization of the path's `{org}`, for a caller who has the permission `P` in it.
@@ -45,6 +47,13 @@ pub(crate) struct EvaluationScope<P> {
 /// The build of the path's `{id}`.
 pub(crate) struct BuildScope<P> {
     pub(crate) build: BuildId,
+    permission: PhantomData<P>,
+}
+
+/// The cache of the path's `{cache}`.
+pub(crate) struct CacheScope<P> {
+    pub(crate) found: FoundCache,
+    pub(crate) caller: Caller,
     permission: PhantomData<P>,
 }
 
@@ -85,12 +94,12 @@ async fn organization(
     request: &HttpRequest,
     engine: &Engine,
     caller: &Caller,
-    needed: OrgPermission,
+    decide: Decide,
 ) -> Result<FoundOrganization, ApiError> {
     let missing = || nothing(caller, "organization");
     let name = segment(request, "org").ok_or_else(missing)?;
     let found = engine.find_organization(caller, name).await?.ok_or_else(missing)?;
-    ApiError::decided(found.access.decide(caller, needed), "organization")?;
+    ApiError::decided(decide(&found.access, caller), "organization")?;
     Ok(found)
 }
 
@@ -114,7 +123,7 @@ impl<P: Needs> FromRequest for OrganizationScope<P> {
         let request = request.clone();
         Box::pin(async move {
             let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
-            let found = organization(&request, &engine, &caller, P::PERMISSION).await?;
+            let found = organization(&request, &engine, &caller, P::decide).await?;
             Ok(Self { found, caller, permission: PhantomData })
         })
     }
@@ -128,11 +137,10 @@ impl<P: Needs> FromRequest for ProjectScope<P> {
         let request = request.clone();
         Box::pin(async move {
             let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
-            let found = organization(&request, &engine, &caller, OrgPermission::ViewOrg).await?;
+            let found = organization(&request, &engine, &caller, P::decide).await?;
             let missing = || nothing(&caller, "project");
             let name = segment(&request, "project").ok_or_else(missing)?;
             let project = engine.find_project(found.organization.id, name).await?.ok_or_else(missing)?;
-            ApiError::decided(found.access.decide(&caller, P::PERMISSION), "project")?;
             Ok(Self { found, project, caller, permission: PhantomData })
         })
     }
@@ -168,6 +176,23 @@ impl<P: Needs> FromRequest for BuildScope<P> {
             let organization = engine.build_organization(build).await?.ok_or_else(missing)?;
             belongs(&engine, &caller, organization, P::PERMISSION, "build").await?;
             Ok(Self { build, permission: PhantomData })
+        })
+    }
+}
+
+impl<P: NeedsCache> FromRequest for CacheScope<P> {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
+            let missing = || nothing(&caller, "cache");
+            let name = segment(&request, "cache").ok_or_else(missing)?;
+            let found = engine.find_cache(&caller, name).await?.ok_or_else(missing)?;
+            ApiError::decided(found.access.decide(&caller, P::PERMISSION), "cache")?;
+            Ok(Self { found, caller, permission: PhantomData })
         })
     }
 }

@@ -6,7 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
 use futures_util::StreamExt;
 use gradient_engine::{Engine, Opened, WorkerSession};
-use gradient_protocol::{DecodeError, MAX_FRAME_BYTES, MAX_HELLO_BYTES, Message, RefusalCode, ToServer, ToWorker, decode, encode};
+use gradient_protocol::{
+    DecodeError, MAX_FRAME_BYTES, MAX_HELLO_BYTES, Message, RefusalCode, ToServer, ToWorker, decode, encode,
+};
 use tokio::sync::mpsc;
 
 /// How long a connection may take to say hello.
@@ -161,7 +163,9 @@ impl Connection {
                 Ok(None)
             }
             Some(Ok(AggregatedMessage::Pong(_))) => Ok(None),
-            Some(Ok(AggregatedMessage::Text(_))) => Err(CloseReason::from((CloseCode::Unsupported, "only binary frames are taken"))),
+            Some(Ok(AggregatedMessage::Text(_))) => {
+                Err(CloseReason::from((CloseCode::Unsupported, "only binary frames are taken")))
+            }
             Some(Ok(AggregatedMessage::Close(reason))) => Err(reason.unwrap_or_else(|| CloseReason::from(CloseCode::Normal))),
             Some(Err(error)) => Err(CloseReason::from((CloseCode::Protocol, error.to_string()))),
             None => Err(CloseReason::from(CloseCode::Away)),

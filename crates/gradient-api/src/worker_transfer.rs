@@ -92,7 +92,12 @@ impl From<UploadError> for Refused {
     }
 }
 
-async fn missing(request: HttpRequest, address: web::Path<JobAddress>, paths: web::Json<Paths>, engine: web::Data<Engine>) -> HttpResponse {
+async fn missing(
+    request: HttpRequest,
+    address: web::Path<JobAddress>,
+    paths: web::Json<Paths>,
+    engine: web::Data<Engine>,
+) -> HttpResponse {
     let answer = async {
         let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
         if paths.paths.len() > 10_000 {
@@ -106,7 +111,12 @@ async fn missing(request: HttpRequest, address: web::Path<JobAddress>, paths: we
     }
 }
 
-async fn upload(request: HttpRequest, address: web::Path<PathAddress>, mut body: web::Payload, engine: web::Data<Engine>) -> HttpResponse {
+async fn upload(
+    request: HttpRequest,
+    address: web::Path<PathAddress>,
+    mut body: web::Payload,
+    engine: web::Data<Engine>,
+) -> HttpResponse {
     let answer = async {
         let (job, epoch, path) = address.parse()?;
         let mut upload = engine.begin_upload(token(&request)?, job, epoch, path.clone(), declared(&request)?).await?;

@@ -160,6 +160,15 @@ impl OrganizationAccess {
         }
     }
 
+    /// Whether `caller` is a member who may look at it: what even a public organization does not show to everybody.
+    pub fn decide_member(&self, caller: &Caller) -> Decision {
+        match self.decide(caller, OrgPermission::ViewOrg) {
+            Decision::Granted if *caller == Caller::Anonymous => Decision::Anonymous,
+            Decision::Granted if !self.permissions(caller).contains(OrgPermission::ViewOrg) => Decision::Denied,
+            decision => decision,
+        }
+    }
+
     /// All that `caller` may do as a member: role and key, both.
     pub fn permissions(&self, caller: &Caller) -> Permissions {
         match (caller, self.role) {

@@ -170,8 +170,7 @@ impl Engine {
             (Some(organization), None) => Pin::Organization(organization),
             (None, None) => Pin::Everywhere,
         };
-        let authority =
-            KeyAuthority { id: key.id, permissions: key.permissions, cache_permissions: key.cache_permissions, pin };
+        let authority = KeyAuthority { id: key.id, permissions: key.permissions, cache_permissions: key.cache_permissions, pin };
         // A key does not carry its user's rights over the server.
         Ok(Caller::User(Authenticated { user: user.id, superuser: false, via: Via::ApiKey(authority) }))
     }

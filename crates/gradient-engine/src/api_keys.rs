@@ -151,10 +151,7 @@ impl Engine {
                 return Err(invalid("a key for a cache takes cache permissions only".to_owned()));
             }
             if on_a_cache && matches!(changes.organization, Some(Some(_))) {
-                return Err(EngineError::Invalid {
-                    field: "organization",
-                    message: "the key is for a cache already".to_owned(),
-                });
+                return Err(EngineError::Invalid { field: "organization", message: "the key is for a cache already".to_owned() });
             }
             Ok(api_keys::set(conn, user, id, &changes).await?)
         };

@@ -1,10 +1,8 @@
 //! Caches: made with a signing key of their own, and found with what decides about the caller.
 
 use gradient_auth::{Authenticated, CacheAccess, Caller, Decision, Pin, Place};
-use gradient_domain::{
-    BuiltInRole, CacheId, CacheName, CachePermission, DisplayName, Moment, RoleScope, UserId, Username,
-};
-use gradient_nix::{PublicKey, SigningKey};
+use gradient_domain::{BuiltInRole, CacheId, CacheName, CachePermission, DisplayName, Moment, RoleScope, UserId, Username};
+use gradient_nix::{KeyError, PublicKey, SigningKey};
 use gradient_storage::{Conn, StorageError, caches, organizations, roles, subscriptions, users};
 use rand::Rng;
 
@@ -82,7 +80,7 @@ impl Engine {
         let mut randomness = [0; 32];
         rand::rng().fill_bytes(&mut randomness);
         let host = host(&self.settings().serve_url);
-        let key = SigningKey::generate(&host, wanted.name.as_str(), randomness).map_err(damaged)?;
+        let key = SigningKey::generate(&host, wanted.name.as_str(), randomness).map_err(|error| damaged(&error))?;
         let sealed = self.sealer().seal(&key.to_bytes(), signing_key_place(id), &mut rand::rng())?;
         let cache = Cache {
             id,
@@ -149,7 +147,7 @@ fn host(serve_url: &str) -> String {
     if host.is_empty() { "localhost".to_owned() } else { host }
 }
 
-fn damaged(error: gradient_nix::KeyError) -> EngineError {
+fn damaged(error: &KeyError) -> EngineError {
     EngineError::Damaged(error.to_string())
 }
 
@@ -159,7 +157,7 @@ struct Half(Cache, CacheAccess, Option<Username>);
 impl Half {
     fn complete(self) -> Result<FoundCache, EngineError> {
         let Self(cache, access, created_by) = self;
-        let public_key = PublicKey::from_bytes(&cache.key_name, &cache.public_key).map_err(damaged)?;
+        let public_key = PublicKey::from_bytes(&cache.key_name, &cache.public_key).map_err(|error| damaged(&error))?;
         Ok(FoundCache { cache, access, public_key, created_by })
     }
 }

@@ -63,10 +63,11 @@ impl Engine {
         let now = Moment::now();
         let add = async move |conn: &mut Conn| {
             let (user, role) = (user(conn, &username).await?, role_named(conn, of, &role).await?);
-            Ok(match of {
+            match of {
                 Membership::Organization(id) => organizations::insert_member(conn, id, user, role.id, now).await?,
                 Membership::Cache(id) => caches::insert_member(conn, id, user, role.id, now).await?,
-            })
+            }
+            Ok(())
         };
         self.storage().try_transaction(add).await
     }
@@ -78,10 +79,11 @@ impl Engine {
             if role.id != admin_of(of) {
                 keep_an_admin(conn, of, user).await?;
             }
-            Ok(match of {
+            match of {
                 Membership::Organization(id) => organizations::set_member_role(conn, id, user, role.id).await?,
                 Membership::Cache(id) => caches::set_member_role(conn, id, user, role.id).await?,
-            })
+            }
+            Ok(())
         };
         self.storage().try_transaction(change).await
     }
@@ -91,10 +93,11 @@ impl Engine {
         let remove = async move |conn: &mut Conn| {
             let user = user(conn, &username).await?;
             keep_an_admin(conn, of, user).await?;
-            Ok(match of {
+            match of {
                 Membership::Organization(id) => organizations::delete_member(conn, id, user).await?,
                 Membership::Cache(id) => caches::delete_member(conn, id, user).await?,
-            })
+            }
+            Ok(())
         };
         self.storage().try_transaction(remove).await
     }

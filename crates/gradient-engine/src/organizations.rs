@@ -153,9 +153,7 @@ impl Engine {
     pub async fn renew_ssh_key(&self, id: OrganizationId, name: &OrganizationName) -> Result<String, EngineError> {
         let (public, sealed) = self.new_ssh_key(id, name)?;
         let line = public.clone();
-        self.storage()
-            .write(async move |conn: &mut Conn| organizations::set_ssh_key(conn, id, &public, &sealed).await)
-            .await?;
+        self.storage().write(async move |conn: &mut Conn| organizations::set_ssh_key(conn, id, &public, &sealed).await).await?;
         Ok(line)
     }
 

@@ -1,8 +1,8 @@
 //! Projects: which repository of an organization is evaluated, and how.
 
 use gradient_domain::{
-    Concurrency, DisplayName, Moment, OrganizationId, Priority, ProjectId, ProjectName, Publish, RepositoryUrl, UserId,
-    Username, Wildcard,
+    Concurrency, DisplayName, Moment, OrganizationId, Priority, ProjectId, ProjectName, Publish, RepositoryUrl, UserId, Username,
+    Wildcard,
 };
 use gradient_storage::{Conn, evaluations, projects, users};
 
@@ -41,11 +41,7 @@ pub struct NewProject {
 
 impl Engine {
     /// The project of this name in an organization.
-    pub async fn find_project(
-        &self,
-        organization: OrganizationId,
-        name: ProjectName,
-    ) -> Result<Option<Project>, EngineError> {
+    pub async fn find_project(&self, organization: OrganizationId, name: ProjectName) -> Result<Option<Project>, EngineError> {
         let find = async move |conn: &mut Conn| projects::lookup_by_name(conn, organization, &name).await;
         Ok(self.storage().read(find).await?)
     }

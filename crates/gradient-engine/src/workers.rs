@@ -56,14 +56,9 @@ impl Engine {
         user: UserId,
         wanted: NewWorker,
     ) -> Result<Option<Secret<String>>, EngineError> {
-        let (token, made) = match wanted.token {
-            Some(token) => (token, None),
-            None => {
-                let token = WorkerToken::generate(&mut rand::rng());
-                let shown = Secret::new(token.expose().to_owned());
-                (token, Some(shown))
-            }
-        };
+        let made = wanted.token.is_none();
+        let token = wanted.token.unwrap_or_else(|| WorkerToken::generate(&mut rand::rng()));
+        let shown = made.then(|| Secret::new(token.expose().to_owned()));
         let registration = WorkerRegistration {
             organization,
             worker: wanted.worker,
@@ -76,7 +71,7 @@ impl Engine {
             created_by: Some(user),
         };
         self.storage().write(async move |conn: &mut Conn| workers::insert(conn, &registration).await).await?;
-        Ok(made)
+        Ok(shown)
     }
 
     /// The workers of an organization in the order they were registered.

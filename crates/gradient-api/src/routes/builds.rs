@@ -10,9 +10,9 @@ use serde::Deserialize;
 
 use crate::{
     ApiError,
-    routes::resource,
     envelope::Answer,
     ndjson,
+    routes::resource,
     scope::{BuildScope, ViewOrg},
 };
 
@@ -35,7 +35,11 @@ struct LogQuery {
     limit: Option<u64>,
 }
 
-async fn log(scope: BuildScope<ViewOrg>, query: web::Query<LogQuery>, engine: web::Data<Engine>) -> Result<Answer<String>, ApiError> {
+async fn log(
+    scope: BuildScope<ViewOrg>,
+    query: web::Query<LogQuery>,
+    engine: web::Data<Engine>,
+) -> Result<Answer<String>, ApiError> {
     let (offset, limit) = (query.offset.unwrap_or(0), query.limit.unwrap_or(MAX_READ).min(MAX_READ));
     let part = engine.log(scope.build, query.attempt.map(Epoch), offset, limit + 3).await?;
     match (part, query.attempt) {
@@ -72,7 +76,11 @@ struct GraphQuery {
     limit: Option<usize>,
 }
 
-async fn graph(scope: BuildScope<ViewOrg>, query: web::Query<GraphQuery>, engine: web::Data<Engine>) -> Result<Answer<view::GraphBody>, ApiError> {
+async fn graph(
+    scope: BuildScope<ViewOrg>,
+    query: web::Query<GraphQuery>,
+    engine: web::Data<Engine>,
+) -> Result<Answer<view::GraphBody>, ApiError> {
     let limit = query.limit.unwrap_or(500);
     if !(1..=10_000).contains(&limit) {
         return Err(ApiError::bad_request("limit has to be from 1 to 10000"));

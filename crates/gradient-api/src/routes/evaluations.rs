@@ -11,9 +11,10 @@ use serde::Deserialize;
 
 use crate::{
     ApiError,
-    routes::resource,
+    body::{Body, OptionalBody},
     envelope::{Answer, Sentence},
     ndjson,
+    routes::resource,
     scope::{EvaluationScope, ProjectScope, TriggerEvaluation, ViewOrg},
 };
 
@@ -36,10 +37,10 @@ struct EvaluateBody {
 
 async fn evaluate(
     scope: ProjectScope<TriggerEvaluation>,
-    body: Option<web::Json<EvaluateBody>>,
+    body: OptionalBody<EvaluateBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<EvaluationId>, ApiError> {
-    let commit = body.and_then(|body| body.into_inner().commit);
+    let commit = body.0.and_then(|body| body.commit);
     let request = EvaluationRequest { commit, triggered_by: scope.user() };
     Ok(Answer(engine.request_evaluation(&scope.project, request).await?))
 }
@@ -73,7 +74,7 @@ struct ActBody {
 
 async fn act(
     scope: EvaluationScope<TriggerEvaluation>,
-    body: web::Json<ActBody>,
+    body: Body<ActBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
     if body.method != "abort" {

@@ -30,9 +30,6 @@ pub(crate) struct SessionUser {
     pub(crate) session: SessionId,
 }
 
-/// A session of a superuser.
-pub(crate) struct Superuser(pub(crate) Authenticated);
-
 /// The caller of a request. The header wins over the cookie.
 pub(super) async fn of(request: &HttpRequest) -> Result<Caller, ApiError> {
     let engine = engine(request)?;
@@ -55,7 +52,8 @@ fn check_origin(request: &HttpRequest, engine: &Engine) -> Result<(), ApiError> 
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
-    let is = |name: &str, expected: &str| request.headers().get(name).is_some_and(|value| value.as_bytes() == expected.as_bytes());
+    let is =
+        |name: &str, expected: &str| request.headers().get(name).is_some_and(|value| value.as_bytes() == expected.as_bytes());
     if is("sec-fetch-site", "same-origin") || is("origin", origin(&engine.settings().serve_url)) {
         Ok(())
     } else {
@@ -108,21 +106,9 @@ impl FromRequest for SessionUser {
         let request = request.clone();
         Box::pin(async move {
             let (user, _) = signed_in(&request).await?;
-            let session = user.session().ok_or_else(|| ApiError::new(Code::Forbidden, "this needs a session; an API key is not enough"))?;
+            let session =
+                user.session().ok_or_else(|| ApiError::new(Code::Forbidden, "this needs a session; an API key is not enough"))?;
             Ok(Self { user, session })
-        })
-    }
-}
-
-impl FromRequest for Superuser {
-    type Error = ApiError;
-    type Future = Extracting<Self>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move {
-            let (user, _) = signed_in(&request).await?;
-            if user.superuser { Ok(Self(user)) } else { Err(ApiError::new(Code::SuperuserRequired, "this needs a superuser")) }
         })
     }
 }

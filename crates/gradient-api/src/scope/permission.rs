@@ -1,10 +1,27 @@
 //! One type for each permission, so that a handler's signature names what it needs.
 
+use gradient_auth::{Caller, Decision, OrganizationAccess};
 use gradient_domain::{CachePermission, OrgPermission};
 
 /// A permission in an organization.
 pub(crate) trait Needs: 'static {
     const PERMISSION: OrgPermission;
+
+    /// Whether the caller has it there.
+    fn decide(access: &OrganizationAccess, caller: &Caller) -> Decision {
+        access.decide(caller, Self::PERMISSION)
+    }
+}
+
+/// Being a member, and not only somebody who sees a public organization.
+pub(crate) struct Member;
+
+impl Needs for Member {
+    const PERMISSION: OrgPermission = OrgPermission::ViewOrg;
+
+    fn decide(access: &OrganizationAccess, caller: &Caller) -> Decision {
+        access.decide_member(caller)
+    }
 }
 
 /// A permission on a cache.
@@ -29,4 +46,4 @@ permissions! { Needs, OrgPermission:
     TriggerEvaluation, ViewOrg,
 }
 
-permissions! { NeedsCache, CachePermission: DeleteCache, ManageCacheSettings, ViewCache }
+permissions! { NeedsCache, CachePermission: DeleteCache, ManageCacheMembers, ManageCacheSettings, ViewCache }

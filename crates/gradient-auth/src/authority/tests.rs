@@ -31,6 +31,17 @@ fn strangers_see_public_organizations_only() {
 }
 
 #[test]
+fn only_members_see_what_is_for_members() {
+    use Decision::{Anonymous, Denied, Granted, Hidden};
+    let (open, closed) = (organization(true, None), organization(false, None));
+    assert_eq!([open, closed].map(|org| org.decide_member(&Caller::Anonymous)), [Anonymous, Anonymous]);
+    assert_eq!([open, closed].map(|org| org.decide_member(&session())), [Denied, Hidden]);
+    let member = organization(false, Some(BuiltInRole::View.permissions()));
+    assert_eq!(member.decide_member(&session()), Granted);
+    assert_eq!(member.decide_member(&key(Permissions::NONE, CachePermissions::NONE, Pin::Everywhere)), Hidden);
+}
+
+#[test]
 fn a_pinned_key_knows_one_organization() {
     let org = organization(true, Some(Permissions::ALL));
     let pinned = |id| key(Permissions::ALL, CachePermissions::ALL, Pin::Organization(id));

@@ -71,7 +71,8 @@ impl From<BuildDetails> for BuildBody {
     fn from(details: BuildDetails) -> Self {
         let BuildDetails { build: view, evaluation, cached_failure: cached, attempts, waiting } = details;
         let build = view.build;
-        let failure = build.failure_kind.map(|kind| FailureBody { kind, message: build.failure_message.unwrap_or_default(), cached });
+        let failure =
+            build.failure_kind.map(|kind| FailureBody { kind, message: build.failure_message.unwrap_or_default(), cached });
         let outputs: BTreeMap<_, _> =
             view.outputs.into_iter().map(|(name, path)| (name, path.map(|path| path.to_absolute()))).collect();
         Self {

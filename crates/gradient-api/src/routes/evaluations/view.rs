@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use gradient_domain::{
-    BuildId, BuildStatus, CommitId, EntryPointId, EvaluationId, EvaluationStatus, EvaluationWait, MessageLevel, Moment, ProjectId,
-    UserId,
+    BuildId, BuildStatus, CommitId, EntryPointId, EvaluationId, EvaluationStatus, EvaluationWait, MessageLevel, Moment,
+    ProjectId, UserId,
 };
 use gradient_engine::{BuildCounts, BuildPage, BuildSummary, EntryPointView, Evaluation, EvaluationMessage, Neighbours};
 use serde::Serialize;

@@ -1,0 +1,115 @@
+//! JSON bodies of requests. What does not parse is told with the field it is about and what was expected there.
+
+use std::{
+    future::Future,
+    ops::{Deref, DerefMut},
+    pin::Pin,
+};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, web::Bytes};
+use serde::de::DeserializeOwned;
+
+use crate::{ApiError, error::Code};
+
+/// A body that has to be there. Whatever content type it claims, it has to be JSON.
+pub(crate) struct Body<T>(T);
+
+/// A body that may be missing.
+pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
+
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
+
+impl<T> Body<T> {
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Body<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Body<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = Bytes::from_request(request, payload);
+        Box::pin(async move { parse(&bytes.await.map_err(|error| unreadable(&error))?).map(Self) })
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for OptionalBody<T> {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let bytes = bytes.await.map_err(|error| unreadable(&error))?;
+            if bytes.trim_ascii().is_empty() { Ok(Self(None)) } else { parse(&bytes).map(Some).map(Self) }
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (path, inner) = (error.path().to_string(), error.inner());
+        let at = if path == "." { String::new() } else { format!("{path}: ") };
+        ApiError::bad_request(format!("the body is not what is expected: {at}{inner}"))
+    })?;
+    json.end().map_err(|error| ApiError::bad_request(format!("the body is not what is expected: {error}")))?;
+    Ok(value)
+}
+
+fn unreadable(error: &actix_web::Error) -> ApiError {
+    match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => too_large(),
+        _ if error.as_response_error().status_code() == Code::PayloadTooLarge.status() => too_large(),
+        _ => ApiError::bad_request("the body cannot be read"),
+    }
+}
+
+pub(crate) fn too_large() -> ApiError {
+    ApiError::new(Code::PayloadTooLarge, "the body is too large")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::parse;
+
+    #[derive(Debug, Deserialize)]
+    struct Example {
+        name: String,
+        #[serde(default)]
+        numbers: Vec<u8>,
+    }
+
+    fn error(text: &str) -> String {
+        parse::<Example>(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_what_is_expected() {
+        let example: Example = parse(br#"{"name": "x", "unknown": 1}"#).unwrap();
+        assert_eq!((example.name.as_str(), example.numbers.len()), ("x", 0));
+        assert!(error(r#"{"name": 5}"#).contains("name: invalid type: integer `5`, expected a string"));
+        assert!(error("{}").contains("missing field `name`"));
+        assert!(error(r#"{"name": "x", "numbers": [1, 300]}"#).contains("numbers[1]: invalid value: integer `300`, expected u8"));
+        assert!(error("").contains("EOF"));
+        assert!(error(r#"{"name": "x"} {}"#).contains("trailing characters"));
+    }
+}

@@ -1,0 +1,156 @@
+//! `/auth`: registration, login, logout.
+
+use std::net::IpAddr;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    cookie::{Cookie, SameSite, time},
+    http::{Method, header},
+    web,
+};
+use gradient_domain::{Password, Secret, Username};
+use gradient_engine::{Engine, Login, Origin, Registration, Remember};
+use serde::Deserialize;
+
+use super::resource;
+use crate::{
+    ApiError,
+    body::Body,
+    envelope::{self, Answer, Sentence},
+    error::Code,
+    scope::{COOKIE, SignedIn},
+};
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/auth/basic/register", [(Method::POST, web::to(register))]))
+        .service(resource("/auth/basic/login", [(Method::POST, web::to(login))]))
+        .service(resource("/auth/check-username", [(Method::POST, web::to(check_username))]))
+        .service(resource("/auth/verify-email", [(Method::GET, web::to(verification_is_off))]))
+        .service(resource("/auth/resend-verification", [(Method::POST, web::to(verification_is_off))]))
+        .service(resource("/auth/oauth/authorize", [(Method::POST, web::to(oauth_is_off))]))
+        .service(resource("/auth/oidc/login", [(Method::GET, web::to(oauth_is_off))]))
+        .service(resource("/auth/oidc/callback", [(Method::GET, web::to(oauth_is_off))]))
+        .service(resource("/auth/logout", [(Method::POST, web::to(logout))]));
+}
+
+#[derive(Deserialize)]
+struct RegisterBody {
+    username: String,
+    name: String,
+    email: String,
+    password: Secret<String>,
+}
+
+async fn register(
+    request: HttpRequest,
+    body: Body<RegisterBody>,
+    engine: web::Data<Engine>,
+) -> Result<Answer<Sentence>, ApiError> {
+    let registration = Registration {
+        username: body.username.parse()?,
+        name: body.name.parse()?,
+        email: body.email.parse()?,
+        password: body.password.expose().parse::<Password>()?,
+        origin: origin(&request),
+    };
+    let username = registration.username.clone();
+    let id = engine.register(registration).await?;
+    Ok(Answer(Sentence(format!("user `{username}` is registered with the id {id}"))))
+}
+
+/// A request that a proxy passed on says so, and is then from elsewhere.
+fn origin(request: &HttpRequest) -> Origin {
+    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| request.headers().contains_key(*name));
+    let loopback = request.peer_addr().is_some_and(|address| match address.ip() {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => address.to_canonical().is_loopback(),
+    });
+    if loopback && !forwarded { Origin::Loopback } else { Origin::Elsewhere }
+}
+
+#[derive(Deserialize)]
+struct LoginBody {
+    loginname: String,
+    password: Secret<String>,
+    #[serde(default)]
+    remember_me: bool,
+}
+
+async fn login(body: Body<LoginBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
+    let LoginBody { loginname, password, remember_me } = body.into_inner();
+    let remember = if remember_me { Remember::Month } else { Remember::Day };
+    let login = engine.login(loginname, password, remember).await?;
+    let mut response = Answer(login.token.expose()).into_response();
+    set_cookie(&mut response, &session_cookie(&login, remember, &engine))?;
+    Ok(response)
+}
+
+fn session_cookie(login: &Login, remember: Remember, engine: &Engine) -> Cookie<'static> {
+    let cookie = Cookie::build(COOKIE, login.token.expose().clone())
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .path("/")
+        .secure(engine.settings().serve_url.starts_with("https://"));
+    match remember {
+        Remember::Day => cookie.finish(),
+        Remember::Month => {
+            let seconds = i64::try_from(login.lifetime.as_secs()).unwrap_or(i64::MAX);
+            cookie.max_age(time::Duration::seconds(seconds)).finish()
+        }
+    }
+}
+
+fn set_cookie(response: &mut HttpResponse, cookie: &Cookie<'_>) -> Result<(), ApiError> {
+    response.add_cookie(cookie).map_err(|_| ApiError::new(Code::Internal, "internal server error"))?;
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct UsernameBody {
+    username: String,
+}
+
+/// Always a 200: `error` says whether the name can be had.
+async fn check_username(body: Body<UsernameBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
+    let name: Username = match body.username.parse() {
+        Ok(name) => name,
+        Err(error) => return Ok(taken(&ApiError::from(error))),
+    };
+    if engine.is_username_free(name.clone()).await? {
+        Ok(Answer(format!("the username `{name}` is free")).into_response())
+    } else {
+        Ok(taken(&ApiError::new(Code::AlreadyExists, format!("the username `{name}` is taken"))))
+    }
+}
+
+fn taken(why: &ApiError) -> HttpResponse {
+    HttpResponse::Ok().json(envelope::error(why.code().slug(), &why.to_string()))
+}
+
+/// Whoever has no session any more is signed out as well, and loses the cookie.
+async fn logout(user: Result<SignedIn, ApiError>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
+    match user {
+        Ok(user) => {
+            if let Some(session) = user.user.session() {
+                engine.logout(session).await?;
+            }
+        }
+        Err(error) if error.code() == Code::Unauthorized => {}
+        Err(error) => return Err(error),
+    }
+    let mut response = Answer("you are signed out").into_response();
+    let mut cookie = Cookie::build(COOKIE, "").http_only(true).same_site(SameSite::Strict).path("/").finish();
+    cookie.make_removal();
+    set_cookie(&mut response, &cookie)?;
+    Ok(response)
+}
+
+async fn verification_is_off() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::bad_request("this server does not verify email addresses"))
+}
+
+async fn oauth_is_off() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::new(Code::OauthDisabled, "this server has no OIDC provider"))
+}
