@@ -1,6 +1,13 @@
 //! Wires the parts together and runs them.
 
-use std::{env, ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use gradient_domain::JobKind;
@@ -50,7 +57,7 @@ async fn work(arguments: Arguments) -> anyhow::Result<()> {
         None => gradient_executor::worker_id(&base)
             .map_err(|error| WrongSetting::new("GRADIENT_WORKER_ID", &format!("is not set, and {error}")))?,
     };
-    let nix = Nix::discover(arguments.nix_dir, store_environment()).await.context("there is no Nix to work with")?;
+    let nix = Nix::discover(arguments.nix_dir, nix_environment(&base)).await.context("there is no Nix to work with")?;
     let daemons = Daemons::new(&nix);
     if kinds.contains(&JobKind::Build) {
         daemons
@@ -129,9 +136,12 @@ fn peers(path: PathBuf) -> Result<PeersFile, WrongSetting> {
     }
 }
 
-/// What says which store it is, for those parts that have to know it themselves.
-fn store_environment() -> Vec<(OsString, OsString)> {
-    env::var_os("NIX_REMOTE").map(|remote| ("NIX_REMOTE".into(), remote)).into_iter().collect()
+/// What says which store it is, for those parts that have to know it themselves, and where Nix keeps its caches when this user
+/// has no home.
+fn nix_environment(base: &Path) -> Vec<(OsString, OsString)> {
+    let remote = env::var_os("NIX_REMOTE").map(|remote| ("NIX_REMOTE".into(), remote));
+    let home = env::var_os("HOME").is_none_or(|home| home.is_empty()).then(|| ("HOME".into(), base.as_os_str().to_owned()));
+    remote.into_iter().chain(home).collect()
 }
 
 fn cores() -> u32 {

@@ -49,7 +49,7 @@ async fn fetch(machine: &Machine, task: &FetchTask) -> Result<Source, Failure> {
     }
     let mut command = machine.nix.command("nix");
     command.args(["eval", "--json", "--expr", &expression(&repository, task)]);
-    command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ALLOW_PROTOCOL", GIT_PROTOCOLS);
+    command.env("GIT_ALLOW_PROTOCOL", GIT_PROTOCOLS);
     let identity = match &task.access {
         Some(access) => Some(SshIdentity::new(&machine.scratch, access).map_err(|error| failure(FailureKind::Transient, error))?),
         None => None,
@@ -91,13 +91,29 @@ fn read(tree: Tree, task: &FetchTask) -> Result<Source, Failure> {
     Ok(Source { path, nar_hash, rev, rev_count: tree.rev_count, last_modified: tree.last_modified })
 }
 
-/// What Nix and git say, without what must not be shown. A fetch that fails may succeed later.
+/// What Nix and git say when another try gives the same answer.
+const FINAL: &[&str] = &[
+    "Cannot find Git revision",
+    "object not found - no match for id",
+    "not our ref",
+    "Permission denied (publickey",
+    "Host key verification failed",
+    "Authentication failed",
+    "epository not found",
+    "does not appear to be a git repository",
+    "could not read Username",
+];
+
+/// What Nix and git say, without what must not be shown. Most fetches that fail may succeed later.
 fn explain(repository: &RepositoryUrl, error: &ProcessError) -> Failure {
-    let mut message = error.to_string();
+    let text = error.to_string();
+    // What comes before the last error is a trace of the expression above.
+    let mut message = text.rfind("error: ").and_then(|start| text.get(start..)).unwrap_or(&text).to_owned();
+    let kind = if FINAL.iter().any(|words| message.contains(words)) { FailureKind::Permanent } else { FailureKind::Transient };
     for secret in repository.credentials() {
         message = message.replace(secret, "…");
     }
-    failure(FailureKind::Transient, format!("cannot fetch {}: {message}", redacted(repository)))
+    failure(kind, format!("cannot fetch {}: {message}", redacted(repository)))
 }
 
 fn redacted(repository: &RepositoryUrl) -> String {

@@ -85,6 +85,8 @@ impl Nix {
         let mut command = Command::new(path);
         // With it, Nix would write its log lines for a journal.
         command.env_remove("IN_SYSTEMD").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        // Nobody is there to answer when git asks for a password.
+        command.env("GIT_TERMINAL_PROMPT", "0");
         command.args(FEATURES).kill_on_drop(true);
         command
     }

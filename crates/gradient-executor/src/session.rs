@@ -122,7 +122,11 @@ impl Session {
             Ok(peers) => peers,
             Err(error) => return ConnectionEnd::Lost(error.to_string()),
         };
-        let connection = match Connection::open(&self.settings.server, self.hello(&peers)).await {
+        let opened = tokio::select! {
+            opened = Connection::open(&self.settings.server, self.hello(&peers)) => opened,
+            () = self.stopped_and_idle() => return ConnectionEnd::Drained,
+        };
+        let connection = match opened {
             Ok((connection, welcome)) => {
                 self.transfer.set_token(&welcome.session_token);
                 let names: Vec<_> = welcome.peers.iter().map(|peer| peer.name.as_str()).collect();

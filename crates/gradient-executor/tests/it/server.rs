@@ -1,0 +1,251 @@
+//! The server's side: hands sockets to the test, and keeps what is uploaded.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_compression::tokio::{bufread::ZstdDecoder, write::ZstdEncoder};
+use futures_util::{SinkExt as _, StreamExt as _};
+use gradient_protocol::{
+    Hello, Report, ReportNumber, ToServer, ToWorker, Welcome, decode, encode,
+    transfer::{CONTENT_ADDRESS_HEADER, Missing, Paths, REFERENCES_HEADER},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
+use url::Url;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// An uploaded path.
+#[derive(Debug, Clone)]
+pub(crate) struct Upload {
+    pub(crate) nar: Vec<u8>,
+    pub(crate) content_address: String,
+    pub(crate) references: String,
+}
+
+/// What the HTTP routes know.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    pub(crate) uploads: BTreeMap<String, Upload>,
+    /// Only requests with this token are answered.
+    pub(crate) token: String,
+    /// Paths whose download never begins.
+    pub(crate) stuck: HashSet<String>,
+    /// How many requests had another token.
+    pub(crate) unauthorized: usize,
+}
+
+/// A server in the test.
+pub(crate) struct Server {
+    pub(crate) socket: Url,
+    pub(crate) scope: Arc<Mutex<Scope>>,
+    sockets: mpsc::Receiver<TcpStream>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = format!("ws://{}/proto", listener.local_addr().unwrap()).parse().unwrap();
+        let scope: Arc<Mutex<Scope>> = Arc::default();
+        let (sender, sockets) = mpsc::channel(16);
+        let shared = Arc::clone(&scope);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(sort(stream, Arc::clone(&shared), sender.clone()));
+            }
+        });
+        Self { socket, scope, sockets }
+    }
+
+    /// The next worker that connects, with what it says first.
+    pub(crate) async fn hello(&mut self) -> (Peer, Hello) {
+        let stream = timeout(PATIENCE, self.sockets.recv()).await.expect("a worker connects").unwrap();
+        let mut peer = Peer(accept_async(stream).await.unwrap());
+        match peer.next().await {
+            ToServer::Hello(hello) => (peer, hello),
+            other => panic!("{other:?} instead of a hello"),
+        }
+    }
+
+    /// The next worker that connects, welcomed with this token.
+    pub(crate) async fn welcome(&mut self, token: &str) -> (Peer, Hello) {
+        let (mut peer, hello) = self.hello().await;
+        token.clone_into(&mut self.scope.lock().unwrap().token);
+        let session_token = token.to_owned();
+        let (peers, refused) = (Vec::new(), Vec::new());
+        peer.send(&ToWorker::Welcome(Welcome { version: 1, session_token, peers, refused, lease_secs: 300 })).await;
+        (peer, hello)
+    }
+}
+
+/// A connected worker.
+pub(crate) struct Peer(WebSocketStream<TcpStream>);
+
+impl Peer {
+    pub(crate) async fn send(&mut self, message: &ToWorker) {
+        self.send_frame(encode(message).unwrap()).await;
+    }
+
+    /// Sends any bytes.
+    pub(crate) async fn send_frame(&mut self, frame: Vec<u8>) {
+        self.0.send(Message::binary(frame)).await.unwrap();
+    }
+
+    /// What the worker says next, but for how busy it is.
+    pub(crate) async fn next(&mut self) -> ToServer {
+        loop {
+            let message = timeout(PATIENCE, self.0.next()).await.expect("the worker speaks").unwrap().unwrap();
+            if let Message::Binary(frame) = message {
+                match decode(&frame).unwrap() {
+                    ToServer::Load(_) => {}
+                    message => return message,
+                }
+            }
+        }
+    }
+
+    /// The next report, acknowledged.
+    pub(crate) async fn report(&mut self) -> Report {
+        let (number, report) = self.numbered_report().await;
+        self.send(&ToWorker::Acknowledged { number }).await;
+        report
+    }
+
+    /// The next report, as if it never came.
+    pub(crate) async fn numbered_report(&mut self) -> (ReportNumber, Report) {
+        match self.next().await {
+            ToServer::Report { number, report, .. } => (number, report),
+            other => panic!("{other:?} instead of a report"),
+        }
+    }
+
+    /// Until the worker closes the connection.
+    pub(crate) async fn closed(mut self) {
+        let until = async { while let Some(Ok(_)) = self.0.next().await {} };
+        timeout(PATIENCE, until).await.expect("the worker closes the connection");
+    }
+}
+
+/// Sockets go to the test, requests are answered here.
+async fn sort(stream: TcpStream, scope: Arc<Mutex<Scope>>, sockets: mpsc::Sender<TcpStream>) {
+    let mut start = [0; 12];
+    while stream.peek(&mut start).await.is_ok_and(|read| read > 0 && read < start.len()) {
+        tokio::task::yield_now().await;
+    }
+    if &start == b"GET /proto H" {
+        sockets.send(stream).await.unwrap();
+        return;
+    }
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = Request::read(&mut stream).await {
+        let Some((status, body)) = answer(&scope, request).await else { std::future::pending().await };
+        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
+        if stream.write_all(&[head.into_bytes(), body].concat()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The answer, or nothing where the test wants none.
+async fn answer(scope: &Mutex<Scope>, request: Request) -> Option<(u16, Vec<u8>)> {
+    let base = request.path.rsplit('/').next().unwrap_or_default().to_owned();
+    {
+        let mut scope = scope.lock().unwrap();
+        if request.header("authorization") != format!("Bearer {}", scope.token) {
+            scope.unauthorized += 1;
+            return Some((401, Vec::new()));
+        }
+        if request.method == "GET" && scope.stuck.contains(&base) {
+            return None;
+        }
+    }
+    Some(match request.method.as_str() {
+        "POST" => {
+            let asked: Paths = serde_json::from_slice(&request.body).unwrap();
+            let scope = scope.lock().unwrap();
+            let missing = asked.paths.into_iter().filter(|path| !scope.uploads.contains_key(&path.to_string())).collect();
+            (200, serde_json::to_vec(&Missing { missing }).unwrap())
+        }
+        "PUT" => {
+            let mut nar = Vec::new();
+            ZstdDecoder::new(request.body.as_slice()).read_to_end(&mut nar).await.unwrap();
+            let content_address = request.header(CONTENT_ADDRESS_HEADER).to_owned();
+            let references = request.header(REFERENCES_HEADER).to_owned();
+            scope.lock().unwrap().uploads.insert(base, Upload { nar, content_address, references });
+            (200, Vec::new())
+        }
+        _ => {
+            let upload = scope.lock().unwrap().uploads.get(&base).cloned();
+            match upload {
+                Some(upload) => {
+                    let mut encoder = ZstdEncoder::new(Vec::new());
+                    encoder.write_all(&upload.nar).await.unwrap();
+                    encoder.shutdown().await.unwrap();
+                    (200, encoder.into_inner())
+                }
+                None => (404, br#"{"code":"not_found","message":"there is no such path"}"#.to_vec()),
+            }
+        }
+    })
+}
+
+struct Request {
+    method: String,
+    path: String,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    async fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let (method, path) = (words.next()?, words.next()?);
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.ok()?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.insert(name.to_lowercase(), value.trim().to_owned());
+        }
+        let body = match headers.get("content-length").and_then(|length| length.parse().ok()) {
+            Some(length) => {
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).await.ok()?;
+                body
+            }
+            None if headers.contains_key("transfer-encoding") => chunks(stream).await?,
+            None => Vec::new(),
+        };
+        Some(Self { method, path, headers, body })
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// A chunked body.
+async fn chunks(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.ok()?;
+        let length = usize::from_str_radix(line.trim(), 16).ok()?;
+        let mut chunk = vec![0; length + 2];
+        stream.read_exact(&mut chunk).await.ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(&chunk[..length]);
+    }
+}

@@ -1,0 +1,89 @@
+//! A worker with a store of its own, and a git repository with a flake.
+
+use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
+
+use gradient_domain::{JobKind, WorkerId};
+use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, WorkerError, WorkerSettings};
+use gradient_test_support::nix::{Installation, Store};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// A running worker.
+pub(crate) struct Worker {
+    pub(crate) store: Store,
+    pub(crate) id: WorkerId,
+    pub(crate) stop: CancellationToken,
+    running: JoinHandle<Result<(), WorkerError>>,
+}
+
+/// A line of a peers file.
+pub(crate) fn peer_line(letter: char) -> String {
+    format!("*:{}\n", String::from(letter).repeat(64))
+}
+
+impl Worker {
+    /// Starts one with an empty store.
+    pub(crate) async fn start(installation: &Installation, server: &Url) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let store = Store::new("").unwrap();
+        let nix = Nix::discover(Some(installation.bin.clone()), store.environment()).await.unwrap();
+        let scratch = store.home().join("scratch");
+        fs::create_dir(&scratch).unwrap();
+        let peers = store.home().join("peers");
+        fs::write(&peers, peer_line('a')).unwrap();
+        let id = WorkerId::random();
+        let settings = WorkerSettings {
+            server: server.clone(),
+            id,
+            peers: PeersFile::new(peers),
+            kinds: vec![JobKind::Fetch, JobKind::Evaluate],
+            build_slots: 1,
+            systems: None,
+            features: None,
+            program: "test".into(),
+            drain_time: None,
+        };
+        let daemons = Arc::new(Daemons::new(&nix));
+        let machine = Machine { nix, daemons, scratch, evaluation: EvaluationLimits { processes: 2, memory_bytes: None } };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(gradient_executor::run(settings, machine, stop.clone()));
+        Self { store, id, stop, running }
+    }
+
+    /// How it ends.
+    pub(crate) async fn ended(self) -> Result<(), WorkerError> {
+        timeout(Duration::from_mins(1), self.running).await.expect("the worker ends").unwrap()
+    }
+}
+
+/// Makes a repository with one commit of these files and gives the commit.
+pub(crate) fn repository(folder: &Path, files: &[(&str, &str)]) -> String {
+    fs::create_dir_all(folder).unwrap();
+    for (name, text) in files {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    git(folder, &["init", "--quiet", "--initial-branch=trunk"]);
+    git(folder, &["add", "--all"]);
+    git(folder, &["-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--message=first"]);
+    git(folder, &["rev-parse", "HEAD"])
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git").current_dir(folder).args(arguments).output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Copies a folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
