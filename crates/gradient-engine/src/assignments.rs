@@ -2,6 +2,7 @@
 
 use gradient_domain::{BuildId, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl};
 use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Source, Task, ToWorker};
+use gradient_scheduler::Event;
 use gradient_storage::{Conn, commits, evaluations, projects};
 
 use crate::{
@@ -18,6 +19,10 @@ pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease) {
         let outcome = send(&engine, job, lease).await;
         if let Err(error) = outcome {
             tracing::error!(%job, error = &error as &dyn std::error::Error, "cannot hand out a job");
+            // The worker has not heard of it and will never report; the journal waits until this can be written.
+            let (Lease { epoch, worker, .. }, kind) = (lease, FailureKind::Transient);
+            engine.leases().end(job, epoch, worker);
+            engine.core().send(Event::JobFailed { job, epoch, worker, kind }).await;
         }
     });
 }
@@ -26,8 +31,8 @@ async fn send(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError
     let _permit = engine.preparing().acquire().await.map_err(|_| EngineError::Stopping)?;
     match prepare(engine, job, lease.organization).await {
         Ok(task) => {
-            // Cancelled while it was prepared: then nobody is to begin it.
-            if engine.leases().held(job, lease.epoch, lease.worker).is_some() {
+            // Cancelled while it was prepared, or the worker came back for others: then nobody is to begin it.
+            if engine.held_lease(job, lease.epoch, lease.worker).is_some() {
                 let assign = ToWorker::Assign { job, epoch: lease.epoch, peer: lease.organization, task: Box::new(task) };
                 engine.sessions().send(lease.worker, assign);
             }

@@ -95,7 +95,11 @@ fn expected_outputs(derivation: &Derivation) -> Option<Vec<ExpectedOutput>> {
 }
 
 /// The sources and the wanted outputs of the input derivations.
-async fn input_roots(conn: &mut Conn, organization: OrganizationId, derivation: &Derivation) -> Result<Vec<StorePath>, ContextError> {
+async fn input_roots(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    derivation: &Derivation,
+) -> Result<Vec<StorePath>, ContextError> {
     let wanted = derivation.input_derivations();
     let drv_paths: Vec<StorePath> = wanted.keys().cloned().map(StorePath::from).collect();
     let known = derivations::output_paths(conn, organization, &drv_paths).await?;

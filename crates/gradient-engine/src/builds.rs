@@ -1,7 +1,8 @@
 //! Builds as people look at them.
 
 use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationId, OrganizationId};
-use gradient_storage::{Conn, 
+use gradient_storage::{
+    Conn,
     attempts::{self, Attempt},
     builds::{self, BuildView, Graph, GraphNode},
     evaluations,

@@ -44,7 +44,8 @@ pub enum DerivationRefusal {
 pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lease, part: Part) -> Result<(), EngineError> {
     let organization = lease.organization;
     let mentioned = mentioned_paths(&part);
-    let known = engine.storage().read(async move |conn: &mut Conn| derivations::known(conn, organization, &mentioned).await).await?;
+    let known =
+        engine.storage().read(async move |conn: &mut Conn| derivations::known(conn, organization, &mentioned).await).await?;
     let verified = verify(part.derivations, &known)?;
     check_entry_points(&part.entry_points, &verified, &known)?;
 
@@ -54,6 +55,7 @@ pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lea
     let grown = engine
         .storage()
         .transaction(async move |conn: &mut Conn| {
+            builds::lock(conn).await?;
             let grown = store.graph(conn, &verified, known).await?;
             let roots = store.entry_points(conn, entry_points, &grown).await?;
             store.messages(conn, messages).await?;
@@ -140,7 +142,8 @@ impl Store {
         verified: &[Checked],
         known: HashMap<StorePath, KnownDerivation>,
     ) -> Result<Grown, StorageError> {
-        let mut ids: HashMap<StorePath, DerivationId> = known.into_iter().map(|(path, derivation)| (path, derivation.id)).collect();
+        let mut ids: HashMap<StorePath, DerivationId> =
+            known.into_iter().map(|(path, derivation)| (path, derivation.id)).collect();
         let mut rows = Vec::new();
         for checked in verified {
             let derivation = &checked.derivation;
@@ -151,7 +154,8 @@ impl Store {
             rows.push(self.derivation_row(id, checked, &ids));
             ids.insert(derivation.path().clone(), id);
         }
-        derivations::insert_many(conn, rows).await?;
+        // Another evaluation may have stored some of them since `known` was read; those keep their ids.
+        ids.extend(derivations::insert_many(conn, rows).await?);
 
         let all: Vec<DerivationId> = ids.values().copied().collect();
         let mut latest = builds::latest(conn, &all).await?;
@@ -197,10 +201,13 @@ impl Store {
         for checked in verified {
             let derivation = &checked.derivation;
             let Some(&id) = ids.get(derivation.path()) else { continue };
-            let needs_renewed = || derivation.input_derivations().keys().filter_map(|p| ids.get(p)).any(|input| renewed.contains(input));
+            let needs_renewed =
+                || derivation.input_derivations().keys().filter_map(|p| ids.get(p)).any(|input| renewed.contains(input));
             let generation = match latest.get(&id) {
                 None => 1,
-                Some(build) if build.is_reusable() && !(build.status == BuildStatus::DependencyFailed && needs_renewed()) => continue,
+                Some(build) if build.is_reusable() && !(build.status == BuildStatus::DependencyFailed && needs_renewed()) => {
+                    continue;
+                }
                 Some(build) => build.generation.saturating_add(1),
             };
             renewed.insert(id);
@@ -242,7 +249,12 @@ impl Store {
     }
 
     /// Stores the entry points and gives the builds of those that have one.
-    async fn entry_points(self, conn: &mut Conn, entry_points: Vec<EntryPoint>, grown: &Grown) -> Result<Vec<BuildId>, StorageError> {
+    async fn entry_points(
+        self,
+        conn: &mut Conn,
+        entry_points: Vec<EntryPoint>,
+        grown: &Grown,
+    ) -> Result<Vec<BuildId>, StorageError> {
         let mut rows = Vec::with_capacity(entry_points.len());
         let mut errors = Vec::new();
         for entry_point in entry_points {

@@ -9,13 +9,15 @@ use gradient_storage::Storage;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, EngineSettings, changes::Changes, core::Core, leases::Leases, sessions::Sessions, substituter::Substituter};
+use crate::{
+    EngineError, EngineSettings, changes::Changes, core::Core, leases::Leases, sessions::Sessions, substituter::Substituter,
+};
 
 /// Jobs that are prepared for workers at the same time; each may read a whole input closure.
 const PREPARING: usize = 8;
 
-/// Logs that are compressed at the same time.
-const ARCHIVING: usize = 2;
+/// Logs that are archived at the same time: one, so that no two are the same.
+const ARCHIVING: usize = 1;
 
 /// What the engine works with.
 #[derive(Debug)]

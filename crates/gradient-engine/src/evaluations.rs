@@ -1,12 +1,11 @@
 //! Evaluations as people ask for them: start, look at, end.
 
-use gradient_domain::{
-    BuildStatus, CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, ProjectId, UserId,
-};
+use gradient_domain::{BuildStatus, CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, ProjectId, UserId};
 use gradient_scheduler::{Event, NewEvaluation as Added, Stage};
-use gradient_storage::{Conn, 
+use gradient_storage::{
+    Conn,
     commits::{self, Commit},
-    evaluations::{self, EntryPointView, Evaluation, BuildSummary, EvaluationMessage, NewEvaluation},
+    evaluations::{self, BuildSummary, EntryPointView, Evaluation, EvaluationMessage, NewEvaluation},
     projects::Project,
 };
 
@@ -45,7 +44,8 @@ impl Engine {
     pub async fn request_evaluation(&self, project: &Project, request: EvaluationRequest) -> Result<EvaluationId, EngineError> {
         let head = self.resolve_commit(project, request.commit.as_deref()).await?;
         let project_id = project.id;
-        let running = self.storage().read(async move |conn: &mut Conn| evaluations::unfinished_of_project(conn, project_id).await).await?;
+        let running =
+            self.storage().read(async move |conn: &mut Conn| evaluations::unfinished_of_project(conn, project_id).await).await?;
         if project.concurrency == Concurrency::Skip && !running.is_empty() {
             return Err(EngineError::Conflict(format!("an evaluation of project `{}` is still running", project.name)));
         }

@@ -24,12 +24,22 @@ impl Leases {
         self.lock().insert(job, lease);
     }
 
-    /// Ends a lease, unless the job has a newer one already.
-    pub(crate) fn end(&self, job: Job, epoch: Epoch) {
+    /// Ends a worker's lease, unless the job has another one already.
+    pub(crate) fn end(&self, job: Job, epoch: Epoch, worker: WorkerId) {
         let mut leases = self.lock();
-        if leases.get(&job).is_some_and(|lease| lease.epoch == epoch) {
+        if leases.get(&job).is_some_and(|lease| lease.epoch == epoch && lease.worker == worker) {
             leases.remove(&job);
         }
+    }
+
+    /// Ends a lease, whoever has it, unless the job has a newer one already. Whether there was one.
+    pub(crate) fn revoke(&self, job: Job, epoch: Epoch) -> bool {
+        let mut leases = self.lock();
+        let is_current = leases.get(&job).is_some_and(|lease| lease.epoch == epoch);
+        if is_current {
+            leases.remove(&job);
+        }
+        is_current
     }
 
     /// The lease, when this worker holds it with this epoch.
@@ -59,9 +69,11 @@ mod tests {
         assert!(leases.held(job, Epoch(2), worker).is_some());
         assert_eq!(leases.held(job, Epoch(2), WorkerId::random()), None);
 
-        leases.end(job, Epoch(1));
+        leases.end(job, Epoch(1), worker);
         assert!(leases.held(job, Epoch(2), worker).is_some(), "a late end of an older lease changes nothing");
-        leases.end(job, Epoch(2));
+        leases.end(job, Epoch(2), WorkerId::random());
+        assert!(leases.held(job, Epoch(2), worker).is_some(), "whoever does not hold it cannot end it");
+        leases.end(job, Epoch(2), worker);
         assert_eq!(leases.held(job, Epoch(2), worker), None);
     }
 }

@@ -2,6 +2,37 @@
 //!
 //! [`Engine`] is the door to all of them. It knows nothing of HTTP: callers bring proof of who asks, and give the answer its
 //! form. Each use case is a method of [`Engine`], in the module of the thing it is about.
+//!
+//! ```
+//! use std::num::NonZeroUsize;
+//!
+//! use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys};
+//! use gradient_blobs::Blobs;
+//! use gradient_engine::{Engine, EngineSettings, Parts};
+//! use gradient_forge::{Forge, ForgeSettings};
+//! use gradient_storage::{DatabaseUrl, Storage, StorageSettings};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let base = tempfile::tempdir()?;
+//! let database = DatabaseUrl::sqlite(base.path().join("gradient.db"));
+//! let secret = SecretKeys::parse(SecretKeys::generate_file(&mut rand::rng()).expose())?;
+//! let engine = Engine::start(Parts {
+//!     storage: Storage::connect(&database, StorageSettings::default()).await?,
+//!     blobs: Blobs::open_directory(base.path().join("store"))?,
+//!     forge: Forge::new(ForgeSettings::default()),
+//!     jwt: JwtKeys::new(&secret),
+//!     sealer: Sealer::new(&secret),
+//!     passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng())?,
+//!     settings: EngineSettings::default(),
+//! })
+//! .await?;
+//!
+//! assert!(engine.is_username_free("alice".parse()?).await?);
+//! engine.health().await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod accounts;
 mod api_keys;

@@ -4,7 +4,8 @@ mod archive;
 mod follow;
 
 use gradient_domain::{BuildId, Epoch};
-use gradient_storage::{Conn, 
+use gradient_storage::{
+    Conn,
     attempts::{self, Attempt},
     logs as rows,
 };
@@ -27,17 +28,33 @@ pub struct LogPart {
 }
 
 /// Appends to the log of a running build; gives the offset up to which it is durable, which is less than the end of `bytes`
-/// when there is a gap before them.
-pub(crate) async fn append(engine: &Engine, build: BuildId, epoch: Epoch, offset: u64, bytes: Vec<u8>) -> Result<u64, EngineError> {
-    let stored = engine.storage().transaction(async move |conn: &mut Conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
+/// when there is a gap before them. What goes beyond the limit is not kept: the worker that lets a builder print on is broken.
+pub(crate) async fn append(
+    engine: &Engine,
+    build: BuildId,
+    epoch: Epoch,
+    offset: u64,
+    mut bytes: Vec<u8>,
+) -> Result<u64, EngineError> {
+    let limit = engine.settings().max_log_bytes;
+    let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    bytes.truncate(usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX));
+    let stored =
+        engine.storage().transaction(async move |conn: &mut Conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
     engine.changes().announce(Change::Log(build));
-    Ok(stored)
+    Ok(if stored >= end.min(limit) { stored.max(end) } else { stored })
 }
 
 impl Engine {
     /// Bytes of a build's log from `offset` on, at most `limit` and at most [`MAX_READ`]; of the newest attempt when none is
     /// named. `None` when there is no such attempt yet.
-    pub async fn log(&self, build: BuildId, attempt: Option<Epoch>, offset: u64, limit: u64) -> Result<Option<LogPart>, EngineError> {
+    pub async fn log(
+        &self,
+        build: BuildId,
+        attempt: Option<Epoch>,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Option<LogPart>, EngineError> {
         let found = self.storage().read(async move |conn: &mut Conn| attempts::lookup(conn, build, attempt).await).await?;
         match found {
             Some(attempt) => self.attempt_log(&attempt, offset, limit.min(MAX_READ + 3)).await.map(Some),

@@ -108,10 +108,8 @@ fn check(context: &BuildContext, reported: &[BuiltOutput], staged: &[StagedOutpu
     }
     for output in reported {
         let path = || output.path.clone();
-        let found = staged
-            .iter()
-            .find(|staged| staged.path == output.path)
-            .ok_or_else(|| OutputRefusal::NotUploaded { path: path() })?;
+        let found =
+            staged.iter().find(|staged| staged.path == output.path).ok_or_else(|| OutputRefusal::NotUploaded { path: path() })?;
         if found.nar_hash != output.nar_hash {
             let (reported, found) = (output.nar_hash.to_string(), found.nar_hash.to_string());
             return Err(OutputRefusal::Differs { path: path(), field: "NarHash", reported, found });
@@ -120,7 +118,12 @@ fn check(context: &BuildContext, reported: &[BuiltOutput], staged: &[StagedOutpu
         let scanned: BTreeSet<_> = found.references.iter().collect();
         if declared != scanned {
             let list = |paths: BTreeSet<&StorePath>| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            return Err(OutputRefusal::Differs { path: path(), field: "references", reported: list(declared), found: list(scanned) });
+            return Err(OutputRefusal::Differs {
+                path: path(),
+                field: "references",
+                reported: list(declared),
+                found: list(scanned),
+            });
         }
     }
     Ok(())

@@ -44,7 +44,7 @@ pub(crate) async fn failed(engine: &Engine, job: Job, lease: Lease, failure: Fai
             tracing::warn!(%job, %epoch, kind = %kind, message = failure.message, "a job failed transiently");
         }
     }
-    engine.leases().end(job, epoch);
+    engine.leases().end(job, epoch, lease.worker);
     engine.core().send(Event::JobFailed { job, epoch, worker: lease.worker, kind }).await;
     Ok(())
 }
@@ -114,7 +114,7 @@ pub(crate) async fn fetched(engine: &Engine, evaluation: EvaluationId, lease: Le
         .transaction(async move |conn: &mut Conn| evaluations::set_source(conn, evaluation, epoch, &source, now).await)
         .await?;
     let job = Job::Fetch(evaluation);
-    engine.leases().end(job, epoch);
+    engine.leases().end(job, epoch, lease.worker);
     engine.core().send(Event::JobFinished { job, epoch, worker: lease.worker }).await;
     Ok(())
 }
@@ -127,7 +127,7 @@ pub(crate) async fn evaluated(engine: &Engine, evaluation: EvaluationId, lease: 
         .transaction(async move |conn: &mut Conn| evaluations::set_sealed(conn, evaluation, epoch, now).await)
         .await?;
     let job = Job::Evaluate(evaluation);
-    engine.leases().end(job, epoch);
+    engine.leases().end(job, epoch, lease.worker);
     engine.core().send(Event::JobFinished { job, epoch, worker: lease.worker }).await;
     engine.core().send(Event::EvaluationSealed { evaluation, had_errors }).await;
     engine.changes().announce(Change::Evaluation(evaluation));
@@ -137,7 +137,7 @@ pub(crate) async fn evaluated(engine: &Engine, evaluation: EvaluationId, lease: 
 /// A build that has its outputs is final for the scheduler too.
 pub(crate) async fn completed(engine: &Engine, build: BuildId, lease: Lease) {
     let job = Job::Build(build);
-    engine.leases().end(job, lease.epoch);
+    engine.leases().end(job, lease.epoch, lease.worker);
     engine.core().send(Event::JobFinished { job, epoch: lease.epoch, worker: lease.worker }).await;
     engine.changes().announce(Change::Build(build));
 }

@@ -12,16 +12,19 @@ use std::{
 };
 
 use gradient_auth::SecretHash;
-use gradient_domain::{Moment, OrganizationId, WorkerId};
+use gradient_domain::{Epoch, Job, Moment, OrganizationId, WorkerId};
 use gradient_protocol::{Capabilities, Load, RefusalCode, ToServer, ToWorker, Welcome};
 use gradient_scheduler::WorkerOrganization;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::Engine;
+use crate::{Engine, leases::Lease};
 
 /// How many messages may wait for a worker that does not read. Beyond that the session is ended.
 const OUTBOX: usize = 1024;
+
+/// How many uploads a worker may have on the way; each takes a thread. Further ones wait.
+const UPLOADS: usize = 16;
 
 /// Counts sessions, so that the end of an old one is not taken for the end of its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +95,15 @@ struct Connection {
     token: SecretHash,
     outbox: mpsc::Sender<ToWorker>,
     known: ConnectedWorker,
+    /// When the oldest registration that it proved was made.
+    registered: Moment,
+    /// Uploads that it may have on the way.
+    uploads: Arc<Semaphore>,
 }
+
+/// Another worker is connected under the same id, and has the older right to it.
+#[derive(Debug)]
+struct IdTaken;
 
 /// All connections, by worker.
 #[derive(Debug, Default, Clone)]
@@ -102,25 +113,54 @@ pub(crate) struct Sessions(Arc<SessionsInner>);
 struct SessionsInner {
     next: AtomicU64,
     connections: Mutex<HashMap<WorkerId, Connection>>,
+    /// Held while a session begins or ends, so that the scheduler hears of both in the order in which they happened.
+    turnover: tokio::sync::Mutex<()>,
 }
 
 impl Sessions {
     /// Replaces whatever connection the worker had; the old one's outbox ends.
-    fn open(&self, known: ConnectedWorker, token: SecretHash) -> (SessionNumber, mpsc::Receiver<ToWorker>) {
+    ///
+    /// Anybody can register any id, and ids are no secret. So one that serves none of the organizations of the connected worker
+    /// is another worker, and the id belongs to the one that was registered first.
+    fn open(
+        &self,
+        known: ConnectedWorker,
+        token: SecretHash,
+        registered: Moment,
+    ) -> Result<(SessionNumber, mpsc::Receiver<ToWorker>), IdTaken> {
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let number = SessionNumber(self.0.next.fetch_add(1, Ordering::Relaxed));
-        self.lock().insert(known.worker, Connection { number, token, outbox, known });
-        (number, receiver)
+        let mut connections = self.lock();
+        if let Some(current) = connections.get(&known.worker)
+            && !current.known.organizations.iter().any(|served| known.serves(served.organization))
+            && current.registered <= registered
+        {
+            return Err(IdTaken);
+        }
+        let uploads = Arc::new(Semaphore::new(UPLOADS));
+        connections.insert(known.worker, Connection { number, token, outbox, known, registered, uploads });
+        Ok((number, receiver))
     }
 
     /// Ends a session; false when a newer one has taken its place.
     fn close(&self, worker: WorkerId, number: SessionNumber) -> bool {
         let mut connections = self.lock();
-        let is_current = connections.get(&worker).is_some_and(|connection| connection.number == number);
-        if is_current {
+        // It is gone already when it was ended because the worker did not read.
+        let is_newest = connections.get(&worker).is_none_or(|connection| connection.number == number);
+        if is_newest {
             connections.remove(&worker);
         }
-        is_current
+        is_newest
+    }
+
+    /// Whether the worker is connected, and serves the organization in this session.
+    pub(crate) fn serves(&self, worker: WorkerId, organization: OrganizationId) -> bool {
+        self.lock().get(&worker).is_some_and(|connection| connection.known.serves(organization))
+    }
+
+    /// What limits the uploads of a worker's session.
+    pub(crate) fn uploads(&self, worker: WorkerId) -> Option<Arc<Semaphore>> {
+        self.lock().get(&worker).map(|connection| connection.uploads.clone())
     }
 
     fn is_current(&self, worker: WorkerId, number: SessionNumber) -> bool {
@@ -161,6 +201,10 @@ impl Sessions {
         Some(connection.known.clone())
     }
 
+    async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.turnover.lock().await
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<WorkerId, Connection>> {
         self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,6 +226,7 @@ impl WorkerSession {
 
     /// Ends the session. What the worker has been assigned stays its own until the lease ends.
     pub async fn close(self) {
+        let _turn = self.engine.sessions().turn().await;
         if self.engine.sessions().close(self.worker, self.number) {
             self.engine.core().worker_lost(self.worker).await;
         }
@@ -196,6 +241,11 @@ impl ConnectedWorker {
 }
 
 impl Engine {
+    /// The lease of a job, when this worker holds it with this epoch and its session serves the job's organization.
+    pub(crate) fn held_lease(&self, job: Job, epoch: Epoch, worker: WorkerId) -> Option<Lease> {
+        self.leases().held(job, epoch, worker).filter(|lease| self.sessions().serves(worker, lease.organization))
+    }
+
     /// The workers that are connected now.
     pub fn connected_workers(&self) -> Vec<ConnectedWorker> {
         self.sessions().connected()

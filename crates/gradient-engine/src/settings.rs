@@ -38,7 +38,7 @@ impl Default for EngineSettings {
             enable_registration: true,
             allow_local_repositories: false,
             global_stats_public: false,
-            lease: Duration::from_secs(300),
+            lease: Duration::from_mins(5),
             build_max_attempts: 5,
             build_timeout: None,
             build_max_silent: None,

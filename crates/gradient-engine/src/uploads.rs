@@ -9,12 +9,16 @@ use gradient_blobs::{Blob, BlobKey, Put, StagedFile};
 use gradient_cache_protocol::ingest::{self, Candidates, Expectation, IngestError, VerifiedUpload};
 use gradient_domain::{Epoch, Job, Moment};
 use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher, StorePath};
-use gradient_storage::{Conn, 
+use gradient_storage::{
+    Conn,
     nars::{self, NewNar},
     paths::{self, NewOrganizationPath, NewStagedOutput},
 };
 use thiserror::Error;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::JoinHandle,
+};
 
 use crate::{
     Engine, EngineError,
@@ -29,7 +33,7 @@ const WAITING_CHUNKS: usize = 16;
 const LISTING_LEVEL: i32 = 3;
 
 /// How long the sender may pause between two chunks.
-const MAX_PAUSE: Duration = Duration::from_secs(120);
+const MAX_PAUSE: Duration = Duration::from_mins(2);
 
 /// Why an upload was refused. Nothing of it is left.
 #[derive(Debug, Error)]
@@ -62,6 +66,9 @@ pub enum UploadError {
     /// The bytes are not what they should be.
     #[error(transparent)]
     Refused(#[from] IngestError),
+    /// The worker has as many uploads on the way as it may have, and none of them ends.
+    #[error("too many uploads are on the way already")]
+    Busy,
     /// The sender stopped in the middle.
     #[error("the upload of {0} ended before it was complete")]
     Incomplete(StorePath),
@@ -87,6 +94,7 @@ pub struct Upload {
     path: StorePath,
     chunks: mpsc::Sender<Bytes>,
     verifier: JoinHandle<Result<(VerifiedUpload, StagedFile), UploadError>>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// What becomes of the path once it is verified.
@@ -100,7 +108,13 @@ enum Purpose {
 
 impl Engine {
     /// Whether the session with this token holds the job; the paths that its organization's scope lacks.
-    pub async fn missing_paths(&self, token: &str, job: Job, epoch: Epoch, asked: Vec<StorePath>) -> Result<Vec<StorePath>, UploadError> {
+    pub async fn missing_paths(
+        &self,
+        token: &str,
+        job: Job,
+        epoch: Epoch,
+        asked: Vec<StorePath>,
+    ) -> Result<Vec<StorePath>, UploadError> {
         let lease = self.lease_of(token, job, epoch)?;
         let organization = lease.organization;
         let missing = self.storage().read(async move |conn: &mut Conn| paths::missing(conn, organization, &asked).await).await;
@@ -117,6 +131,7 @@ impl Engine {
         declared: Option<SourceDeclaration>,
     ) -> Result<Upload, UploadError> {
         let lease = self.lease_of(token, job, epoch)?;
+        let permit = self.upload_permit(lease).await?;
         let (purpose, expectation) = match job {
             Job::Build(_) => self.expect_output(job, lease, &path).await?,
             Job::Fetch(_) | Job::Evaluate(_) => {
@@ -127,8 +142,17 @@ impl Engine {
         };
         let staged = self.blobs().staging().create().await.map_err(EngineError::from)?;
         let (chunks, receiver) = mpsc::channel(WAITING_CHUNKS);
-        let verifier = tokio::task::spawn_blocking(move || verify(receiver, &expectation, staged));
-        Ok(Upload { engine: self.clone(), purpose, path, chunks, verifier })
+        let max_bytes = max_compressed(self.settings().max_nar_bytes);
+        let verifier = tokio::task::spawn_blocking(move || verify(receiver, max_bytes, &expectation, staged));
+        Ok(Upload { engine: self.clone(), purpose, path, chunks, verifier, _permit: permit })
+    }
+
+    async fn upload_permit(&self, lease: Lease) -> Result<OwnedSemaphorePermit, UploadError> {
+        let uploads = self.sessions().uploads(lease.worker).ok_or(UploadError::UnknownSession)?;
+        match tokio::time::timeout(MAX_PAUSE, uploads.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(UploadError::Busy),
+        }
     }
 
     /// The compressed NAR of a path of the job's organization.
@@ -143,7 +167,7 @@ impl Engine {
 
     fn lease_of(&self, token: &str, job: Job, epoch: Epoch) -> Result<Lease, UploadError> {
         let worker = self.sessions().authenticate(token).ok_or(UploadError::UnknownSession)?;
-        self.leases().held(job, epoch, worker).ok_or(UploadError::NotOwner { job, epoch })
+        self.held_lease(job, epoch, worker).ok_or(UploadError::NotOwner { job, epoch })
     }
 
     fn expect_source(&self, path: StorePath, declared: &SourceDeclaration) -> Result<Expectation, UploadError> {
@@ -154,7 +178,11 @@ impl Engine {
 
     async fn expect_output(&self, job: Job, lease: Lease, path: &StorePath) -> Result<(Purpose, Expectation), UploadError> {
         let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path: path.clone(), job }) };
-        let context = self.storage().read(async move |conn: &mut Conn| Ok(BuildContext::load(conn, build).await)).await.map_err(EngineError::from)?;
+        let context = self
+            .storage()
+            .read(async move |conn: &mut Conn| Ok(BuildContext::load(conn, build).await))
+            .await
+            .map_err(EngineError::from)?;
         let context = context.map_err(|error| match error {
             ContextError::Storage(error) => EngineError::Storage(error),
             other => EngineError::Damaged(other.to_string()),
@@ -173,10 +201,11 @@ impl Engine {
 /// Runs on a thread of its own: decompresses, parses and hashes what comes, and writes it to the staging area as it came.
 fn verify(
     chunks: mpsc::Receiver<Bytes>,
+    max_bytes: u64,
     expectation: &Expectation,
     mut staged: StagedFile,
 ) -> Result<(VerifiedUpload, StagedFile), UploadError> {
-    let reader = Tee { chunks, current: Bytes::new(), copy: &mut staged };
+    let reader = Tee { chunks, current: Bytes::new(), copy: &mut staged, left: max_bytes };
     let verified = ingest::verify(reader, expectation)?;
     Ok((verified, staged))
 }
@@ -186,6 +215,13 @@ struct Tee<'a> {
     chunks: mpsc::Receiver<Bytes>,
     current: Bytes,
     copy: &'a mut StagedFile,
+    /// How many bytes may still come: frames without contents could go on for ever.
+    left: u64,
+}
+
+/// How large a compressed NAR may be: what cannot be compressed becomes a little larger.
+fn max_compressed(nar_bytes: u64) -> u64 {
+    nar_bytes.saturating_add(nar_bytes / 64).saturating_add(1 << 20)
 }
 
 impl std::io::Read for Tee<'_> {
@@ -194,6 +230,8 @@ impl std::io::Read for Tee<'_> {
             match self.chunks.blocking_recv() {
                 None => return Ok(0),
                 Some(chunk) => {
+                    let left = self.left.checked_sub(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+                    self.left = left.ok_or_else(|| std::io::Error::other("the compressed NAR is too large"))?;
                     self.copy.write_all(&chunk)?;
                     self.current = chunk;
                 }
@@ -225,13 +263,8 @@ impl Upload {
         };
         let (file_hash, file_size) = store(&self.engine, &verified, staged).await?;
         let (engine, path, now) = (self.engine, self.path, Moment::now());
-        let nar = NewNar {
-            nar_hash: verified.nar.nar_hash,
-            nar_size: verified.nar.nar_size,
-            file_hash,
-            file_size,
-            created_at: now,
-        };
+        let nar =
+            NewNar { nar_hash: verified.nar.nar_hash, nar_size: verified.nar.nar_size, file_hash, file_size, created_at: now };
         match self.purpose {
             Purpose::Source { lease, declared } => {
                 let row = NewOrganizationPath {

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationStatus, EvaluationWait, Job, Moment, WorkerId};
+use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Job, Moment, WorkerId};
 use gradient_protocol::ToWorker;
-use gradient_scheduler::Decision;
+use gradient_scheduler::{BuildState, Decision, Event, NewBuild};
 use gradient_storage::{Conn, StorageError, attempts, builds, evaluations};
 use tokio::sync::mpsc;
 
@@ -89,11 +89,13 @@ async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Out
             };
             return Ok(organization.map_or(Outcome::Overtaken, Outcome::Assigned));
         }
-        // The assignment that follows writes this with the owner and the epoch, at once.
-        Decision::BuildMoved { status: BuildStatus::Building, .. } => true,
+        // `Building` is written by the assignment that follows, at once with the owner and the epoch.
+        Decision::BuildMoved { status: BuildStatus::Building, .. } | Decision::Cancel { .. } | Decision::JobRefused { .. } => {
+            true
+        }
         Decision::BuildMoved { build, status, epoch, cause, failure } => {
-            if let Some(kind) = failure {
-                attempts::end(conn, *build, *epoch, *kind, now).await?;
+            if *epoch != Epoch::NONE {
+                attempts::end(conn, *build, *epoch, failure.unwrap_or(FailureKind::Aborted), now).await?;
             }
             builds::set_status(conn, *build, *epoch, *status, *cause, now).await?
         }
@@ -103,7 +105,6 @@ async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Out
             }
             evaluations::set_status(conn, *evaluation, *status, waiting.clone(), now).await?
         }
-        Decision::Cancel { .. } | Decision::JobRefused { .. } => true,
     };
     Ok(if happened { Outcome::Done } else { Outcome::Overtaken })
 }
@@ -115,11 +116,18 @@ fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
                 engine.leases().grant(job, Lease { epoch, worker, organization });
                 assignments::send_later(engine, job, Lease { epoch, worker, organization });
             }
-            Outcome::Done | Outcome::Overtaken => tracing::debug!(%job, %epoch, "an assignment was overtaken"),
+            Outcome::Done | Outcome::Overtaken => correct_later(engine, job, epoch, worker),
         },
-        Decision::Cancel { job, epoch, worker } => cancel(engine, job, epoch, worker, "it is no longer wanted"),
-        Decision::JobRefused { job, epoch, worker } => cancel(engine, job, epoch, worker, "it belongs to another assignment by now"),
-        Decision::BuildMoved { build, status, .. } => build_moved(engine, build, status),
+        Decision::Cancel { job, epoch, worker } => {
+            cancel(engine, job, epoch, worker, "it is no longer wanted");
+            if let Job::Build(build) = job {
+                logs::finish_later(engine, build, epoch);
+            }
+        }
+        Decision::JobRefused { job, epoch, worker } => {
+            cancel(engine, job, epoch, worker, "it belongs to another assignment by now");
+        }
+        Decision::BuildMoved { build, status, epoch, .. } => build_moved(engine, build, status, epoch),
         Decision::EvaluationMoved { evaluation, status, waiting, .. } => {
             evaluation_moved(status, waiting.as_ref(), evaluation);
             engine.changes().announce(Change::Evaluation(evaluation));
@@ -128,15 +136,39 @@ fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
 }
 
 fn cancel(engine: &Engine, job: Job, epoch: Epoch, worker: WorkerId, reason: &str) {
-    engine.leases().end(job, epoch);
+    engine.leases().end(job, epoch, worker);
     engine.sessions().send(worker, ToWorker::Cancel { job, epoch, reason: reason.to_owned() });
-    if let Job::Build(build) = job {
-        logs::finish_later(engine, build, epoch);
-    }
 }
 
-fn build_moved(engine: &Engine, build: BuildId, status: BuildStatus) {
+/// The scheduler did not know that the job had moved on: it is told how it stands, lest it waits for a worker that has nothing
+/// to do. Not waited for, because the core may be waiting for the journal.
+fn correct_later(engine: &Engine, job: Job, epoch: Epoch, worker: WorkerId) {
+    tracing::debug!(%job, %epoch, "an assignment was overtaken");
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        let event = match job {
+            Job::Fetch(evaluation) | Job::Evaluate(evaluation) => Event::AbortEvaluation { evaluation, stop_running: false },
+            Job::Build(id) => match engine.storage().read(async move |conn: &mut Conn| builds::find(conn, id).await).await {
+                Ok(build) if build.status.is_final() => {
+                    let state = BuildState::Ended(build.status);
+                    let (organization, system) = (build.organization, String::new());
+                    let ended = NewBuild { build: id, organization, system, features: vec![], dependencies: vec![], state };
+                    // No evaluation needs it anew; the scheduler knows those that do.
+                    Event::BuildsAdded { evaluation: EvaluationId::new(), builds: vec![ended] }
+                }
+                Ok(_) | Err(_) => Event::JobFailed { job, epoch, worker, kind: FailureKind::Transient },
+            },
+        };
+        engine.core().send(event).await;
+    });
+}
+
+fn build_moved(engine: &Engine, build: BuildId, status: BuildStatus, epoch: Epoch) {
     tracing::debug!(%build, %status, "build moved");
+    // Whoever had it has it no more, and is not heard again; the attempt's log is complete.
+    if status != BuildStatus::Building && engine.leases().revoke(Job::Build(build), epoch) {
+        logs::finish_later(engine, build, epoch);
+    }
     engine.changes().announce(Change::Build(build));
 }
 

@@ -2,8 +2,8 @@
 
 use gradient_domain::{BuildId, BuildStatus, Epoch, Job};
 use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage};
-use gradient_storage::{Conn, 
-    attempts,
+use gradient_storage::{
+    Conn, attempts,
     builds::{self, RestoredBuild},
     evaluations::{self, Evaluation},
     organizations, subscriptions,
@@ -69,7 +69,9 @@ async fn restore(engine: &Engine, evaluation: Evaluation, events: &mut Vec<Event
     }));
     let (rows, entry_points) = engine
         .storage()
-        .read(async move |conn: &mut Conn| Ok((builds::of_evaluation(conn, id).await?, evaluations::entry_point_builds(conn, id).await?)))
+        .read(async move |conn: &mut Conn| {
+            Ok((builds::of_evaluation(conn, id).await?, evaluations::entry_point_builds(conn, id).await?))
+        })
         .await?;
     let builds = rows.into_iter().map(|row| node(engine, row)).collect();
     events.push(Event::BuildsAdded { evaluation: id, builds });

@@ -26,11 +26,17 @@ pub(crate) fn finish_later(engine: &Engine, build: BuildId, epoch: Epoch) {
 
 pub(crate) async fn finish(engine: &Engine, build: BuildId, epoch: Epoch) -> Result<(), EngineError> {
     let _permit = engine.archiving().acquire().await.map_err(|_| EngineError::Stopping)?;
+    // Asked for more than once when several things end an attempt; what is archived has no rows to be archived from.
+    let attempt = engine.storage().read(async move |conn: &mut Conn| attempts::lookup(conn, build, Some(epoch)).await).await?;
+    if attempt.is_none_or(|attempt| attempt.finished_at.is_none() || attempt.log_frames.is_some()) {
+        return Ok(());
+    }
     let mut blob = Vec::new();
     let mut index = FrameIndex::default();
     loop {
         let offset = index.log_bytes;
-        let bytes = engine.storage().read(async move |conn: &mut Conn| rows::read(conn, build, epoch, offset, FRAME).await).await?;
+        let bytes =
+            engine.storage().read(async move |conn: &mut Conn| rows::read(conn, build, epoch, offset, FRAME).await).await?;
         if bytes.is_empty() {
             break;
         }

@@ -63,7 +63,8 @@ impl Cursor {
             let (current, next) = engine
                 .storage()
                 .read(async move |conn: &mut Conn| {
-                    let current = if attempt == Epoch::NONE { None } else { attempts::lookup(conn, build, Some(attempt)).await? };
+                    let current =
+                        if attempt == Epoch::NONE { None } else { attempts::lookup(conn, build, Some(attempt)).await? };
                     let next = attempts::next(conn, build, attempt).await?;
                     Ok((current, next))
                 })
@@ -94,12 +95,20 @@ impl BuildLog {
         loop {
             let build = self.cursor.build;
             // Asked before reading: what comes before the end is read after it.
-            let ended = self.engine.storage().read(async move |conn: &mut Conn| builds::find(conn, build).await).await?.status.is_final();
+            let ended =
+                self.engine.storage().read(async move |conn: &mut Conn| builds::find(conn, build).await).await?.status.is_final();
             let bytes = self.cursor.advance(&self.engine).await?;
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
-            if ended || !wait(&self.engine, &mut self.changes, |change| matches!(change, Change::Log(b) | Change::Build(b) if b == build)).await {
+            if ended
+                || !wait(
+                    &self.engine,
+                    &mut self.changes,
+                    |change| matches!(change, Change::Log(b) | Change::Build(b) if b == build),
+                )
+                .await
+            {
                 return Ok(None);
             }
         }

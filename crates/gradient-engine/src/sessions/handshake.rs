@@ -47,8 +47,14 @@ impl Engine {
             draining: hello.draining,
             load: None,
         };
-        let (number, outbox) = self.sessions().open(known.clone(), token.hash());
+        let registered = accepted.iter().map(|peer| peer.registered_at).min().unwrap_or(known.connected_at);
+        let turn = self.sessions().turn().await;
+        let (number, outbox) = self.sessions().open(known.clone(), token.hash(), registered).map_err(|_| Refused {
+            code: RefusalCode::Unavailable,
+            message: format!("another worker is connected as {}; every worker needs an id of its own", hello.worker),
+        })?;
         self.core().worker_connected(&known, hello.running).await;
+        drop(turn);
         tracing::info!(worker = %hello.worker, peers = accepted.len(), "worker connected");
 
         let welcome = Welcome {
@@ -75,17 +81,16 @@ impl Engine {
     async fn proven_peers(&self, hello: &Hello) -> Result<Vec<WorkerRegistration>, Refused> {
         let worker = hello.worker;
         let lookup = self.storage().read(async move |conn: &mut Conn| workers::lookup_by_worker(conn, worker).await);
-        let candidates = match tokio::time::timeout(LOOKUP, lookup).await {
-            Ok(Ok(candidates)) => candidates,
-            Ok(Err(_)) | Err(_) => {
-                return Err(Refused { code: RefusalCode::Unavailable, message: "the server cannot check tokens now".into() });
-            }
+        let Ok(Ok(candidates)) = tokio::time::timeout(LOOKUP, lookup).await else {
+            return Err(Refused { code: RefusalCode::Unavailable, message: "the server cannot check tokens now".into() });
         };
         let proven: Vec<_> = candidates.into_iter().filter(|candidate| is_proven(candidate, &hello.tokens)).collect();
         if proven.is_empty() {
             return Err(Refused {
                 code: RefusalCode::Unauthorized,
-                message: format!("no token fits a registration of worker {worker}; register it and put the token into its peers file"),
+                message: format!(
+                    "no token fits a registration of worker {worker}; register it and put the token into its peers file"
+                ),
             });
         }
         Ok(proven)
@@ -133,7 +138,7 @@ fn served(peer: &WorkerRegistration, offered: &[JobKind]) -> WorkerOrganization 
 }
 
 /// What the worker offers, less what no machine has.
-fn bounded(mut offered: Capabilities) -> Capabilities {
+pub(super) fn bounded(mut offered: Capabilities) -> Capabilities {
     offered.kinds.sort_unstable();
     offered.kinds.dedup();
     offered.build_slots = offered.build_slots.min(1024);

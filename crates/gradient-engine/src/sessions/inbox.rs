@@ -3,7 +3,7 @@
 use gradient_domain::{Epoch, Failure, FailureKind, Job, WorkerId};
 use gradient_protocol::{Report, ReportNumber, ToServer, ToWorker};
 
-use super::SessionError;
+use super::{SessionError, handshake::bounded};
 use crate::{Engine, EngineError, derivations, leases::Lease, logs, publish, results};
 
 /// The most log bytes in one message.
@@ -13,7 +13,7 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
     match message {
         ToServer::Hello(_) => Err(SessionError::Protocol("a second hello")),
         ToServer::Capabilities(capabilities) => {
-            if let Some(known) = engine.sessions().update(worker, |known| known.capabilities = capabilities) {
+            if let Some(known) = engine.sessions().update(worker, |known| known.capabilities = bounded(capabilities)) {
                 engine.core().worker_changed(&known).await;
             }
             Ok(())
@@ -29,7 +29,7 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
         }
         ToServer::Log { job, epoch, offset, bytes } => take_log(engine, worker, job, epoch, offset, bytes).await,
         ToServer::Report { number, job, epoch, report } => {
-            if let Some(lease) = engine.leases().held(job, epoch, worker) {
+            if let Some(lease) = engine.held_lease(job, epoch, worker) {
                 take_report(engine, job, lease, report).await?;
             }
             // What comes from an assignment that has ended is of no interest, and must not be sent again.
@@ -59,7 +59,7 @@ async fn take_log(
         return Err(SessionError::Protocol("a log message of more than 256 KiB"));
     }
     let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-    let stored = match (job, engine.leases().held(job, epoch, worker)) {
+    let stored = match (job, engine.held_lease(job, epoch, worker)) {
         (Job::Build(build), Some(_)) => logs::append(engine, build, epoch, offset, bytes).await?,
         // Only builds have logs; of a job that is no longer the worker's nothing is kept. Either way it can forget the bytes.
         _ => end,
@@ -95,7 +95,10 @@ async fn take_report(engine: &Engine, job: Job, lease: Lease, report: Report) ->
             }
         }
         (job, _) => {
-            let failure = Failure { kind: FailureKind::WorkerUnfit, message: format!("the worker reported something that does not fit a {} job", job.kind()) };
+            let failure = Failure {
+                kind: FailureKind::WorkerUnfit,
+                message: format!("the worker reported something that does not fit a {} job", job.kind()),
+            };
             results::failed(engine, job, lease, failure, 0).await
         }
     }
