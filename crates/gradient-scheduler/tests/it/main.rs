@@ -1,0 +1,14 @@
+//! The scheduler, as its events and decisions show it.
+
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+mod aborts;
+mod assignment;
+mod evaluations;
+mod explanations;
+mod failures;
+mod fixture;
+mod leases;
+mod model;
+mod restore;
+mod world;
