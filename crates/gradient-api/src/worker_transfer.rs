@@ -1,5 +1,7 @@
 //! The routes beside the workers' socket on which NARs travel.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
@@ -11,7 +13,11 @@ use gradient_engine::{Engine, SourceDeclaration, UploadError};
 use gradient_nix::StorePath;
 use gradient_protocol::transfer::{CONTENT_ADDRESS_HEADER, Missing, Paths, REFERENCES_HEADER, Refusal};
 use serde::Deserialize;
+use tokio::time::timeout;
 use uuid::Uuid;
+
+/// How long a worker may pause in the middle of an upload, which holds a thread.
+const MAX_PAUSE: Duration = Duration::from_secs(120);
 
 /// Adds the routes below `/proto/jobs`.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -83,6 +89,7 @@ impl From<UploadError> for Refused {
             UploadError::Undeclared(_) => Self(StatusCode::BAD_REQUEST, "undeclared", message),
             UploadError::Refused(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
             UploadError::Incomplete(_) => Self(StatusCode::BAD_REQUEST, "incomplete", message),
+            UploadError::Busy => Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
             UploadError::Unknown(_) => Self(StatusCode::NOT_FOUND, "not_found", message),
             UploadError::Engine(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a transfer failed");
@@ -120,8 +127,9 @@ async fn upload(
     let answer = async {
         let (job, epoch, path) = address.parse()?;
         let mut upload = engine.begin_upload(token(&request)?, job, epoch, path.clone(), declared(&request)?).await?;
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|_| UploadError::Incomplete(path.clone()))?;
+        let incomplete = || UploadError::Incomplete(path.clone());
+        while let Some(chunk) = timeout(MAX_PAUSE, body.next()).await.map_err(|_| incomplete())? {
+            let chunk = chunk.map_err(|_| incomplete())?;
             if upload.write(chunk).await.is_err() {
                 break;
             }

@@ -10,6 +10,7 @@ use gradient_domain::{BuildId, BuildStatus, DerivationId, Epoch, EvaluationId, F
 use crate::{
     Conn, StorageError,
     conn::{KEYS_PER_QUERY, insert_rows, query},
+    counters,
     error::{found, naming},
     schema::{builds, evaluation_builds},
 };
@@ -148,6 +149,12 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewBuild>) -> Result<(), Stor
         }
     });
     insert_build_rows(conn, rows).await.map_err(naming("build"))
+}
+
+/// Keeps other transactions from adding and moving builds until this one ends. To be called first in a transaction that adds
+/// builds after looking which there are, and whether they have ended.
+pub async fn lock(conn: &mut Conn) -> Result<(), StorageError> {
+    counters::lock(conn).await
 }
 
 async fn insert_build_rows(conn: &mut Conn, rows: impl Iterator<Item = Build> + Send) -> QueryResult<()> {
