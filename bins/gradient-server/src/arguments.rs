@@ -8,6 +8,8 @@ use gradient_telemetry::Format;
 /// A Nix CI system with a binary cache built in. Without any setting it runs on an embedded SQLite database and a directory,
 /// and makes its own secrets.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+#[expect(clippy::doc_markdown, reason = "shown by --help as they are")]
 #[command(name = "gradient-server", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// The address to listen on.

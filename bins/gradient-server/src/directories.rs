@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::start::WrongSetting;
+use gradient_worker::WrongSetting;
 
 /// The base directory: as set, else the one that systemd made for the service, else below the XDG state directory.
 pub(crate) fn base(set: Option<PathBuf>) -> Result<PathBuf, WrongSetting> {

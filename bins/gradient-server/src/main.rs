@@ -3,8 +3,8 @@
 
 mod arguments;
 mod directories;
+mod hosted_worker;
 mod secrets;
-mod shutdown;
 mod start;
 
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     };
     match start::run(*arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => match error.downcast_ref::<start::WrongSetting>() {
+        Err(error) => match error.downcast_ref::<gradient_worker::WrongSetting>() {
             Some(wrong) => wrong_setting(&wrong.to_string()),
             None => {
                 eprintln!("gradient-server: {error:#}");

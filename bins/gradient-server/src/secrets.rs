@@ -11,7 +11,7 @@ use anyhow::Context;
 use gradient_auth::SecretKeys;
 use gradient_storage::{Conn, Storage, settings};
 
-use crate::start::WrongSetting;
+use gradient_worker::WrongSetting;
 
 /// One of the server's secrets.
 #[derive(Debug, Clone, Copy)]

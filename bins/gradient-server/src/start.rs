@@ -1,6 +1,6 @@
 //! Wires the parts together and runs them.
 
-use std::{fmt, fs, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{fs, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
 
 use anyhow::Context;
 use gradient_api::ApiSettings;
@@ -10,32 +10,13 @@ use gradient_engine::{Engine, EngineSettings, Parts};
 use gradient_forge::{Forge, ForgeSettings};
 use gradient_storage::{DatabaseUrl, Storage, StorageSettings};
 use gradient_telemetry as telemetry;
+use gradient_worker::{WrongSetting, stop_requested};
+use tokio_util::sync::CancellationToken;
 
-use crate::{arguments::Arguments, arguments::limit, directories, secrets, shutdown};
+use crate::{arguments::Arguments, arguments::limit, directories, hosted_worker, secrets};
 
 /// How long requests that run may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(30);
-
-/// A setting that cannot be used.
-#[derive(Debug)]
-pub(crate) struct WrongSetting {
-    setting: &'static str,
-    wrong: String,
-}
-
-impl WrongSetting {
-    pub(crate) fn new(setting: &'static str, wrong: &str) -> Self {
-        Self { setting, wrong: wrong.to_owned() }
-    }
-}
-
-impl fmt::Display for WrongSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.setting, self.wrong)
-    }
-}
-
-impl std::error::Error for WrongSetting {}
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::init(&telemetry::Settings { format: arguments.log_format, filter: &arguments.log })
@@ -57,15 +38,22 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let serve_url = serve_url(arguments.serve_url.as_deref(), address)?;
 
-    let engine = engine(&arguments, base, serve_url.clone()).await?;
+    let engine = engine(&arguments, &base, serve_url.clone()).await?;
     let settings = ApiSettings { max_request_bytes: arguments.max_request_bytes };
     let server = gradient_api::serve(engine.clone(), settings, listener).context("cannot serve")?;
     let handle = server.handle();
     let running = tokio::spawn(server);
     tracing::info!(%address, url = serve_url, "listening");
 
-    shutdown::requested().await?;
+    let drain = CancellationToken::new();
+    let worker = arguments.with_worker.then(|| hosted_worker::start(&base, address, drain.clone())).transpose()?;
+
+    stop_requested().await?;
     tracing::info!("going down: requests and sessions end, builds go on on their workers");
+    drain.cancel();
+    if let Some(worker) = worker {
+        worker.await??;
+    }
     engine.stop();
     // A request that does not end in time ends with the process.
     let _ = tokio::time::timeout(GRACE, handle.stop(true)).await;
@@ -73,8 +61,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn engine(arguments: &Arguments, base: PathBuf, serve_url: String) -> anyhow::Result<Engine> {
-    let url = database_url(arguments, &base)?;
+async fn engine(arguments: &Arguments, base: &Path, serve_url: String) -> anyhow::Result<Engine> {
+    let url = database_url(arguments, base)?;
     let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
     let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
     let (jwt, crypt) = (secrets::JWT.read_or_make(&jwt_file)?, secrets::CRYPT.read_or_make(&crypt_file)?);
@@ -114,7 +102,7 @@ fn engine_settings(arguments: &Arguments, serve_url: String) -> EngineSettings {
     }
 }
 
-fn database_url(arguments: &Arguments, base: &std::path::Path) -> anyhow::Result<DatabaseUrl> {
+fn database_url(arguments: &Arguments, base: &Path) -> anyhow::Result<DatabaseUrl> {
     let (setting, text) = match (&arguments.database_url, &arguments.database_url_file) {
         (Some(url), _) => ("GRADIENT_DATABASE_URL", url.clone()),
         (None, Some(file)) => {

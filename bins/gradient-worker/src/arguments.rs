@@ -12,81 +12,88 @@ use gradient_telemetry::Format;
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[expect(clippy::doc_markdown, reason = "shown by --help as they are")]
 #[command(name = "gradient-worker", version, max_term_width = 100)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// The server's socket, such as wss://ci.example.org/proto.
     #[arg(long, env = "GRADIENT_WORKER_SERVER_URL", value_name = "URL")]
-    pub(crate) server_url: Option<String>,
+    pub server_url: Option<String>,
 
     /// The worker's id, a UUID of version 4 [default: made once and kept in worker-id in the base directory].
     #[arg(long, env = "GRADIENT_WORKER_ID", value_name = "UUID")]
-    pub(crate) id: Option<WorkerId>,
+    pub id: Option<WorkerId>,
 
     /// Where the worker keeps its id and its temporary files [default: the systemd state directory, else
     /// /var/lib/gradient-worker where it may write there, else gradient-worker below the XDG state directory].
     #[arg(long, env = "GRADIENT_WORKER_BASE_DIR", value_name = "DIRECTORY")]
-    pub(crate) base_dir: Option<PathBuf>,
+    pub base_dir: Option<PathBuf>,
 
     /// The file that says whom the worker serves: lines of the form <peer id>:<token>, or *:<token> for any peer
     /// [default: peers in the base directory].
     #[arg(long, env = "GRADIENT_WORKER_PEERS_FILE", value_name = "FILE")]
-    pub(crate) peers_file: Option<PathBuf>,
+    pub peers_file: Option<PathBuf>,
 
     /// Whether it fetches sources.
     #[arg(long, env = "GRADIENT_WORKER_CAPABILITIES_FETCH", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub(crate) capabilities_fetch: bool,
+    pub capabilities_fetch: bool,
 
     /// Whether it evaluates flakes.
     #[arg(long, env = "GRADIENT_WORKER_CAPABILITIES_EVAL", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub(crate) capabilities_eval: bool,
+    pub capabilities_eval: bool,
 
     /// Whether it builds derivations.
     #[arg(long, env = "GRADIENT_WORKER_CAPABILITIES_BUILD", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub(crate) capabilities_build: bool,
+    pub capabilities_build: bool,
 
     /// Whether it signs for caches whose key is not on the server; not in this version.
     #[arg(long, env = "GRADIENT_WORKER_CAPABILITIES_SIGN", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
-    pub(crate) capabilities_sign: bool,
+    pub capabilities_sign: bool,
 
     /// How many builds run at once [default: as many as the machine has cores].
     #[arg(long, env = "GRADIENT_WORKER_MAX_CONCURRENT_BUILDS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) max_concurrent_builds: Option<u32>,
+    pub max_concurrent_builds: Option<u32>,
 
     /// The systems it builds for, separated by commas [default: those of its Nix].
     #[arg(long, env = "GRADIENT_WORKER_SYSTEMS", value_name = "LIST", value_delimiter = ',')]
-    pub(crate) systems: Option<Vec<String>>,
+    pub systems: Option<Vec<String>>,
 
     /// The system features it has, separated by commas [default: those of its Nix].
     #[arg(long, env = "GRADIENT_WORKER_SYSTEM_FEATURES", value_name = "LIST", value_delimiter = ',')]
-    pub(crate) system_features: Option<Vec<String>>,
+    pub system_features: Option<Vec<String>>,
 
     /// How many evaluator processes run at once.
     #[arg(long, env = "GRADIENT_WORKER_EVAL_PROCESSES", value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub(crate) eval_processes: u32,
+    pub eval_processes: u32,
 
     /// How large the heap of each evaluator may become, in bytes; one that needs more goes on in a new process [default: as
     /// large as it likes].
     #[arg(long, env = "GRADIENT_WORKER_EVAL_MEMORY_BYTES", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(67_108_864..))]
-    pub(crate) eval_memory_bytes: Option<u64>,
+    pub eval_memory_bytes: Option<u64>,
 
     /// How long jobs may go on after SIGTERM, in seconds; 0 means as long as they like.
     #[arg(long, env = "GRADIENT_WORKER_DRAIN_SECS", value_name = "SECONDS", default_value_t = 600)]
-    pub(crate) drain_secs: u64,
+    pub drain_secs: u64,
 
     /// Where the programs of Nix are [default: in PATH].
     #[arg(long, env = "GRADIENT_WORKER_NIX_DIR", value_name = "DIRECTORY")]
-    pub(crate) nix_dir: Option<PathBuf>,
+    pub nix_dir: Option<PathBuf>,
 
     /// How log lines look: human or json.
     #[arg(long, env = "GRADIENT_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
-    pub(crate) log_format: Format,
+    pub log_format: Format,
 
     /// Which log lines there are, such as info or warn,gradient_executor=debug.
     #[arg(long, env = "GRADIENT_LOG", value_name = "FILTER", default_value = "info")]
-    pub(crate) log: String,
+    pub log: String,
+}
+
+impl Arguments {
+    /// The settings of the environment alone; the error is one sentence.
+    pub fn from_environment() -> Result<Self, String> {
+        Self::try_parse_from(["gradient-worker"]).map_err(|error| sentence(&error))
+    }
 }
 
 /// What the command line asks for.
-pub(crate) enum Invocation {
+pub enum Invocation {
     /// Run with these settings.
     Run(Box<Arguments>),
     /// Print this: the help, or the version.
@@ -95,7 +102,8 @@ pub(crate) enum Invocation {
     Wrong(String),
 }
 
-pub(crate) fn parse() -> Invocation {
+/// The settings of the command line and the environment.
+pub fn parse() -> Invocation {
     match Arguments::try_parse() {
         Ok(arguments) => Invocation::Run(Box::new(arguments)),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {

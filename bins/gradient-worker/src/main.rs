@@ -1,16 +1,11 @@
 //! `gradient-worker`: fetches, evaluates and builds for a Gradient server with the machine's own Nix.
 
-mod arguments;
-mod directories;
-mod shutdown;
-mod start;
-
 use std::process::ExitCode;
 
-use arguments::Invocation;
+use gradient_worker::{Invocation, WrongSetting, parse, run};
 
 fn main() -> ExitCode {
-    let arguments = match arguments::parse() {
+    let arguments = match parse() {
         Invocation::Run(arguments) => arguments,
         Invocation::Print(text) => {
             print!("{text}");
@@ -18,10 +13,10 @@ fn main() -> ExitCode {
         }
         Invocation::Wrong(sentence) => return wrong_setting(&sentence),
     };
-    match start::run(*arguments) {
+    match run(*arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if let Some(wrong) = error.downcast_ref::<start::WrongSetting>() {
+            if let Some(wrong) = error.downcast_ref::<WrongSetting>() {
                 return wrong_setting(&wrong.to_string());
             }
             eprintln!("gradient-worker: {error:#}");

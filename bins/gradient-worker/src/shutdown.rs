@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for the first SIGTERM or SIGINT. From then on a second one ends the process at once.
-pub(crate) async fn requested() -> anyhow::Result<()> {
+pub async fn requested() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

@@ -20,13 +20,14 @@ use crate::{arguments::Arguments, directories, shutdown};
 
 /// A setting that cannot be used.
 #[derive(Debug)]
-pub(crate) struct WrongSetting {
+pub struct WrongSetting {
     setting: &'static str,
     wrong: String,
 }
 
 impl WrongSetting {
-    pub(crate) fn new(setting: &'static str, wrong: &str) -> Self {
+    /// Names the setting, and says what is wrong with it and what is expected.
+    pub fn new(setting: &'static str, wrong: &str) -> Self {
         Self { setting, wrong: wrong.to_owned() }
     }
 }
@@ -39,15 +40,17 @@ impl fmt::Display for WrongSetting {
 
 impl std::error::Error for WrongSetting {}
 
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+/// Runs the worker as a process of its own.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::init(&telemetry::Settings { format: arguments.log_format, filter: &arguments.log })
         .map_err(|error| WrongSetting::new("GRADIENT_LOG", &error.to_string()))?;
     // Only fails when a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(arguments))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work_until_told(arguments))
 }
 
-async fn work(arguments: Arguments) -> anyhow::Result<()> {
+/// Works until `stop` is cancelled and all jobs have ended. Logging and a TLS provider are set up before.
+pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Result<()> {
     let server = server(arguments.server_url.as_deref())?;
     let kinds = kinds(&arguments)?;
     let base = directories::base(arguments.base_dir)?;
@@ -81,16 +84,21 @@ async fn work(arguments: Arguments) -> anyhow::Result<()> {
         drain_time: (arguments.drain_secs > 0).then(|| Duration::from_secs(arguments.drain_secs)),
     };
 
+    Ok(gradient_executor::run(settings, machine, stop).await?)
+}
+
+/// Works until the first signal, and then until what runs has ended.
+async fn work_until_told(arguments: Arguments) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
-    let working = gradient_executor::run(settings, machine, stop.clone());
+    let working = work(arguments, stop.clone());
     tokio::pin!(working);
     tokio::select! {
-        outcome = &mut working => return Ok(outcome?),
+        outcome = &mut working => return outcome,
         requested = shutdown::requested() => requested?,
     }
     tracing::info!("finishing what runs; a second signal ends it at once");
     stop.cancel();
-    Ok(working.await?)
+    working.await
 }
 
 fn server(url: Option<&str>) -> Result<Url, WrongSetting> {

@@ -1,0 +1,6 @@
+//! The engine through its own door, on both databases.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod tenants;
+mod world;

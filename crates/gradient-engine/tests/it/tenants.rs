@@ -1,0 +1,229 @@
+//! Workers with a valid registration in an organization of their own, who want what is not theirs.
+
+use std::time::Duration;
+
+use gradient_domain::{BuildStatus, Failure, FailureKind, Moment, WorkerId};
+use gradient_engine::{Engine, EngineSettings, UploadError, WorkerSession};
+use gradient_protocol::{RefusalCode, Report, ToServer, ToWorker};
+use gradient_storage::{Conn, attempts, builds, evaluations};
+use tokio::sync::mpsc;
+
+use crate::world::{Tenant, World, capabilities, connect, soon};
+
+gradient_test_support::both_databases!(
+    a_worker_id_of_another_organization_opens_nothing,
+    a_worker_is_not_pushed_out_by_a_younger_registration_of_its_id,
+    naming_the_job_of_another_worker_leaves_it_alone,
+    an_archived_log_is_not_archived_again,
+    a_log_ends_at_its_limit,
+    what_a_worker_offers_later_has_the_same_limits,
+    a_worker_that_does_not_read_loses_its_jobs,
+    an_aborted_build_keeps_its_log,
+    a_build_that_had_ended_is_not_waited_for,
+);
+
+async fn log(session: &mut WorkerSession, tenant: &Tenant, offset: u64, text: &str) {
+    let (job, epoch, bytes) = (tenant.job(), Tenant::EPOCH, text.as_bytes().to_vec());
+    session.receive(ToServer::Log { job, epoch, offset, bytes }).await.unwrap();
+}
+
+async fn read_log(engine: &Engine, tenant: &Tenant) -> String {
+    let part = engine.log(tenant.build, None, 0, 1 << 20).await.unwrap().unwrap();
+    String::from_utf8(part.bytes).unwrap()
+}
+
+/// The next message of this kind.
+async fn next<T>(outbox: &mut mpsc::Receiver<ToWorker>, pick: impl Fn(ToWorker) -> Option<T>) -> T {
+    soon(async {
+        loop {
+            if let Some(found) = pick(outbox.recv().await.expect("the session has ended")) {
+                return found;
+            }
+        }
+    })
+    .await
+}
+
+fn cancelled(message: ToWorker) -> Option<()> {
+    matches!(message, ToWorker::Cancel { .. }).then_some(())
+}
+
+/// Waits until the database says so.
+async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
+    soon(async {
+        let mut pause = tokio::time::interval(Duration::from_millis(10));
+        while !holds().await {
+            pause.tick().await;
+        }
+    })
+    .await;
+}
+
+async fn a_worker_id_of_another_organization_opens_nothing(url: &str) {
+    let world = World::new(url).await;
+    let victim = world.tenant("victim").await;
+    let (_, token) = world.register("attacker", victim.worker, Moment::now()).await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let mut opened = connect(&engine, victim.worker, &token, vec![(victim.job(), Tenant::EPOCH)]).await.unwrap();
+    let session = opened.welcome.session_token.clone();
+    let read = engine.path_nar(&session, victim.job(), Tenant::EPOCH, victim.path.clone()).await;
+    assert!(matches!(read, Err(UploadError::NotOwner { .. })), "{read:?}");
+    let asked = engine.missing_paths(&session, victim.job(), Tenant::EPOCH, vec![victim.path.clone()]).await;
+    assert!(matches!(asked, Err(UploadError::NotOwner { .. })), "{asked:?}");
+    log(&mut opened.session, &victim, 0, "forged").await;
+    assert_eq!(read_log(&engine, &victim).await, "");
+}
+
+async fn a_worker_is_not_pushed_out_by_a_younger_registration_of_its_id(url: &str) {
+    let world = World::new(url).await;
+    let victim = world.tenant("victim").await;
+    let later = Moment::now().plus(Duration::from_secs(1));
+    let (_, token) = world.register("attacker", victim.worker, later).await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let running = vec![(victim.job(), Tenant::EPOCH)];
+    let owner = connect(&engine, victim.worker, &victim.token, running.clone()).await.unwrap();
+    let refused = connect(&engine, victim.worker, &token, vec![]).await.map(drop).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Unavailable);
+    let read = engine.path_nar(&owner.welcome.session_token, victim.job(), Tenant::EPOCH, victim.path.clone()).await;
+    assert!(read.is_ok(), "{:?}", read.err());
+
+    owner.session.close().await;
+    connect(&engine, victim.worker, &token, vec![]).await.unwrap();
+    connect(&engine, victim.worker, &victim.token, running).await.expect("the older registration has the right to the id");
+}
+
+async fn naming_the_job_of_another_worker_leaves_it_alone(url: &str) {
+    let world = World::new(url).await;
+    let victim = world.tenant("victim").await;
+    let stranger = WorkerId::random();
+    let (_, token) = world.register("attacker", stranger, Moment::now()).await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let running = vec![(victim.job(), Tenant::EPOCH)];
+    let mut owner = connect(&engine, victim.worker, &victim.token, running.clone()).await.unwrap();
+    log(&mut owner.session, &victim, 0, "first ").await;
+    let mut foreign = connect(&engine, stranger, &token, running).await.unwrap();
+    next(&mut foreign.outbox, cancelled).await;
+
+    log(&mut owner.session, &victim, 6, "second").await;
+    assert_eq!(read_log(&engine, &victim).await, "first second");
+}
+
+async fn an_archived_log_is_not_archived_again(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let running = vec![(tenant.job(), Tenant::EPOCH)];
+    let mut first = connect(&engine, tenant.worker, &tenant.token, running.clone()).await.unwrap();
+    log(&mut first.session, &tenant, 0, "it failed").await;
+    let failure = Failure { kind: FailureKind::Permanent, message: "no".to_owned() };
+    let (job, epoch, report) = (tenant.job(), Tenant::EPOCH, Report::Failed { failure, log_bytes: 9 });
+    first.session.receive(ToServer::Report { number: 1, job, epoch, report }).await.unwrap();
+    let is_archived = async || {
+        let build = tenant.build;
+        let attempt = world.storage.read(async move |conn: &mut Conn| attempts::lookup(conn, build, None).await).await.unwrap();
+        attempt.unwrap().log_frames.is_some()
+    };
+    until(is_archived).await;
+
+    // Each is told that the job is not its own, and each time the attempt is over once more.
+    for _ in 0..3 {
+        let mut again = connect(&engine, tenant.worker, &tenant.token, running.clone()).await.unwrap();
+        next(&mut again.outbox, cancelled).await;
+        assert_eq!(read_log(&engine, &tenant).await, "it failed");
+    }
+}
+
+async fn a_log_ends_at_its_limit(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let engine = world.start(EngineSettings { max_log_bytes: 8, ..EngineSettings::default() }).await;
+
+    let running = vec![(tenant.job(), Tenant::EPOCH)];
+    let mut worker = connect(&engine, tenant.worker, &tenant.token, running).await.unwrap();
+    for offset in [0, 6, 12, 18] {
+        log(&mut worker.session, &tenant, offset, "abcdef").await;
+        let stored = next(&mut worker.outbox, |message| match message {
+            ToWorker::LogStored { offset, .. } => Some(offset),
+            _ => None,
+        });
+        assert_eq!(stored.await, offset + 6, "the worker can forget what is too much");
+    }
+    assert_eq!(read_log(&engine, &tenant).await, "abcdefab");
+}
+
+async fn what_a_worker_offers_later_has_the_same_limits(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let mut worker = connect(&engine, tenant.worker, &tenant.token, vec![]).await.unwrap();
+    worker.session.receive(ToServer::Capabilities(capabilities(u32::MAX))).await.unwrap();
+    let [known] = engine.connected_workers().try_into().unwrap();
+    assert_eq!(known.capabilities.build_slots, 1024);
+}
+
+async fn status(world: &World, tenant: &Tenant) -> BuildStatus {
+    let build = tenant.build;
+    world.storage.read(async move |conn: &mut Conn| builds::find(conn, build).await).await.unwrap().status
+}
+
+async fn a_worker_that_does_not_read_loses_its_jobs(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let engine = world.start(EngineSettings { lease: Duration::from_millis(50), ..EngineSettings::default() }).await;
+
+    let running = vec![(tenant.job(), Tenant::EPOCH)];
+    let mut worker = connect(&engine, tenant.worker, &tenant.token, running).await.unwrap();
+    for number in 1.. {
+        // A late report changes nothing, but it is acknowledged.
+        let (job, epoch, report) = (tenant.job(), Tenant::EPOCH.next(), Report::Started {});
+        if worker.session.receive(ToServer::Report { number, job, epoch, report }).await.is_err() {
+            break;
+        }
+    }
+    worker.session.close().await;
+    until(async || status(&world, &tenant).await == BuildStatus::Queued).await;
+}
+
+async fn an_aborted_build_keeps_its_log(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let running = vec![(tenant.job(), Tenant::EPOCH)];
+    let mut worker = connect(&engine, tenant.worker, &tenant.token, running).await.unwrap();
+    log(&mut worker.session, &tenant, 0, "so far").await;
+    engine.abort_evaluation(tenant.evaluation).await;
+    until(async || {
+        let build = tenant.build;
+        let attempt = world.storage.read(async move |conn: &mut Conn| attempts::lookup(conn, build, None).await).await.unwrap();
+        attempt.unwrap().log_frames.is_some()
+    })
+    .await;
+    let build = tenant.build;
+    let attempt = world.storage.read(async move |conn: &mut Conn| attempts::lookup(conn, build, None).await).await.unwrap();
+    assert_eq!(attempt.unwrap().failure_kind, Some(FailureKind::Aborted));
+    assert_eq!(read_log(&engine, &tenant).await, "so far");
+}
+
+async fn a_build_that_had_ended_is_not_waited_for(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    // Behind the scheduler's back, as when it ends between being read for an evaluation and being added to it.
+    let (build, evaluation, now) = (tenant.build, tenant.evaluation, Moment::now());
+    let end = async move |conn: &mut Conn| {
+        builds::complete(conn, build, Tenant::EPOCH, 1, now).await?;
+        evaluations::set_sealed(conn, evaluation, gradient_domain::Epoch::NONE, now).await
+    };
+    world.storage.transaction(end).await.unwrap();
+    // The worker comes back without it, so that it is queued and assigned anew.
+    let _worker = connect(&engine, tenant.worker, &tenant.token, vec![]).await.unwrap();
+    until(async || engine.live_workers().await.iter().all(|worker| worker.assigned_jobs == 0)).await;
+    assert_eq!(status(&world, &tenant).await, BuildStatus::Completed);
+}

@@ -1,0 +1,231 @@
+//! An engine with records that were there before it started, and workers that say what a test wants.
+
+use std::{collections::BTreeMap, future::Future, num::NonZeroUsize, time::Duration};
+
+use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys, WorkerToken};
+use gradient_blobs::{BlobKey, Blobs};
+use gradient_domain::{
+    BuildId, CommitId, DerivationId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId, Priority, Publish, WorkerId,
+};
+use gradient_engine::{Engine, EngineSettings, Opened, Parts, Refused};
+use gradient_forge::{Forge, ForgeSettings};
+use gradient_nix::{InputDerivationHash, NarHash, StorePath};
+use gradient_protocol::{Capabilities, Hello, PeerSelector, PeerToken, VERSIONS};
+use gradient_storage::{
+    Conn, Digest, Storage, StorageSettings, attempts, builds,
+    commits::{self, Commit},
+    derivations::{self, NewDerivation},
+    evaluations::{self, NewEvaluation},
+    nars::{self, NewNar},
+    organizations::{self, Organization},
+    paths::{self, NewOrganizationPath},
+    workers::{self, WorkerRegistration},
+};
+use tempfile::TempDir;
+
+/// A database and a store, before the engine starts.
+pub(crate) struct World {
+    pub(crate) storage: Storage,
+    pub(crate) blobs: Blobs,
+    _directory: TempDir,
+}
+
+/// An organization with a build that a worker of its own has, and a path in its scope.
+pub(crate) struct Tenant {
+    pub(crate) organization: OrganizationId,
+    pub(crate) worker: WorkerId,
+    pub(crate) token: String,
+    pub(crate) evaluation: EvaluationId,
+    pub(crate) build: BuildId,
+    pub(crate) path: StorePath,
+}
+
+impl Tenant {
+    pub(crate) const EPOCH: Epoch = Epoch(1);
+
+    pub(crate) fn job(&self) -> Job {
+        Job::Build(self.build)
+    }
+}
+
+impl World {
+    pub(crate) async fn new(url: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let storage = Storage::connect(&url.parse().unwrap(), StorageSettings::default()).await.unwrap();
+        Self { storage, blobs: Blobs::open_directory(directory.path()).unwrap(), _directory: directory }
+    }
+
+    /// An organization that has registered a worker; its token.
+    pub(crate) async fn register(&self, name: &str, worker: WorkerId, at: Moment) -> (OrganizationId, String) {
+        let (id, token) = (OrganizationId::new(), WorkerToken::generate(&mut rand::rng()));
+        let organization = Organization {
+            id,
+            name: name.parse().unwrap(),
+            display_name: name.parse().unwrap(),
+            description: String::new(),
+            public: false,
+            share: 100,
+            ssh_public: String::new(),
+            ssh_private_sealed: Vec::new(),
+            created_by: None,
+            created_at: at,
+            deleted_at: None,
+        };
+        let registration = WorkerRegistration {
+            organization: id,
+            worker,
+            display_name: "build-01".parse().unwrap(),
+            token_hash: Digest(*token.hash().as_bytes()),
+            enable_fetch: true,
+            enable_eval: true,
+            enable_build: true,
+            registered_at: at,
+            created_by: None,
+        };
+        let insert = async move |conn: &mut Conn| {
+            organizations::insert(conn, &organization).await?;
+            workers::insert(conn, &registration).await
+        };
+        self.storage.transaction(insert).await.unwrap();
+        (id, token.expose().to_owned())
+    }
+
+    pub(crate) async fn tenant(&self, name: &str) -> Tenant {
+        let (worker, now) = (WorkerId::random(), Moment::now());
+        let (organization, token) = self.register(name, worker, now).await;
+        let path = store_path(1, "secret");
+        let nar_hash = NarHash([1; 32]);
+        self.blobs.put(&BlobKey::nar(&nar_hash), "secret".into()).await.unwrap();
+        let insert = {
+            let path = path.clone();
+            async move |conn: &mut Conn| {
+                nars::claim(conn, NewNar { nar_hash, nar_size: 6, file_hash: nar_hash, file_size: 6, created_at: now }).await?;
+                let row =
+                    NewOrganizationPath { path, nar_hash, references: vec![], deriver: None, content_address: None };
+                paths::insert_many(conn, organization, vec![row], now).await?;
+                let evaluation = evaluation(conn, organization, now).await?;
+                let build = build(conn, organization, evaluation, now).await?;
+                attempts::assign(conn, build, Tenant::EPOCH, worker, now).await?;
+                Ok((evaluation, build))
+            }
+        };
+        let (evaluation, build) = self.storage.transaction(insert).await.unwrap();
+        Tenant { organization, worker, token, evaluation, build, path }
+    }
+
+    pub(crate) async fn start(&self, settings: EngineSettings) -> Engine {
+        let keys = || SecretKeys::parse("0123456789abcdef0123456789abcdef").unwrap();
+        let parts = Parts {
+            storage: self.storage.clone(),
+            blobs: self.blobs.clone(),
+            forge: Forge::new(ForgeSettings::default()),
+            jwt: JwtKeys::new(&keys()),
+            sealer: Sealer::new(&keys()),
+            passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng()).unwrap(),
+            settings,
+        };
+        Engine::start(parts).await.unwrap()
+    }
+}
+
+async fn evaluation(conn: &mut Conn, organization: OrganizationId, now: Moment) -> Result<EvaluationId, gradient_storage::StorageError> {
+    let commit = Commit {
+        id: CommitId::new(),
+        organization,
+        repository: "https://example.com/repository.git".to_owned(),
+        hash: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+        message: String::new(),
+        author_name: None,
+        created_at: now,
+    };
+    let commit = commits::claim(conn, &commit).await?;
+    let new = NewEvaluation {
+        id: EvaluationId::new(),
+        organization,
+        project: None,
+        repository: commit.repository.clone(),
+        wildcard: "packages.*.#".to_owned(),
+        priority: Priority::default(),
+        publish: Publish::Runtime,
+        allow_ifd: false,
+        triggered_by: None,
+        created_at: now,
+    };
+    let id = new.id;
+    evaluations::insert(conn, new, commit.id).await?;
+    Ok(id)
+}
+
+/// A queued build.
+async fn build(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    evaluation: EvaluationId,
+    now: Moment,
+) -> Result<BuildId, gradient_storage::StorageError> {
+    let output = store_path(2, "package");
+    let derivation = NewDerivation {
+        id: DerivationId::new(),
+        organization,
+        drv_path: store_path(3, "package.drv"),
+        name: "package".to_owned(),
+        system: "x86_64-linux".to_owned(),
+        features: vec![],
+        aterm: format!(
+            r#"Derive([("out","/nix/store/{output}","","")],[],[],"x86_64-linux","/bin/sh",[],[("out","/nix/store/{output}")])"#
+        )
+        .into_bytes(),
+        input_hash: InputDerivationHash::Regular([3; 32]),
+        outputs: BTreeMap::from([("out".to_owned(), Some(output))]),
+        inputs: vec![],
+        created_at: now,
+    };
+    let id = BuildId::new();
+    let new = builds::NewBuild { id, organization, derivation: derivation.id, generation: 1, unsupported: None, queued_at: now };
+    derivations::insert_many(conn, vec![derivation]).await?;
+    builds::insert_many(conn, vec![new]).await?;
+    builds::link(conn, evaluation, &[id], now).await?;
+    Ok(id)
+}
+
+/// A store path whose hash is this number.
+pub(crate) fn store_path(number: usize, name: &str) -> StorePath {
+    format!("{number:032}-{name}").parse().unwrap()
+}
+
+/// A worker with one build slot introduces itself.
+pub(crate) async fn connect(
+    engine: &Engine,
+    worker: WorkerId,
+    token: &str,
+    running: Vec<(Job, Epoch)>,
+) -> Result<Opened, Refused> {
+    let hello = Hello {
+        versions: VERSIONS,
+        worker,
+        program: "test".to_owned(),
+        tokens: vec![PeerToken { peer: PeerSelector::Any, token: token.to_owned() }],
+        capabilities: capabilities(1),
+        running,
+        draining: false,
+    };
+    soon(engine.open_worker_session(hello)).await
+}
+
+pub(crate) fn capabilities(build_slots: u32) -> Capabilities {
+    Capabilities {
+        kinds: vec![JobKind::Build],
+        systems: vec!["x86_64-linux".to_owned()],
+        features: vec![],
+        build_slots,
+        cores: 1,
+        memory_bytes: 1 << 30,
+        separates_peers: false,
+        nix_version: String::new(),
+    }
+}
+
+/// Fails the test rather than let it wait for ever.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), what).await.expect("this takes too long")
+}
