@@ -12,6 +12,7 @@ use crate::StorageError;
 pub(crate) type Lite = SyncConnectionWrapper<SqliteConnection>;
 
 /// A connection to either database. Every query function takes `&mut Conn`, so functions compose inside one transaction.
+#[allow(clippy::large_enum_variant, reason = "there are as many as connections, and a box would cost more than it saves")]
 pub enum Conn {
     /// A connection to a PostgreSQL server.
     Postgres(PostgresConn),

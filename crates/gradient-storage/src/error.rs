@@ -83,11 +83,13 @@ pub(crate) fn naming(what: &'static str) -> impl Fn(QueryError) -> StorageError 
 }
 
 /// Turns a look-up into one that has to hit.
+#[allow(clippy::needless_pass_by_value, reason = "ids are given as they are, names by reference")]
 pub(crate) fn found<T>(row: Option<T>, what: &'static str, key: impl ToString) -> Result<T, StorageError> {
     row.ok_or_else(|| StorageError::NotFound { what, key: key.to_string() })
 }
 
 /// Turns the count of changed rows of an update or delete that has to hit into its outcome.
+#[allow(clippy::needless_pass_by_value, reason = "ids are given as they are, names by reference")]
 pub(crate) fn hit(rows: usize, what: &'static str, key: impl ToString) -> Result<(), StorageError> {
     if rows == 0 { Err(StorageError::NotFound { what, key: key.to_string() }) } else { Ok(()) }
 }

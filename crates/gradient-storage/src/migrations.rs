@@ -4,6 +4,7 @@ use diesel::{
     RunQueryDsl as _, SqliteConnection,
     backend::Backend,
     migration::{Migration, MigrationSource, MigrationVersion},
+    sqlite::Sqlite,
 };
 use diesel_async::{AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -34,20 +35,20 @@ pub(crate) async fn postgres(url: &str) -> Result<(), StorageError> {
 /// Brings an SQLite file up to date. What it held before is kept beside it, as `<file>.before-<migration>`.
 pub(crate) async fn sqlite(path: &Path, mut conn: SqliteConnection) -> Result<(), StorageError> {
     let path = path.to_owned();
-    spawn_blocking(move || {
-        let pending_now = pending(&mut conn, &SQLITE)?;
-        let Some(first) = pending_now.first() else { return Ok(()) };
-        if !applied(&mut conn)?.is_empty() {
-            copy(&mut conn, &path, &first.name().version().to_string())?;
-        }
-        conn.immediate_transaction(|conn| {
-            // Asked again under the lock: two processes must not migrate the same file.
-            let pending = pending(conn, &SQLITE)?;
-            run(conn, &pending)
-        })
+    spawn_blocking(move || migrate(&path, &mut conn, &SQLITE)).await.map_err(StorageError::unavailable)?
+}
+
+fn migrate(path: &Path, conn: &mut SqliteConnection, source: &impl MigrationSource<Sqlite>) -> Result<(), StorageError> {
+    let pending_now = pending(conn, source)?;
+    let Some(first) = pending_now.first() else { return Ok(()) };
+    if !applied(conn)?.is_empty() {
+        copy(conn, path, &first.name().version().to_string())?;
+    }
+    conn.immediate_transaction(|conn| {
+        // Asked again under the lock: two processes must not migrate the same file.
+        let pending = pending(conn, source)?;
+        run(conn, &pending)
     })
-    .await
-    .map_err(StorageError::unavailable)?
 }
 
 fn copy(conn: &mut SqliteConnection, path: &Path, migration: &str) -> Result<(), StorageError> {
@@ -106,3 +107,6 @@ fn run<DB: Backend>(harness: &mut impl MigrationHarness<DB>, migrations: &Migrat
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

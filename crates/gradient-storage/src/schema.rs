@@ -1,5 +1,7 @@
 //! The tables, as both databases have them. What is not one of diesel's own types is one of `gradient_domain::sql`.
 
+#![allow(clippy::wildcard_imports, reason = "a schema is written with all SQL types in scope")]
+
 mod accounts;
 mod graph;
 mod store;
