@@ -66,11 +66,13 @@ fn tests(filters: &[String]) -> Command {
     command
 }
 
-/// Every `.nix` file of the project is Nix.
+/// Every `.nix` file of the project is Nix; those inside crates are templates, which the crates' own tests fill in.
 fn nix_files_parse() -> Result<()> {
     let shell = workspace::shell()?;
     let mut faults = Vec::new();
-    for path in workspace::files(&shell)?.iter().filter(|path| workspace::has_extension(path, "nix")) {
+    for path in
+        workspace::files(&shell)?.iter().filter(|path| workspace::has_extension(path, "nix") && !path.starts_with("crates/"))
+    {
         let output = Command::new("nix-instantiate").arg("--parse").arg(workspace::root().join(path)).output()?;
         if !output.status.success() {
             faults.push(format!("{path}: {}", String::from_utf8_lossy(&output.stderr).trim()));

@@ -6,7 +6,7 @@ pub(super) const TEST_SUPPORT: &str = "test-support";
 /// The two programs.
 pub(super) const BINARIES: &[&str] = &["gradient-server", "gradient-worker"];
 
-const LIBRARIES: &[&str] = &[
+const SERVER: &[&str] = &[
     "nix",
     "nix-daemon",
     "domain",
@@ -21,7 +21,12 @@ const LIBRARIES: &[&str] = &[
     "api",
     "executor",
     "telemetry",
+    // For `gradient-server --with-worker`.
+    "gradient-worker",
 ];
+
+/// The worker never sees SQL or a password.
+const WORKER: &[&str] = &["nix", "nix-daemon", "domain", "protocol", "executor", "telemetry"];
 
 /// The crates that `from` may use directly; nothing when it is not on the table.
 pub(super) fn may_use(from: &str) -> Option<&'static [&'static str]> {
@@ -33,7 +38,8 @@ pub(super) fn may_use(from: &str) -> Option<&'static [&'static str]> {
         "engine" => &["scheduler", "forge", "storage", "blobs", "auth", "cache-protocol", "protocol", "domain", "nix"],
         "api" => &["engine", "auth", "cache-protocol", "protocol", "domain", "nix"],
         "executor" => &["protocol", "nix-daemon", "nix", "domain"],
-        "gradient-server" | "gradient-worker" => LIBRARIES,
+        "gradient-server" => SERVER,
+        "gradient-worker" => WORKER,
         // The demonstration drives the programs as a user does, with what the end-to-end tests use too.
         "xtask" => &[TEST_SUPPORT],
         _ => return None,

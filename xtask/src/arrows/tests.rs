@@ -12,6 +12,9 @@ fn arrows_point_down() {
     check("gradient-scheduler", "gradient-storage", UseIn::Crate, false);
     check("gradient-worker", "gradient-executor", UseIn::Crate, true);
     check("gradient-executor", "gradient-storage", UseIn::Crate, false);
+    check("gradient-worker", "gradient-storage", UseIn::Crate, false);
+    check("gradient-server", "gradient-worker", UseIn::Crate, true);
+    check("gradient-worker", "gradient-server", UseIn::Crate, false);
 }
 
 #[test]
