@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Job, Moment, WorkerId};
+use gradient_domain::{
+    BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Job, Moment, WorkerId,
+};
 use gradient_protocol::ToWorker;
 use gradient_scheduler::{BuildState, Decision, Event, NewBuild};
 use gradient_storage::{Conn, StorageError, attempts, builds, evaluations};

@@ -135,6 +135,6 @@ mod tests {
         assert_eq!(covering(0, 100), [0]);
         assert_eq!(covering(99, 101), [0, 10]);
         assert_eq!(covering(200, 205), [30]);
-        assert_eq!(covering(205, 300), []);
+        assert!(covering(205, 300).is_empty());
     }
 }

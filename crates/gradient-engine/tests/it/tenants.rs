@@ -33,10 +33,10 @@ async fn read_log(engine: &Engine, tenant: &Tenant) -> String {
 }
 
 /// The next message of this kind.
-async fn next<T>(outbox: &mut mpsc::Receiver<ToWorker>, pick: impl Fn(ToWorker) -> Option<T>) -> T {
+async fn next<T>(outbox: &mut mpsc::Receiver<ToWorker>, pick: impl Fn(&ToWorker) -> Option<T>) -> T {
     soon(async {
         loop {
-            if let Some(found) = pick(outbox.recv().await.expect("the session has ended")) {
+            if let Some(found) = pick(&outbox.recv().await.expect("the session has ended")) {
                 return found;
             }
         }
@@ -44,7 +44,7 @@ async fn next<T>(outbox: &mut mpsc::Receiver<ToWorker>, pick: impl Fn(ToWorker) 
     .await
 }
 
-fn cancelled(message: ToWorker) -> Option<()> {
+fn cancelled(message: &ToWorker) -> Option<()> {
     matches!(message, ToWorker::Cancel { .. }).then_some(())
 }
 
@@ -147,7 +147,7 @@ async fn a_log_ends_at_its_limit(url: &str) {
     for offset in [0, 6, 12, 18] {
         log(&mut worker.session, &tenant, offset, "abcdef").await;
         let stored = next(&mut worker.outbox, |message| match message {
-            ToWorker::LogStored { offset, .. } => Some(offset),
+            ToWorker::LogStored { offset, .. } => Some(*offset),
             _ => None,
         });
         assert_eq!(stored.await, offset + 6, "the worker can forget what is too much");

@@ -32,7 +32,6 @@ pub(crate) struct World {
 
 /// An organization with a build that a worker of its own has, and a path in its scope.
 pub(crate) struct Tenant {
-    pub(crate) organization: OrganizationId,
     pub(crate) worker: WorkerId,
     pub(crate) token: String,
     pub(crate) evaluation: EvaluationId,
@@ -100,8 +99,7 @@ impl World {
             let path = path.clone();
             async move |conn: &mut Conn| {
                 nars::claim(conn, NewNar { nar_hash, nar_size: 6, file_hash: nar_hash, file_size: 6, created_at: now }).await?;
-                let row =
-                    NewOrganizationPath { path, nar_hash, references: vec![], deriver: None, content_address: None };
+                let row = NewOrganizationPath { path, nar_hash, references: vec![], deriver: None, content_address: None };
                 paths::insert_many(conn, organization, vec![row], now).await?;
                 let evaluation = evaluation(conn, organization, now).await?;
                 let build = build(conn, organization, evaluation, now).await?;
@@ -110,7 +108,7 @@ impl World {
             }
         };
         let (evaluation, build) = self.storage.transaction(insert).await.unwrap();
-        Tenant { organization, worker, token, evaluation, build, path }
+        Tenant { worker, token, evaluation, build, path }
     }
 
     pub(crate) async fn start(&self, settings: EngineSettings) -> Engine {
@@ -128,7 +126,11 @@ impl World {
     }
 }
 
-async fn evaluation(conn: &mut Conn, organization: OrganizationId, now: Moment) -> Result<EvaluationId, gradient_storage::StorageError> {
+async fn evaluation(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    now: Moment,
+) -> Result<EvaluationId, gradient_storage::StorageError> {
     let commit = Commit {
         id: CommitId::new(),
         organization,
