@@ -1,10 +1,6 @@
 //! JSON bodies of requests. What does not parse is told with the field it is about and what was expected there.
 
-use std::{
-    future::Future,
-    ops::{Deref, DerefMut},
-    pin::Pin,
-};
+use std::{convert::Infallible, future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, web::Bytes};
 use serde::de::DeserializeOwned;
@@ -12,52 +8,47 @@ use serde::de::DeserializeOwned;
 use crate::{ApiError, error::Code};
 
 /// A body that has to be there. Whatever content type it claims, it has to be JSON.
-pub(crate) struct Body<T>(T);
+///
+/// What is wrong with it is told by [`read`](Self::read), in the handler: by then the other extractors have decided whether the
+/// caller is to be told anything.
+pub(crate) struct Body<T>(Result<T, ApiError>);
 
 /// A body that may be missing.
-pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
+pub(crate) struct OptionalBody<T>(Result<Option<T>, ApiError>);
 
-type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Infallible>>>>;
 
 impl<T> Body<T> {
-    pub(crate) fn into_inner(self) -> T {
+    pub(crate) fn read(self) -> Result<T, ApiError> {
         self.0
     }
 }
 
-impl<T> Deref for Body<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Body<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
+impl<T> OptionalBody<T> {
+    pub(crate) fn read(self) -> Result<Option<T>, ApiError> {
+        self.0
     }
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
-    type Error = ApiError;
+    type Error = Infallible;
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let bytes = Bytes::from_request(request, payload);
-        Box::pin(async move { parse(&bytes.await.map_err(|error| unreadable(&error))?).map(Self) })
+        Box::pin(async move { Ok(Self(bytes.await.map_err(|error| unreadable(&error)).and_then(|bytes| parse(&bytes)))) })
     }
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for OptionalBody<T> {
-    type Error = ApiError;
+    type Error = Infallible;
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let bytes = Bytes::from_request(request, payload);
         Box::pin(async move {
-            let bytes = bytes.await.map_err(|error| unreadable(&error))?;
-            if bytes.trim_ascii().is_empty() { Ok(Self(None)) } else { parse(&bytes).map(Some).map(Self) }
+            let read = bytes.await.map_err(|error| unreadable(&error));
+            Ok(Self(read.and_then(|bytes| if bytes.trim_ascii().is_empty() { Ok(None) } else { parse(&bytes).map(Some) })))
         })
     }
 }
@@ -81,7 +72,7 @@ fn unreadable(error: &actix_web::Error) -> ApiError {
     }
 }
 
-pub(crate) fn too_large() -> ApiError {
+fn too_large() -> ApiError {
     ApiError::new(Code::PayloadTooLarge, "the body is too large")
 }
 

@@ -47,6 +47,7 @@ async fn register(
     body: Body<RegisterBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
+    let body = body.read()?;
     let registration = Registration {
         username: body.username.parse()?,
         name: body.name.parse()?,
@@ -78,7 +79,7 @@ struct LoginBody {
 }
 
 async fn login(body: Body<LoginBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
-    let LoginBody { loginname, password, remember_me } = body.into_inner();
+    let LoginBody { loginname, password, remember_me } = body.read()?;
     let remember = if remember_me { Remember::Month } else { Remember::Day };
     let login = engine.login(loginname, password, remember).await?;
     let mut response = Answer(login.token.expose()).into_response();
@@ -114,6 +115,7 @@ struct UsernameBody {
 
 /// Always a 200: `error` says whether the name can be had.
 async fn check_username(body: Body<UsernameBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
+    let body = body.read()?;
     let name: Username = match body.username.parse() {
         Ok(name) => name,
         Err(error) => return Ok(taken(&ApiError::from(error))),

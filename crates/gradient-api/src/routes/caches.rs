@@ -86,7 +86,7 @@ struct CreateBody {
 
 async fn create(user: SignedIn, body: Body<CreateBody>, engine: web::Data<Engine>) -> Result<Answer<CacheId>, ApiError> {
     may_create(&user.user)?;
-    let body = body.into_inner();
+    let body = body.read()?;
     let wanted = NewCache {
         name: body.name.parse()?,
         display_name: body.display_name.parse()?,
@@ -135,7 +135,7 @@ async fn change(
     body: Body<ChangeBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    let body = body.into_inner();
+    let body = body.read()?;
     let changes = CacheChanges {
         name: optional(body.name.as_ref())?,
         display_name: optional(body.display_name.as_ref())?,

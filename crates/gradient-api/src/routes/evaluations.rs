@@ -40,7 +40,7 @@ async fn evaluate(
     body: OptionalBody<EvaluateBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<EvaluationId>, ApiError> {
-    let commit = body.0.and_then(|body| body.commit);
+    let commit = body.read()?.and_then(|body| body.commit);
     let request = EvaluationRequest { commit, triggered_by: scope.user() };
     Ok(Answer(engine.request_evaluation(&scope.project, request).await?))
 }
@@ -77,6 +77,7 @@ async fn act(
     body: Body<ActBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
+    let body = body.read()?;
     if body.method != "abort" {
         return Err(ApiError::bad_request(format!("method: `{}` is not one; expected `abort`", body.method)));
     }

@@ -65,7 +65,7 @@ async fn create(
     body: Body<CreateBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<String>, ApiError> {
-    let body = body.into_inner();
+    let body = body.read()?;
     if body.expires_in_days == Some(0) {
         return Err(ApiError::bad_request("expires_in_days has to be at least 1"));
     }
@@ -114,6 +114,7 @@ async fn change(
     body: Body<ChangeBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
+    let body = body.read()?;
     let id = id.parse().map_err(|_| ApiError::not_found("there is no such API key"))?;
     let organization = match &body.organization {
         None => None,
@@ -131,6 +132,7 @@ struct DeleteBody {
 }
 
 async fn delete(user: SessionUser, body: Body<DeleteBody>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
+    let body = body.read()?;
     let name = body.name.parse().map_err(|_| ApiError::not_found("there is no such API key"))?;
     engine.delete_api_key(user.user.user, name).await?;
     Ok(Answer(Sentence("the API key is deleted".to_owned())))

@@ -110,7 +110,7 @@ macro_rules! handlers {
                 body: Body<RoleBody>,
                 engine: web::Data<Engine>,
             ) -> Result<Answer<Sentence>, ApiError> {
-                super::add($of(&scope.found), body.into_inner(), &engine).await
+                super::add($of(&scope.found), body.read()?, &engine).await
             }
 
             pub(super) async fn change(
@@ -118,7 +118,7 @@ macro_rules! handlers {
                 body: Body<RoleBody>,
                 engine: web::Data<Engine>,
             ) -> Result<Answer<Sentence>, ApiError> {
-                super::change($of(&scope.found), body.into_inner(), &engine).await
+                super::change($of(&scope.found), body.read()?, &engine).await
             }
 
             pub(super) async fn remove(
@@ -126,7 +126,7 @@ macro_rules! handlers {
                 body: Body<UserBody>,
                 engine: web::Data<Engine>,
             ) -> Result<Answer<Sentence>, ApiError> {
-                super::remove($of(&scope.found), body.into_inner(), &engine).await
+                super::remove($of(&scope.found), body.read()?, &engine).await
             }
         }
     };

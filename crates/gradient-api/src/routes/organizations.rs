@@ -76,7 +76,7 @@ struct CreateBody {
 
 async fn create(user: SignedIn, body: Body<CreateBody>, engine: web::Data<Engine>) -> Result<Answer<OrganizationId>, ApiError> {
     may_create(&user.user)?;
-    let CreateBody { name, display_name, description: text, public } = body.into_inner();
+    let CreateBody { name, display_name, description: text, public } = body.read()?;
     let wanted =
         NewOrganization { name: name.parse()?, display_name: display_name.parse()?, description: description(text)?, public };
     Ok(Answer(engine.create_organization(user.user.user, wanted).await?))
@@ -110,7 +110,7 @@ async fn change(
     body: Body<ChangeBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    let body = body.into_inner();
+    let body = body.read()?;
     if let Some(share) = body.share {
         if !scope.caller.user().is_some_and(|user| user.superuser) {
             return Err(ApiError::new(Code::SuperuserRequired, "only a superuser sets the share"));

@@ -70,7 +70,7 @@ async fn create(
     engine: web::Data<Engine>,
 ) -> Result<Answer<ProjectId>, ApiError> {
     let user = scope.user().ok_or_else(ApiError::unauthorized)?;
-    let body = body.into_inner();
+    let body = body.read()?;
     let wanted = NewProject {
         name: body.name.parse()?,
         display_name: body.display_name.parse()?,
@@ -127,7 +127,7 @@ async fn change(
     body: Body<ChangeBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    let body = body.into_inner();
+    let body = body.read()?;
     let changes = ProjectChanges {
         name: optional(body.name.as_ref())?,
         display_name: optional(body.display_name.as_ref())?,

@@ -46,7 +46,7 @@ async fn subscribe(
 ) -> Result<Answer<Sentence>, ApiError> {
     let found = cache(&scope, &path.1, &engine).await?;
     ApiError::decided(found.access.decide(&scope.caller, CachePermission::ManageCacheSubscriptions), "cache")?;
-    let mode = body.0.and_then(|body| body.mode).unwrap_or(SubscriptionMode::ReadWrite);
+    let mode = body.read()?.and_then(|body| body.mode).unwrap_or(SubscriptionMode::ReadWrite);
     engine.subscribe(scope.found.organization.id, found.cache.id, mode).await?;
     Ok(Answer(Sentence(format!("the organization is subscribed to `{}`", found.cache.name))))
 }

@@ -40,7 +40,7 @@ struct DeleteBody {
 }
 
 async fn delete(user: SessionUser, body: Body<DeleteBody>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
-    engine.delete_user(user.user.user, body.into_inner().password).await?;
+    engine.delete_user(user.user.user, body.read()?.password).await?;
     Ok(Answer(Sentence("your account is deleted".to_owned())))
 }
 
@@ -55,7 +55,7 @@ async fn change_password(
     body: Body<PasswordBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    let PasswordBody { old_password, new_password } = body.into_inner();
+    let PasswordBody { old_password, new_password } = body.read()?;
     let new = new_password.expose().parse()?;
     engine.change_password(user.user.user, user.session, old_password, new).await?;
     Ok(Answer(Sentence("your password is changed, and your other sessions are ended".to_owned())))
@@ -91,6 +91,7 @@ async fn change_settings(
     body: Body<ChangeBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<SettingsBody>, ApiError> {
+    let body = body.read()?;
     let changes = UserChanges {
         username: optional(body.username.as_ref())?,
         name: optional(body.name.as_ref())?,

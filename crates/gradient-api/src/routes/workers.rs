@@ -107,6 +107,7 @@ async fn register(
     body: Body<RegisterBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<RegisteredBody>, ApiError> {
+    let body = body.read()?;
     let user = scope.user().ok_or_else(ApiError::unauthorized)?;
     let worker: WorkerId = parse("worker_id", &body.worker_id)?;
     let token = body.token.as_deref().map(WorkerToken::parse).transpose();
@@ -142,6 +143,7 @@ async fn change(
     body: Body<ChangeBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
+    let body = body.read()?;
     let changes = WorkerRegistrationChanges {
         display_name: optional(body.display_name.as_ref())?,
         enable_fetch: body.enable_fetch,

@@ -1,0 +1,122 @@
+//! API keys: what they may do, where, and who manages them.
+
+use serde_json::json;
+
+use crate::server::Server;
+
+gradient_test_support::both_databases!(
+    a_key_does_what_it_may,
+    keys_do_not_manage_keys,
+    a_pinned_key_works_in_its_place_only,
+    bad_keys_are_refused,
+    a_key_is_changed_without_a_new_secret,
+);
+
+async fn a_key_does_what_it_may(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    alice.organization("acme", false).await;
+    let looks = alice.key(json!({"name": "looks", "permissions": ["viewOrg"]})).await;
+    assert!(looks.starts_with("GRAD") && looks.len() == 68);
+    server.with(&looks).get("/orgs/acme").await.message();
+    assert_eq!(server.with(&looks).delete("/orgs/acme").await.error(), (403, "forbidden"));
+    let creates = alice.key(json!({"name": "creates", "permissions": ["createProject"]})).await;
+    assert_eq!(server.with(&creates).get("/orgs/acme").await.error(), (404, "not_found"));
+    server.with(&creates).project("acme", "web").await;
+
+    let keys = alice.get("/user/keys").await.message();
+    let names: Vec<_> = keys.as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["creates", "looks"]);
+    assert!(keys[1]["last_used_at"].is_string() && !keys.to_string().contains(&looks));
+    alice.delete_with("/user/keys", json!({"name": "looks"})).await.message();
+    assert_eq!(server.with(&looks).get("/orgs/acme").await.error(), (401, "unauthorized"));
+    assert_eq!(alice.delete_with("/user/keys", json!({"name": "looks"})).await.error(), (404, "not_found"));
+}
+
+async fn keys_do_not_manage_keys(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let key = server.with(&token).key(json!({"name": "k", "permissions": ["viewOrg"]})).await;
+    let client = server.with(&key);
+    let created = client.post("/user/keys", json!({"name": "sibling", "permissions": ["deleteOrg"]})).await;
+    assert_eq!(created.error(), (403, "forbidden"));
+    assert_eq!(client.get("/user/keys").await.error(), (403, "forbidden"));
+    assert_eq!(client.delete_with("/user/keys", json!({"name": "k"})).await.error(), (403, "forbidden"));
+    let id = server.with(&token).get("/user/keys").await.message()[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(client.patch(&format!("/user/keys/{id}"), json!({"permissions": ["deleteOrg"]})).await.error(), (403, "forbidden"));
+    assert_eq!(client.put("/orgs", json!({"name": "mine", "display_name": "Mine"})).await.error(), (403, "forbidden"));
+}
+
+async fn a_pinned_key_works_in_its_place_only(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    alice.organization("acme", false).await;
+    alice.organization("other", true).await;
+    alice.cache("main", false).await;
+    alice.cache("second", true).await;
+    let all = json!(["viewOrg", "deleteOrg", "viewCache", "readStore"]);
+    let pinned = alice.key(json!({"name": "pinned", "permissions": all, "organization": "acme"})).await;
+    server.with(&pinned).get("/orgs/acme").await.message();
+    assert_eq!(server.with(&pinned).get("/orgs/other").await.error(), (404, "not_found"));
+    assert_eq!(server.with(&pinned).get("/orgs").await.message()["total"], json!(1));
+
+    let body = json!({"name": "cached", "permissions": ["viewCache", "deleteCache"], "cache": "main"});
+    let on_a_cache = alice.key(body).await;
+    server.with(&on_a_cache).get("/caches/main").await.message();
+    assert_eq!(server.with(&on_a_cache).get("/caches/second").await.error(), (404, "not_found"));
+    assert_eq!(server.with(&on_a_cache).get("/orgs/other").await.error(), (404, "not_found"));
+    assert_eq!(server.with(&on_a_cache).get("/caches").await.message()["total"], json!(1));
+}
+
+async fn bad_keys_are_refused(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let (stranger, alice) = (server.signed_in("bob").await, server.with(&token));
+    alice.organization("acme", false).await;
+    alice.cache("main", true).await;
+    for (body, expected) in [
+        (json!({"name": "k", "permissions": ["fly"]}), (400, "validation")),
+        (json!({"name": "k", "permissions": []}), (400, "validation")),
+        (json!({"name": "k", "permissions": ["viewOrg"], "organization": "acme", "cache": "main"}), (400, "bad_request")),
+        (json!({"name": "k", "permissions": ["viewOrg"], "cache": "main"}), (400, "validation")),
+        (json!({"name": "k", "permissions": ["viewOrg"], "organization": "nope"}), (404, "not_found")),
+        (json!({"name": "k", "permissions": ["viewCache"], "cache": "nope"}), (404, "not_found")),
+        (json!({"name": "k", "permissions": ["viewOrg"], "expires_in_days": 0}), (400, "bad_request")),
+        (json!({"name": "\n", "permissions": ["viewOrg"]}), (400, "invalid_name")),
+    ] {
+        assert_eq!(alice.post("/user/keys", body.clone()).await.error(), expected, "{body}");
+    }
+    let unseen = json!({"name": "k", "permissions": ["viewOrg"], "organization": "acme"});
+    assert_eq!(server.with(&stranger).post("/user/keys", unseen).await.error(), (404, "not_found"));
+    let not_managed = json!({"name": "k", "permissions": ["viewCache"], "cache": "main"});
+    assert_eq!(server.with(&stranger).post("/user/keys", not_managed).await.error(), (403, "forbidden"));
+    let twice = json!({"name": "k", "permissions": ["viewOrg"]});
+    alice.key(twice.clone()).await;
+    assert_eq!(alice.post("/user/keys", twice).await.error(), (409, "already_exists"));
+}
+
+async fn a_key_is_changed_without_a_new_secret(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    alice.organization("acme", false).await;
+    let key = alice.key(json!({"name": "k", "permissions": ["viewOrg", "deleteOrg"], "expires_in_days": 1})).await;
+    let id = alice.get("/user/keys").await.message()[0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/user/keys/{id}");
+    alice.patch(&path, json!({"name": "renamed", "permissions": ["viewOrg"], "organization": "acme"})).await.message();
+    let changed = &alice.get("/user/keys").await.message()[0];
+    assert_eq!(
+        (&changed["name"], &changed["permissions"], &changed["organization"]),
+        (&json!("renamed"), &json!(["viewOrg"]), &json!("acme"))
+    );
+    assert_eq!(server.with(&key).delete("/orgs/acme").await.error(), (403, "forbidden"));
+    alice.patch(&path, json!({"organization": null})).await.message();
+    assert_eq!(alice.get("/user/keys").await.message()[0]["organization"], json!(null));
+    assert_eq!(alice.patch("/user/keys/x", json!({})).await.error(), (404, "not_found"));
+
+    let catalogue = alice.get("/user/keys/permissions").await.message();
+    assert_eq!(catalogue["available_permissions"].as_array().unwrap().len(), 13);
+    assert_eq!(catalogue["availableCache"][0], json!({"id": "viewCache", "mutating": false}));
+}

@@ -1,0 +1,81 @@
+//! Members of organizations and caches, and their roles.
+
+use serde_json::json;
+
+use crate::server::Server;
+
+gradient_test_support::both_databases!(
+    members_come_change_and_go,
+    the_last_admin_stays,
+    caches_have_members_too,
+    built_in_roles_are_listed,
+);
+
+async fn members_come_change_and_go(database: &str) {
+    let server = Server::start(database).await;
+    let (token, other) = (server.signed_in("alice").await, server.signed_in("bob").await);
+    let (alice, bob) = (server.with(&token), server.with(&other));
+    alice.organization("acme", false).await;
+    alice.post("/orgs/acme/users", json!({"user": "bob", "role": "View"})).await.message();
+    let members = alice.get("/orgs/acme/users").await.message();
+    assert_eq!(members, json!([{"id": "alice", "name": "Admin"}, {"id": "bob", "name": "View"}]));
+    assert_eq!(bob.get("/orgs/acme").await.message()["role"], json!("View"));
+    let create = json!({"name": "w", "display_name": "w", "repository": "https://example.com/a", "wildcard": "checks.*"});
+    assert_eq!(bob.put("/projects/acme", create.clone()).await.error(), (403, "forbidden"));
+    alice.patch("/orgs/acme/users", json!({"user": "bob", "role": "Write"})).await.message();
+    bob.put("/projects/acme", create).await.message();
+    assert_eq!(bob.post("/orgs/acme/users", json!({"user": "bob", "role": "Admin"})).await.error(), (403, "forbidden"));
+
+    assert_eq!(alice.post("/orgs/acme/users", json!({"user": "bob", "role": "View"})).await.error(), (409, "already_exists"));
+    assert_eq!(alice.post("/orgs/acme/users", json!({"user": "nobody-1", "role": "View"})).await.error(), (404, "not_found"));
+    assert_eq!(alice.patch("/orgs/acme/users", json!({"user": "bob", "role": "King"})).await.error(), (400, "validation"));
+    alice.delete_with("/orgs/acme/users", json!({"user": "bob"})).await.message();
+    assert_eq!(bob.get("/orgs/acme").await.error(), (404, "not_found"));
+    assert_eq!(alice.delete_with("/orgs/acme/users", json!({"user": "bob"})).await.error(), (404, "not_found"));
+}
+
+async fn the_last_admin_stays(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    server.signed_in("bob").await;
+    let alice = server.with(&token);
+    alice.organization("acme", false).await;
+    assert_eq!(alice.delete_with("/orgs/acme/users", json!({"user": "alice"})).await.error(), (409, "conflict"));
+    assert_eq!(alice.patch("/orgs/acme/users", json!({"user": "alice", "role": "View"})).await.error(), (409, "conflict"));
+    alice.patch("/orgs/acme/users", json!({"user": "alice", "role": "Admin"})).await.message();
+    alice.post("/orgs/acme/users", json!({"user": "bob", "role": "Admin"})).await.message();
+    alice.delete_with("/orgs/acme/users", json!({"user": "alice"})).await.message();
+    assert_eq!(alice.get("/orgs/acme").await.error(), (404, "not_found"));
+}
+
+async fn caches_have_members_too(database: &str) {
+    let server = Server::start(database).await;
+    let (token, other) = (server.signed_in("alice").await, server.signed_in("bob").await);
+    let (alice, bob) = (server.with(&token), server.with(&other));
+    alice.cache("main", false).await;
+    assert_eq!(bob.get("/caches/main").await.error(), (404, "not_found"));
+    alice.post("/caches/main/members", json!({"user": "bob", "role": "View"})).await.message();
+    assert_eq!(bob.get("/caches/main").await.message()["can_edit"], json!(false));
+    assert_eq!(bob.delete("/caches/main").await.error(), (403, "forbidden"));
+    assert_eq!(alice.delete_with("/caches/main/members", json!({"user": "alice"})).await.error(), (409, "conflict"));
+    let members = bob.get("/caches/main/members").await.message();
+    assert_eq!(members, json!([{"id": "alice", "name": "Admin"}, {"id": "bob", "name": "View"}]));
+}
+
+async fn built_in_roles_are_listed(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    alice.organization("acme", false).await;
+    alice.cache("main", false).await;
+    let names = |roles: serde_json::Value| {
+        let names = roles["roles"].as_array().unwrap().iter().map(|role| role["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let of_the_organization = alice.get("/orgs/acme/roles").await.message();
+    assert_eq!(of_the_organization["roles"][2]["permissions"], json!(["viewOrg"]));
+    assert_eq!(names(of_the_organization), ["Admin", "Write", "View"]);
+    let of_the_cache = alice.get("/caches/main/roles").await.message();
+    assert_eq!(of_the_cache["roles"][1]["permissions"], json!(["viewCache", "readStore", "writeStore"]));
+    assert_eq!(names(of_the_cache), ["Admin", "Write", "View"]);
+}
