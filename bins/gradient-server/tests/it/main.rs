@@ -3,6 +3,7 @@
 
 mod building;
 mod caches;
+mod hosted_worker;
 mod requests;
 mod sessions;
 mod settings;

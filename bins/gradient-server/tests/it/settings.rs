@@ -61,7 +61,12 @@ fn the_worker_names_the_setting_that_is_wrong_or_missing() {
 #[test]
 fn the_secrets_are_made_for_the_owner_only() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = ServerSettings { program: programs().server, folder: folder.path().to_path_buf(), database_url: None };
+    let settings = ServerSettings {
+        program: programs().server,
+        folder: folder.path().to_path_buf(),
+        database_url: None,
+        hosted_worker: None,
+    };
     let mut server = Server::start(&settings).unwrap();
     assert!(server.process().stop(LIMIT).unwrap().success());
     let secrets: Vec<_> = std::fs::read_dir(folder.path().join("state"))

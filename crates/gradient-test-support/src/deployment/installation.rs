@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,12 +46,22 @@ impl Installation {
 
     /// Starts a server below `folder`, on this database or else on SQLite.
     pub fn start(programs: &Programs, folder: &Path, database_url: Option<&str>) -> Result<Self, DeploymentError> {
-        let settings = ServerSettings {
-            program: programs.server.clone(),
-            folder: folder.join("server"),
-            database_url: database_url.map(str::to_owned),
-        };
-        let server = Server::start(&settings)?;
+        Self::start_server(programs, folder, database_url.map(str::to_owned), None)
+    }
+
+    /// Starts a server below `folder` that hosts a worker with this Nix in its own process.
+    pub fn start_with_hosted_worker(programs: &Programs, folder: &Path, nix: &NixInstall) -> Result<Self, DeploymentError> {
+        Self::start_server(programs, folder, None, Some(nix.clone()))
+    }
+
+    fn start_server(
+        programs: &Programs,
+        folder: &Path,
+        database_url: Option<String>,
+        hosted_worker: Option<NixInstall>,
+    ) -> Result<Self, DeploymentError> {
+        let program = programs.server.clone();
+        let server = Server::start(&ServerSettings { program, folder: folder.join("server"), database_url, hosted_worker })?;
         Ok(Self {
             programs: programs.clone(),
             folder: folder.to_path_buf(),
@@ -91,6 +102,22 @@ impl Installation {
         let (peer, token) = (answer::field(&registered, "peer_id")?, answer::field(&registered, "token")?);
         self.peers.push((peer.to_owned(), token.to_owned()));
         Ok(&self.worker_id)
+    }
+
+    /// Registers the worker in the server's process, with the id and the token that it made, and waits until it is connected.
+    pub fn register_hosted_worker(&self) -> Result<Value, DeploymentError> {
+        let base = self.folder.join("server/state/worker");
+        let read = |name: &str| {
+            let path = base.join(name);
+            wait::until(&format!("{}", path.display()), CONNECT_LIMIT, || {
+                Ok::<_, DeploymentError>(fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')))
+            })
+        };
+        let (id, peers) = (read("worker-id")?, read("peers")?);
+        let token = peers.trim().trim_start_matches("*:");
+        let registration = json!({"worker_id": id.trim(), "token": token, "display_name": "hosted"});
+        self.api.post(&format!("/orgs/{}/workers", Self::ORGANIZATION), &registration)?;
+        wait::until("the hosted worker to connect", CONNECT_LIMIT, || self.live_worker())
     }
 
     /// Creates a project.

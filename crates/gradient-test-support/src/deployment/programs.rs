@@ -20,6 +20,8 @@ pub struct ServerSettings {
     pub folder: PathBuf,
     /// The database; SQLite in its folder when there is none.
     pub database_url: Option<String>,
+    /// The Nix of the worker that the server hosts in its own process, if it does.
+    pub hosted_worker: Option<NixInstall>,
 }
 
 /// A running server.
@@ -65,6 +67,12 @@ impl Server {
     /// The command that starts it, without a port.
     pub fn command(settings: &ServerSettings) -> Result<Command, DeploymentError> {
         let mut command = program(&settings.program, &settings.folder)?;
+        if let Some(nix) = &settings.hosted_worker {
+            let home = settings.folder.join("home");
+            write_worker_conf(&home)?;
+            nix.isolate(&mut command, &home);
+            command.arg("--with-worker");
+        }
         command.env("GRADIENT_BASE_DIR", settings.folder.join("state")).env("GRADIENT_ALLOW_LOCAL_REPOSITORIES", "true");
         if let Some(url) = &settings.database_url {
             command.env("GRADIENT_DATABASE_URL", url);
