@@ -54,7 +54,14 @@ pub struct NewCachePath {
 }
 
 /// Publishes paths; those that are published stay as they are. How many were not.
-pub async fn insert_many(conn: &mut Conn, cache: CacheId, new: Vec<NewCachePath>, now: Moment) -> Result<usize, StorageError> {
+pub async fn insert_many(
+    conn: &mut Conn,
+    cache: CacheId,
+    mut new: Vec<NewCachePath>,
+    now: Moment,
+) -> Result<usize, StorageError> {
+    // Always in the same order, so that two transactions with the same paths wait for each other rather than lock each other out.
+    new.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let rows = new.into_iter().map(|new| {
         (
             cache_paths::cache.eq(cache),

@@ -133,6 +133,8 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewDerivation>) -> Result<Has
             created_at: new.created_at,
         });
     }
+    // Always in the same order, so that two transactions with the same paths wait for each other rather than lock each other out.
+    rows.sort_unstable_by(|a, b| a.drv_path.cmp(&b.drv_path));
     let count = rows.len();
     let inserted = insert_rows!(&mut *conn, derivations::table, 10, rows, or ignore);
     // The ids that were given lose against those that are there.

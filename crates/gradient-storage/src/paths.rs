@@ -125,9 +125,11 @@ pub async fn missing(conn: &mut Conn, organization: OrganizationId, paths: &[Sto
 pub async fn insert_many(
     conn: &mut Conn,
     organization: OrganizationId,
-    new: Vec<NewOrganizationPath>,
+    mut new: Vec<NewOrganizationPath>,
     now: Moment,
 ) -> Result<(), StorageError> {
+    // Always in the same order, so that two transactions with the same paths wait for each other rather than lock each other out.
+    new.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let rows = new.into_iter().map(|new| {
         (
             organization_paths::organization.eq(organization),

@@ -9,6 +9,7 @@ mod builds;
 mod cache_paths;
 mod caches;
 mod commits;
+mod concurrency;
 mod derivations;
 mod evaluations;
 mod fixtures;
