@@ -37,6 +37,8 @@ pub struct Scheduler {
     node_of: HashMap<Job, NodeSlot>,
     /// Counts the nodes ever made.
     sequence: u64,
+    /// New builds, with their sequence numbers, whose dependencies do not know yet that they wait.
+    unranked: Vec<(u64, NodeSlot)>,
     evaluations: Slab<Evaluation>,
     evaluation_of: HashMap<EvaluationId, EvaluationSlot>,
     classes: Classes,
@@ -88,6 +90,7 @@ impl Scheduler {
             nodes: Slab::new(),
             node_of: HashMap::new(),
             sequence: 0,
+            unranked: Vec::new(),
             evaluations: Slab::new(),
             evaluation_of: HashMap::new(),
             classes: Classes::new(),

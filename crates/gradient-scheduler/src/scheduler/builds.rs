@@ -27,8 +27,7 @@ impl Scheduler {
                 added.push(slot);
             }
         }
-        added.retain(|&slot| !self.nodes[slot].is_ended());
-        self.raise_ranks(added);
+        self.rank_later(added);
         self.touched.insert(evaluation);
     }
 

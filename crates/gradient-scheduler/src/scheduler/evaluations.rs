@@ -114,6 +114,7 @@ impl Scheduler {
             self.evaluations[slot].sealed = true;
             self.evaluations[slot].had_errors |= had_errors;
             self.touched.insert(slot);
+            self.rank_now();
         }
     }
 
@@ -136,8 +137,6 @@ impl Scheduler {
                 continue;
             }
             if node.is_running() && !stop_running {
-                // Everything that waited for it has ended with the evaluation.
-                self.nodes[slot].dependents = Vec::new();
                 continue;
             }
             if let Job::Build(build) = node.job {

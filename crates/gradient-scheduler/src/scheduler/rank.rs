@@ -1,23 +1,41 @@
 //! How long a chain of builds waits for each build: its rank. Of two builds the one with more behind it goes first.
+//!
+//! Ranks only order the queue, so they may lag behind while an evaluation still finds builds: they are brought up to date when
+//! the graph has grown by a quarter, and when it is complete. That way a graph that comes in small parts costs a few passes, not
+//! one per part.
 
-use std::collections::BTreeSet;
+use std::collections::BinaryHeap;
 
 use super::Scheduler;
 use crate::node::{NodeSlot, RANK_MAX};
 
 impl Scheduler {
-    /// Raises the ranks of everything that these new builds depend on.
+    /// Remembers new builds for the next pass, and makes it when it is due.
+    pub(super) fn rank_later(&mut self, new: impl IntoIterator<Item = NodeSlot>) {
+        self.unranked.extend(new.into_iter().map(|slot| (self.nodes[slot].sequence, slot)));
+        if self.unranked.len() >= self.nodes.len() / 4 {
+            self.rank_now();
+        }
+    }
+
+    /// Raises the ranks of everything that new builds depend on.
     ///
     /// Goes from late to early nodes: a dependency is older than its dependents, so each node is final when its turn comes.
-    pub(super) fn raise_ranks(&mut self, new: impl IntoIterator<Item = NodeSlot>) {
-        let mut raised: BTreeSet<(u64, NodeSlot)> = new.into_iter().map(|slot| (self.nodes[slot].sequence, slot)).collect();
-        while let Some((_, slot)) = raised.pop_last() {
+    pub(super) fn rank_now(&mut self) {
+        let mut raised = BinaryHeap::from(std::mem::take(&mut self.unranked));
+        let mut last = None;
+        while let Some((sequence, slot)) = raised.pop() {
+            // What was remembered may have left memory, and its slot may have been taken.
+            let is_there = self.nodes.get(slot).is_some_and(|node| node.sequence == sequence && !node.is_ended());
+            if !is_there || last.replace(sequence) == Some(sequence) {
+                continue;
+            }
             let rank = self.nodes[slot].rank.saturating_add(1).min(RANK_MAX);
             let dependencies = std::mem::take(&mut self.nodes[slot].dependencies);
             for &dependency in &dependencies {
                 let node = &self.nodes[dependency];
                 if node.rank < rank && !node.is_ended() {
-                    raised.insert((node.sequence, dependency));
+                    raised.push((node.sequence, dependency));
                     self.reorder(dependency, |node| node.rank = rank);
                 }
             }

@@ -164,3 +164,14 @@ fn a_long_chain_neither_overflows_nor_lingers() {
     assert_eq!(bench.scheduler.job_count(), 0);
     assert_eq!(bench.scheduler.explain_build(build(1), bench.moment(), bench.now), None);
 }
+
+#[test]
+fn a_chain_counts_at_the_latest_when_all_is_known() {
+    let mut bench = Bench::new();
+    let add = |builds| Event::BuildsAdded { evaluation: evaluation(1), builds };
+    bench.apply(Event::EvaluationAdded(new_evaluation(1, Stage::Build)));
+    bench.apply(add((1..=40).map(|n| new_build(n, &[])).collect()));
+    bench.apply(add(vec![new_build(41, &[40])]));
+    bench.apply(Event::EvaluationSealed { evaluation: evaluation(1), had_errors: false });
+    assert_eq!(bench.connect(1, 2).assigned_builds(), [40, 1]);
+}

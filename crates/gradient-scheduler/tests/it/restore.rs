@@ -94,3 +94,12 @@ fn what_the_database_knows_to_have_ended_has_ended() {
     assert_eq!(told.cancelled(), [(build_job(1), Epoch(1), worker(1))]);
     assert_eq!(bench.finish(build_job(1), 1, 1).assigned_builds(), [2]);
 }
+
+#[test]
+fn a_build_that_was_begun_before_its_dependencies_goes_back_to_the_queue() {
+    let mut bench = Bench::new();
+    let begun = NewBuild { dependencies: vec![build(1)], ..leased(2, 1, 1) };
+    let moves = bench.evaluated(1, vec![new_build(1, &[]), begun]);
+    assert_eq!(moves.moved(), [(2, BuildStatus::Queued)]);
+    assert_eq!(bench.reconnect(1, 1, vec![(build_job(2), Epoch(1))]).refused(), [(build_job(2), Epoch(1), worker(1))]);
+}
