@@ -1,10 +1,13 @@
 //! The scheduler's state, from the database: what unfinished evaluations reach.
 
-use gradient_domain::{BuildId, BuildStatus, Epoch, Job};
+use std::collections::HashSet;
+
+use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, Job};
 use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage};
 use gradient_storage::{
     Conn, attempts,
     builds::{self, RestoredBuild},
+    derivations,
     evaluations::{self, Evaluation},
     organizations, subscriptions,
 };
@@ -15,9 +18,11 @@ use crate::{Engine, EngineError, leases::Lease, logs};
 pub(super) async fn events(engine: &Engine) -> Result<Vec<Event>, EngineError> {
     let unfinished = engine.storage().read(async |conn: &mut Conn| evaluations::unfinished(conn).await).await?;
     let mut events = organizations(engine).await?;
+    let mut needed = HashSet::new();
     for evaluation in unfinished {
-        restore(engine, evaluation, &mut events).await?;
+        restore(engine, evaluation, &mut events, &mut needed).await?;
     }
+    events.push(unneeded(engine, needed).await?);
     archive_logs(engine).await?;
     Ok(events)
 }
@@ -42,7 +47,39 @@ async fn organizations(engine: &Engine) -> Result<Vec<Event>, EngineError> {
     Ok(events)
 }
 
-async fn restore(engine: &Engine, evaluation: Evaluation, events: &mut Vec<Event>) -> Result<(), EngineError> {
+/// What still ran when the last evaluation that needed it ended. Whoever has it may finish it.
+async fn unneeded(engine: &Engine, needed: HashSet<BuildId>) -> Result<Event, EngineError> {
+    let list = async move |conn: &mut Conn| {
+        let mut rows = Vec::new();
+        for build in builds::unfinished(conn).await? {
+            if needed.contains(&build.id) {
+                continue;
+            }
+            let derivation = derivations::find(conn, build.derivation).await?;
+            rows.push(RestoredBuild {
+                build: build.id,
+                organization: build.organization,
+                system: derivation.system,
+                features: derivation.features,
+                dependencies: Vec::new(),
+                status: build.status,
+                epoch: build.epoch,
+                worker: build.worker,
+            });
+        }
+        Ok(rows)
+    };
+    let rows = engine.storage().read(list).await?;
+    let builds = rows.into_iter().map(|row| node(engine, row)).collect();
+    Ok(Event::BuildsAdded { evaluation: EvaluationId::new(), builds })
+}
+
+async fn restore(
+    engine: &Engine,
+    evaluation: Evaluation,
+    events: &mut Vec<Event>,
+    needed: &mut HashSet<BuildId>,
+) -> Result<(), EngineError> {
     let id = evaluation.id;
     let stage = match (&evaluation.source, evaluation.sealed) {
         (None, _) => Stage::Fetch,
@@ -73,6 +110,7 @@ async fn restore(engine: &Engine, evaluation: Evaluation, events: &mut Vec<Event
             Ok((builds::of_evaluation(conn, id).await?, evaluations::entry_point_builds(conn, id).await?))
         })
         .await?;
+    needed.extend(rows.iter().map(|row| row.build));
     let builds = rows.into_iter().map(|row| node(engine, row)).collect();
     events.push(Event::BuildsAdded { evaluation: id, builds });
     events.push(Event::EntryPointsAdded { evaluation: id, builds: entry_points });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gradient_domain::{BuildStatus, Failure, FailureKind, Moment, WorkerId};
+use gradient_domain::{BuildStatus, EvaluationStatus, Failure, FailureKind, Moment, WorkerId};
 use gradient_engine::{Engine, EngineSettings, UploadError, WorkerSession};
 use gradient_protocol::{RefusalCode, Report, ToServer, ToWorker};
 use gradient_storage::{Conn, attempts, builds, evaluations};
@@ -20,6 +20,8 @@ gradient_test_support::both_databases!(
     a_worker_that_does_not_read_loses_its_jobs,
     an_aborted_build_keeps_its_log,
     a_build_that_had_ended_is_not_waited_for,
+    a_build_runs_on_after_its_evaluation_and_a_restart,
+    what_nobody_needs_after_a_restart_is_aborted,
 );
 
 async fn log(session: &mut WorkerSession, tenant: &Tenant, offset: u64, text: &str) {
@@ -226,4 +228,36 @@ async fn a_build_that_had_ended_is_not_waited_for(url: &str) {
     let _worker = connect(&engine, tenant.worker, &tenant.token, vec![]).await.unwrap();
     until(async || engine.live_workers().await.iter().all(|worker| worker.assigned_jobs == 0)).await;
     assert_eq!(status(&world, &tenant).await, BuildStatus::Completed);
+}
+
+/// The evaluation ends, softly, and then the server.
+async fn abort_before_start(world: &World, tenant: &Tenant) {
+    let (evaluation, now) = (tenant.evaluation, Moment::now());
+    let abort =
+        async move |conn: &mut Conn| evaluations::set_status(conn, evaluation, EvaluationStatus::Aborted, None, now).await;
+    assert!(world.storage.transaction(abort).await.unwrap());
+}
+
+async fn a_build_runs_on_after_its_evaluation_and_a_restart(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    abort_before_start(&world, &tenant).await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let running = vec![(tenant.job(), Tenant::EPOCH)];
+    let mut worker = connect(&engine, tenant.worker, &tenant.token, running).await.unwrap();
+    let failure = Failure { kind: FailureKind::Permanent, message: "no".to_owned() };
+    let (job, epoch, report) = (tenant.job(), Tenant::EPOCH, Report::Failed { failure, log_bytes: 0 });
+    worker.session.receive(ToServer::Report { number: 1, job, epoch, report }).await.unwrap();
+    until(async || status(&world, &tenant).await == BuildStatus::Failed).await;
+}
+
+async fn what_nobody_needs_after_a_restart_is_aborted(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    abort_before_start(&world, &tenant).await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let _worker = connect(&engine, tenant.worker, &tenant.token, vec![]).await.unwrap();
+    until(async || status(&world, &tenant).await == BuildStatus::Aborted).await;
 }
