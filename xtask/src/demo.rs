@@ -59,7 +59,8 @@ fn walk(timing: &mut Timing, installation: &mut Installation, folder: &Path) -> 
     let repository = FlakeRepository::create(&folder.join("repository"))?;
     timing.step("Registering user, organization, cache, worker and project", || set_up(installation, &repository))?;
     timing.step("Starting gradient-worker", || {
-        println!("  connected: {}", installation.start_worker(&nix)?);
+        let live = installation.start_worker(&nix)?;
+        println!("  connected: {} builds at a time for {}", live["max_concurrent_builds"], live["architectures"]);
         Ok(())
     })?;
     let evaluation = timing.step("Fetching, evaluating and building", || evaluation::run_and_show(installation))?;

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use gradient_test_support::deployment::Installation;
+use gradient_test_support::deployment::{Installation, wait};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
@@ -36,7 +36,14 @@ fn a_deleted_worker_cannot_return() {
         let id = workers.pointer("/0/worker_id").and_then(|id| id.as_str()).expect("a worker").to_owned();
         trial.installation.api().delete(&format!("{path}/{id}"))?;
         assert_eq!(trial.installation.api().get(&path)?, json!([]));
-        Ok(())
+
+        // Its connection lives until it drops, and then there is no other one.
+        trial.installation.restart_server()?;
+        wait::until("the worker to be turned away", LIMIT, || {
+            let worker = trial.installation.worker().expect("a worker").process();
+            worker.expect_running()?;
+            Ok(worker.log_tail().contains("the server knows none of the tokens").then_some(()))
+        })
     });
 }
 
