@@ -64,7 +64,7 @@ mod workers;
 
 pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
-pub use builds::BuildDetails;
+pub use builds::{BuildDetails, LOG_TAIL_BYTES};
 pub use caches::{Cache, CacheChanges, FoundCache, NewCache};
 pub use changes::Change;
 pub use commits::Commit;

@@ -62,7 +62,7 @@ impl Engine {
         }
     }
 
-    async fn attempt_log(&self, attempt: &Attempt, offset: u64, limit: u64) -> Result<LogPart, EngineError> {
+    pub(crate) async fn attempt_log(&self, attempt: &Attempt, offset: u64, limit: u64) -> Result<LogPart, EngineError> {
         let (build, epoch) = (attempt.build, attempt.epoch);
         if let Some(frames) = &attempt.log_frames {
             return archive::read(self, build, epoch, frames, offset, limit).await;

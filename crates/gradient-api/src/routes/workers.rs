@@ -25,7 +25,6 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 #[derive(Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "the shape of the answer")]
 struct WorkerBody {
     worker_id: WorkerId,
     display_name: DisplayName,

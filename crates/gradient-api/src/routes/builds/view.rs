@@ -45,6 +45,7 @@ struct AttemptBody {
 struct FailureBody {
     kind: FailureKind,
     message: String,
+    log_tail: Option<String>,
     cached: bool,
 }
 
@@ -53,6 +54,7 @@ impl From<Attempt> for AttemptBody {
         let failure = attempt.failure_kind.map(|kind| FailureBody {
             kind,
             message: attempt.failure_message.unwrap_or_default(),
+            log_tail: None,
             cached: false,
         });
         Self {
@@ -69,10 +71,14 @@ impl From<Attempt> for AttemptBody {
 
 impl From<BuildDetails> for BuildBody {
     fn from(details: BuildDetails) -> Self {
-        let BuildDetails { build: view, evaluation, cached_failure: cached, attempts, waiting } = details;
+        let BuildDetails { build: view, evaluation, cached_failure: cached, log_tail, attempts, waiting } = details;
         let build = view.build;
-        let failure =
-            build.failure_kind.map(|kind| FailureBody { kind, message: build.failure_message.unwrap_or_default(), cached });
+        let failure = build.failure_kind.map(|kind| FailureBody {
+            kind,
+            message: build.failure_message.unwrap_or_default(),
+            log_tail: log_tail.as_deref().map(whole_lines),
+            cached,
+        });
         let outputs: BTreeMap<_, _> =
             view.outputs.into_iter().map(|(name, path)| (name, path.map(|path| path.to_absolute()))).collect();
         Self {
@@ -96,6 +102,13 @@ impl From<BuildDetails> for BuildBody {
             waiting_reason: waiting,
         }
     }
+}
+
+/// The end of a log from the first line that is whole.
+fn whole_lines(tail: &[u8]) -> String {
+    let cut = tail.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let whole = if tail.len() < gradient_engine::LOG_TAIL_BYTES { tail } else { tail.get(cut..).unwrap_or_default() };
+    String::from_utf8_lossy(whole).into_owned()
 }
 
 /// `GET /builds/{id}/graph`.
