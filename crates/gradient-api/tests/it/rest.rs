@@ -66,7 +66,8 @@ impl Server {
 
     /// Registers a user and signs in; the answer is the JWT.
     async fn signed_in(&self, username: &str) -> String {
-        let body = json!({"username": username, "name": username, "email": format!("{username}@example.com"), "password": PASSWORD});
+        let body =
+            json!({"username": username, "name": username, "email": format!("{username}@example.com"), "password": PASSWORD});
         self.anonymous().post("/auth/basic/register", body).await.message();
         self.login(username, PASSWORD).await
     }

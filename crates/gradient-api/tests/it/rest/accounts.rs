@@ -26,12 +26,12 @@ async fn a_user_registers_and_signs_in(database: &str) {
     let check = async |name: &str| client.post("/auth/check-username", json!({"username": name})).await;
     assert_eq!(check("alice").await.body["error"], json!(false));
     let said = client.post("/auth/basic/register", registration("alice", "alice@example.com", PASSWORD)).await.message();
-    let taken = check("ALICE").await;
-    assert_eq!((taken.status.as_u16(), &taken.body["error"]), (200, &json!(true)));
+    let in_use = check("ALICE").await;
+    assert_eq!((in_use.status.as_u16(), &in_use.body["error"]), (200, &json!(true)));
     assert_eq!(check("a b").await.body["code"], json!("invalid_username"));
 
-    let token = server.login("alice", PASSWORD).await;
-    let user = server.with(&token).get("/user").await.message();
+    let alice = server.login("alice", PASSWORD).await;
+    let user = server.with(&alice).get("/user").await.message();
     assert!(said.as_str().unwrap().contains(user["id"].as_str().unwrap()), "{said}");
     assert_eq!(user["superuser"], json!(true), "the first one, from this machine");
     let by_email = server.login("Alice@Example.com", PASSWORD).await;

@@ -4,7 +4,11 @@ use serde_json::json;
 
 use crate::server::Server;
 
-gradient_test_support::both_databases!(a_cache_is_made_changed_and_deleted, the_key_is_public_and_stays, caches_are_seen_by_readers);
+gradient_test_support::both_databases!(
+    a_cache_is_made_changed_and_deleted,
+    the_key_is_public_and_stays,
+    caches_are_seen_by_readers
+);
 
 async fn a_cache_is_made_changed_and_deleted(database: &str) {
     let server = Server::start(database).await;

@@ -44,7 +44,10 @@ async fn keys_do_not_manage_keys(database: &str) {
     assert_eq!(client.get("/user/keys").await.error(), (403, "forbidden"));
     assert_eq!(client.delete_with("/user/keys", json!({"name": "k"})).await.error(), (403, "forbidden"));
     let id = server.with(&token).get("/user/keys").await.message()[0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(client.patch(&format!("/user/keys/{id}"), json!({"permissions": ["deleteOrg"]})).await.error(), (403, "forbidden"));
+    assert_eq!(
+        client.patch(&format!("/user/keys/{id}"), json!({"permissions": ["deleteOrg"]})).await.error(),
+        (403, "forbidden")
+    );
     assert_eq!(client.put("/orgs", json!({"name": "mine", "display_name": "Mine"})).await.error(), (403, "forbidden"));
 }
 
