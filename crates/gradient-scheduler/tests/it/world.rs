@@ -1,20 +1,19 @@
 //! A database, machines and a clock around a scheduler, which check each of its decisions.
 
 mod checks;
+mod machine;
 mod obedience;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use gradient_domain::{
-    BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Job, JobKind, OrganizationId,
-    Priority, WorkerId,
+    BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Job, OrganizationId, Priority,
+    WorkerId,
 };
-use gradient_scheduler::{
-    BuildState, Decision, Event, NewBuild, NewEvaluation, Scheduler, SchedulerSettings, Stage, Tick, WorkerCapabilities,
-    WorkerOrganization,
-};
+use gradient_scheduler::{BuildState, Decision, Event, NewBuild, NewEvaluation, Scheduler, SchedulerSettings, Stage, Tick};
 
-use crate::fixture::{build, evaluation, organization, seconds, worker};
+use self::machine::Machine;
+use crate::fixture::{build, evaluation, organization, seconds};
 
 pub(crate) const ORGANIZATIONS: usize = 2;
 const LEASE_SECS: u64 = 300;
@@ -51,17 +50,6 @@ struct EvaluationRow {
     members: Vec<BuildId>,
     entry_point: Option<BuildId>,
     sealed: bool,
-}
-
-#[derive(Debug)]
-struct Machine {
-    id: WorkerId,
-    organizations: Vec<WorkerOrganization>,
-    capabilities: WorkerCapabilities,
-    connected: bool,
-    draining: bool,
-    /// What runs on it, and since when it is told to stop.
-    jobs: BTreeMap<(Job, Epoch), Option<Tick>>,
 }
 
 pub(crate) struct World {
@@ -375,29 +363,6 @@ impl World {
 
     fn machine(&mut self, id: WorkerId) -> &mut Machine {
         self.machines.iter_mut().find(|machine| machine.id == id).unwrap()
-    }
-}
-
-impl Machine {
-    /// Three machines that can do different things for different organizations.
-    fn new(n: usize) -> Self {
-        let all = |n: usize| WorkerOrganization { organization: organization(n as u128), kinds: JobKind::ALL.to_vec() };
-        let builds = WorkerOrganization { kinds: vec![JobKind::Build], ..all(1) };
-        let (organizations, systems, features, build_slots) = match n {
-            0 => (vec![all(0), all(1)], vec!["x86_64-linux"], vec![], 2),
-            1 => (vec![all(0), builds], vec!["x86_64-linux", "aarch64-linux"], vec!["kvm"], 1),
-            _ => (vec![all(1)], vec!["x86_64-linux"], vec!["kvm", "big-parallel"], 2),
-        };
-        let strings = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
-        let capabilities = WorkerCapabilities { systems: strings(systems), features: strings(features), build_slots };
-        let id = worker(n as u128);
-        Self { id, organizations, capabilities, connected: false, draining: false, jobs: BTreeMap::new() }
-    }
-
-    fn able(n: u128) -> Self {
-        let mut machine = Self { id: worker(n), ..Self::new(1) };
-        machine.organizations[1].kinds = JobKind::ALL.to_vec();
-        machine
     }
 }
 

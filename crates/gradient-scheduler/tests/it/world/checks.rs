@@ -1,6 +1,6 @@
 //! What holds after every event.
 
-use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationStatus, JobKind, Moment, OrganizationId};
+use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationStatus, JobKind, Moment};
 
 use super::{BuildRow, Machine, World};
 
@@ -61,26 +61,5 @@ impl World {
     fn is_unblocked(&self, build: &BuildRow) -> bool {
         let is_there = |id: &BuildId| self.builds[id].status.is_success();
         build.status == BuildStatus::Queued && build.dependencies.iter().all(is_there)
-    }
-}
-
-impl Machine {
-    pub(super) fn free(&self, kind: JobKind) -> usize {
-        let slots = if kind == JobKind::Build { self.capabilities.build_slots as usize } else { 1 };
-        slots.saturating_sub(self.jobs.keys().filter(|(job, _)| job.kind() == kind).count())
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.connected && !self.draining
-    }
-
-    pub(super) fn serves(&self, organization: OrganizationId, kind: JobKind) -> bool {
-        self.organizations.iter().any(|peer| peer.organization == organization && peer.kinds.contains(&kind))
-    }
-
-    pub(super) fn fits_build(&self, build: &BuildRow) -> bool {
-        let has_system = build.system == "builtin" || self.capabilities.systems.iter().any(|system| system == build.system);
-        let has_features = build.features.iter().all(|feature| self.capabilities.features.contains(feature));
-        has_system && has_features && self.serves(build.organization, JobKind::Build)
     }
 }
