@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use gradient_domain::{BuildStatus, EvaluationStatus, Failure, FailureKind, Moment, WorkerId};
+use gradient_domain::{BuildStatus, EvaluationStatus, Failure, FailureKind, Job, Moment, WorkerId};
 use gradient_engine::{Engine, EngineSettings, UploadError, WorkerSession};
-use gradient_protocol::{RefusalCode, Report, ToServer, ToWorker};
+use gradient_nix::StorePath;
+use gradient_protocol::{DerivationFile, EntryPoint, RefusalCode, Report, ToServer, ToWorker};
 use gradient_storage::{Conn, attempts, builds, evaluations};
 use tokio::sync::mpsc;
 
-use crate::world::{Tenant, World, capabilities, connect, soon};
+use crate::world::{Tenant, World, capabilities, connect, soon, store_path};
 
 gradient_test_support::both_databases!(
     a_worker_id_of_another_organization_opens_nothing,
@@ -22,6 +23,8 @@ gradient_test_support::both_databases!(
     a_build_that_had_ended_is_not_waited_for,
     a_build_runs_on_after_its_evaluation_and_a_restart,
     what_nobody_needs_after_a_restart_is_aborted,
+    evaluations_may_find_the_same_derivation_at_once,
+    an_upload_that_never_ends_is_refused,
 );
 
 async fn log(session: &mut WorkerSession, tenant: &Tenant, offset: u64, text: &str) {
@@ -260,4 +263,60 @@ async fn what_nobody_needs_after_a_restart_is_aborted(url: &str) {
 
     let _worker = connect(&engine, tenant.worker, &tenant.token, vec![]).await.unwrap();
     until(async || status(&world, &tenant).await == BuildStatus::Aborted).await;
+}
+
+async fn evaluations_may_find_the_same_derivation_at_once(url: &str) {
+    const PATH: &str = "j3m6sbf8qaqiy1648nxfixmc875kqhhz-base.drv";
+    const ATERM: &[u8] = include_bytes!("../../../gradient-nix/tests/vectors/drv/j3m6sbf8qaqiy1648nxfixmc875kqhhz-base.drv");
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let mut workers = Vec::new();
+    for _ in 0..6 {
+        workers.push(world.evaluating(tenant.organization).await);
+    }
+    let engine = world.start(EngineSettings::default()).await;
+
+    let path: StorePath = PATH.parse().unwrap();
+    let mut evaluating = Vec::new();
+    for (evaluation, worker, token) in &workers {
+        let job = Job::Evaluate(*evaluation);
+        let mut opened = connect(&engine, *worker, token, vec![(job, Tenant::EPOCH)]).await.unwrap();
+        let derivations = vec![DerivationFile { path: path.clone(), aterm: ATERM.to_vec() }];
+        let entry_points = vec![EntryPoint { attribute: "base".to_owned(), outcome: Ok(path.clone()) }];
+        let report = Report::Derivations { derivations, entry_points, messages: vec![] };
+        let said = ToServer::Report { number: 1, job, epoch: Tenant::EPOCH, report };
+        evaluating.push(async move { opened.session.receive(said).await });
+    }
+    for outcome in soon(futures_util::future::join_all(evaluating)).await {
+        outcome.unwrap();
+    }
+    let mut builds = Vec::new();
+    for (evaluation, ..) in workers {
+        let [entry_point] = engine.entry_points(evaluation).await.unwrap().try_into().unwrap();
+        builds.push(entry_point.build.unwrap().id);
+    }
+    builds.dedup();
+    assert_eq!(builds.len(), 1, "they share the build");
+}
+
+async fn an_upload_that_never_ends_is_refused(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let engine = world.start(EngineSettings { max_nar_bytes: 1 << 10, ..EngineSettings::default() }).await;
+
+    let worker = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
+    let token = &worker.welcome.session_token;
+    let mut upload = engine.begin_upload(token, tenant.job(), Tenant::EPOCH, store_path(2, "package"), None).await.unwrap();
+    // A frame that is to be skipped: all of it is read, and nothing comes of it.
+    let skipped: Vec<u8> = [0x50, 0x2a, 0x4d, 0x18, 0xf8, 0xff, 0, 0].into_iter().chain([0; 0xfff8]).collect();
+    let accepted = soon(async {
+        let mut accepted = 0;
+        while accepted < 100 && upload.write(skipped.clone().into()).await.is_ok() {
+            accepted += 1;
+        }
+        accepted
+    });
+    assert!(accepted.await < 100, "6 MiB were taken in for a NAR of at most 1 KiB");
+    let verdict = upload.finish().await;
+    assert!(matches!(verdict, Err(UploadError::Refused(_))), "{verdict:?}");
 }

@@ -15,7 +15,7 @@ use gradient_storage::{
     Conn, Digest, Storage, StorageSettings, attempts, builds,
     commits::{self, Commit},
     derivations::{self, NewDerivation},
-    evaluations::{self, NewEvaluation},
+    evaluations::{self, NewEvaluation, SourceInfo},
     nars::{self, NewNar},
     organizations::{self, Organization},
     paths::{self, NewOrganizationPath},
@@ -32,6 +32,7 @@ pub(crate) struct World {
 
 /// An organization with a build that a worker of its own has, and a path in its scope.
 pub(crate) struct Tenant {
+    pub(crate) organization: OrganizationId,
     pub(crate) worker: WorkerId,
     pub(crate) token: String,
     pub(crate) evaluation: EvaluationId,
@@ -70,23 +71,34 @@ impl World {
             created_at: at,
             deleted_at: None,
         };
-        let registration = WorkerRegistration {
-            organization: id,
-            worker,
-            display_name: "build-01".parse().unwrap(),
-            token_hash: Digest(*token.hash().as_bytes()),
-            enable_fetch: true,
-            enable_eval: true,
-            enable_build: true,
-            registered_at: at,
-            created_by: None,
-        };
+        let registration = registration(id, worker, &token, at);
         let insert = async move |conn: &mut Conn| {
             organizations::insert(conn, &organization).await?;
             workers::insert(conn, &registration).await
         };
         self.storage.transaction(insert).await.unwrap();
         (id, token.expose().to_owned())
+    }
+
+    /// Another worker of the organization, which is at one more evaluation; it and its token.
+    pub(crate) async fn evaluating(&self, organization: OrganizationId) -> (EvaluationId, WorkerId, String) {
+        let (worker, token, now) = (WorkerId::random(), WorkerToken::generate(&mut rand::rng()), Moment::now());
+        let registration = registration(organization, worker, &token, now);
+        let source = SourceInfo {
+            path: store_path(4, "source"),
+            nar_hash: NarHash([4; 32]),
+            rev: None,
+            rev_count: None,
+            last_modified: None,
+        };
+        let insert = async move |conn: &mut Conn| {
+            workers::insert(conn, &registration).await?;
+            let id = evaluation(conn, organization, now).await?;
+            assert!(evaluations::set_source(conn, id, Epoch::NONE, &source, now).await?);
+            evaluations::assign(conn, id, Tenant::EPOCH, worker, now).await?;
+            Ok(id)
+        };
+        (self.storage.transaction(insert).await.unwrap(), worker, token.expose().to_owned())
     }
 
     pub(crate) async fn tenant(&self, name: &str) -> Tenant {
@@ -108,7 +120,7 @@ impl World {
             }
         };
         let (evaluation, build) = self.storage.transaction(insert).await.unwrap();
-        Tenant { worker, token, evaluation, build, path }
+        Tenant { organization, worker, token, evaluation, build, path }
     }
 
     pub(crate) async fn start(&self, settings: EngineSettings) -> Engine {
@@ -123,6 +135,20 @@ impl World {
             settings,
         };
         Engine::start(parts).await.unwrap()
+    }
+}
+
+fn registration(organization: OrganizationId, worker: WorkerId, token: &WorkerToken, at: Moment) -> WorkerRegistration {
+    WorkerRegistration {
+        organization,
+        worker,
+        display_name: "build-01".parse().unwrap(),
+        token_hash: Digest(*token.hash().as_bytes()),
+        enable_fetch: true,
+        enable_eval: true,
+        enable_build: true,
+        registered_at: at,
+        created_by: None,
     }
 }
 
