@@ -17,10 +17,10 @@ pub(super) async fn run(
     journal: mpsc::Sender<Vec<Decision>>,
     restored: Vec<Event>,
 ) {
-    for event in restored {
-        if !step(&mut scheduler, event, clock, &journal).await {
-            return;
-        }
+    // All at once: decided on the way, an evaluation would seem to go back to its beginning.
+    let decisions = scheduler.apply_all(restored, clock.now());
+    if !decisions.is_empty() && journal.send(decisions).await.is_err() {
+        return;
     }
     loop {
         let deadline = scheduler.next_deadline().map(|tick| clock.at(tick));
