@@ -67,7 +67,15 @@ fn origin(request: &HttpRequest) -> Origin {
         IpAddr::V4(address) => address.is_loopback(),
         IpAddr::V6(address) => address.to_canonical().is_loopback(),
     });
-    if loopback && !forwarded { Origin::Loopback } else { Origin::Elsewhere }
+    if loopback && !forwarded && !is_from_a_foreign_page(request) { Origin::Loopback } else { Origin::Elsewhere }
+}
+
+/// A page of another site that is open on this machine could register somebody without anyone seeing it: it needs no answer.
+fn is_from_a_foreign_page(request: &HttpRequest) -> bool {
+    match request.headers().get("sec-fetch-site") {
+        Some(site) => site != "same-origin" && site != "none",
+        None => request.headers().contains_key(header::ORIGIN),
+    }
 }
 
 #[derive(Deserialize)]
@@ -155,4 +163,34 @@ async fn verification_is_off() -> Result<HttpResponse, ApiError> {
 
 async fn oauth_is_off() -> Result<HttpResponse, ApiError> {
     Err(ApiError::new(Code::OauthDisabled, "this server has no OIDC provider"))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn from_this_machine(headers: &[(&'static str, &'static str)]) -> Origin {
+        let request = TestRequest::post().peer_addr(([127, 0, 0, 1], 4711).into());
+        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+        origin(&request.to_http_request())
+    }
+
+    #[test]
+    fn who_asks_from_this_machine_runs_the_server() {
+        assert_eq!(from_this_machine(&[]), Origin::Loopback);
+        assert_eq!(
+            from_this_machine(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:3000")]),
+            Origin::Loopback
+        );
+        assert_eq!(from_this_machine(&[("x-forwarded-for", "192.0.2.1")]), Origin::Elsewhere);
+    }
+
+    #[test]
+    fn a_page_of_another_site_does_not() {
+        assert_eq!(from_this_machine(&[("sec-fetch-site", "cross-site")]), Origin::Elsewhere);
+        assert_eq!(from_this_machine(&[("sec-fetch-site", "same-site")]), Origin::Elsewhere);
+        assert_eq!(from_this_machine(&[("origin", "https://example.com")]), Origin::Elsewhere);
+    }
 }
