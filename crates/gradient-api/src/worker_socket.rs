@@ -18,7 +18,7 @@ const HELLO: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(15);
 
 /// How long it may be silent; pongs count.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Messages that may wait to be made durable. Beyond that the worker is not read, and waits.
 const INBOX: usize = 16;

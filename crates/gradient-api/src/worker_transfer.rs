@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 /// How long a worker may pause in the middle of an upload, which holds a thread.
-const MAX_PAUSE: Duration = Duration::from_secs(120);
+const MAX_PAUSE: Duration = Duration::from_mins(2);
 
 /// Adds the routes below `/proto/jobs`.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
