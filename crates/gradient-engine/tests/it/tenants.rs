@@ -308,7 +308,7 @@ async fn an_upload_that_never_ends_is_refused(url: &str) {
     let token = &worker.welcome.session_token;
     let mut upload = engine.begin_upload(token, tenant.job(), Tenant::EPOCH, store_path(2, "package"), None).await.unwrap();
     // A frame that is to be skipped: all of it is read, and nothing comes of it.
-    let skipped: Vec<u8> = [0x50, 0x2a, 0x4d, 0x18, 0xf8, 0xff, 0, 0].into_iter().chain([0; 0xfff8]).collect();
+    let skipped: Vec<u8> = [0x50, 0x2a, 0x4d, 0x18, 0xf8, 0xff, 0, 0].into_iter().chain(std::iter::repeat_n(0, 0xfff8)).collect();
     let accepted = soon(async {
         let mut accepted = 0;
         while accepted < 100 && upload.write(skipped.clone().into()).await.is_ok() {
