@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Parser, error::ErrorKind};
+use clap::{ArgAction, Parser};
 use gradient_telemetry::Format;
 
 /// A Nix CI system with a binary cache built in. Without any setting it runs on an embedded SQLite database and a directory,
@@ -92,34 +92,6 @@ pub(crate) struct Arguments {
     /// Runs a worker in the same process, with the settings that it finds in GRADIENT_WORKER_… variables.
     #[arg(long)]
     pub(crate) with_worker: bool,
-}
-
-/// What the command line asks for.
-pub(crate) enum Invocation {
-    /// Run with these settings.
-    Run(Box<Arguments>),
-    /// Print this: the help, or the version.
-    Print(String),
-    /// A setting is wrong; the sentence says which.
-    Wrong(String),
-}
-
-pub(crate) fn parse() -> Invocation {
-    match Arguments::try_parse() {
-        Ok(arguments) => Invocation::Run(Box::new(arguments)),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            Invocation::Print(error.render().to_string())
-        }
-        Err(error) => Invocation::Wrong(sentence(&error)),
-    }
-}
-
-/// The first paragraph of what clap says, on one line: it names the flag and the value. The flag's variable has the same name.
-fn sentence(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let paragraph = text.split("\n\n").next().unwrap_or_default();
-    let words: Vec<_> = paragraph.split_whitespace().collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// Seconds where 0 means that there is no limit.

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, error::ErrorKind};
+use clap::{ArgAction, Parser};
 use gradient_domain::WorkerId;
 use gradient_telemetry::Format;
+
+use crate::command_line::sentence;
 
 /// A worker of a Gradient server: fetches flakes, evaluates them and builds derivations with the Nix of this machine, whose own
 /// settings (nix.conf, `NIX_CONF_DIR`) it respects.
@@ -88,37 +90,8 @@ pub struct Arguments {
 impl Arguments {
     /// The settings of the environment alone; the error is one sentence.
     pub fn from_environment() -> Result<Self, String> {
-        Self::try_parse_from(["gradient-worker"]).map_err(|error| sentence(&error))
+        Self::try_parse_from(["gradient-worker"]).map_err(|error| sentence::<Self>(&error))
     }
-}
-
-/// What the command line asks for.
-pub enum Invocation {
-    /// Run with these settings.
-    Run(Box<Arguments>),
-    /// Print this: the help, or the version.
-    Print(String),
-    /// A setting is wrong; the sentence says which.
-    Wrong(String),
-}
-
-/// The settings of the command line and the environment.
-pub fn parse() -> Invocation {
-    match Arguments::try_parse() {
-        Ok(arguments) => Invocation::Run(Box::new(arguments)),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            Invocation::Print(error.render().to_string())
-        }
-        Err(error) => Invocation::Wrong(sentence(&error)),
-    }
-}
-
-/// The first paragraph of what clap says, on one line: it names the flag and the value. The flag's variable has the same name.
-fn sentence(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let paragraph = text.split("\n\n").next().unwrap_or_default();
-    let words: Vec<_> = paragraph.split_whitespace().collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 #[cfg(test)]
@@ -135,9 +108,10 @@ mod tests {
     #[test]
     fn a_wrong_value_is_one_sentence_that_names_the_flag() {
         let error = Arguments::try_parse_from(["gradient-worker", "--max-concurrent-builds", "many"]).unwrap_err();
-        let text = sentence(&error);
+        let text = sentence::<Arguments>(&error);
+        assert!(text.starts_with("GRADIENT_WORKER_MAX_CONCURRENT_BUILDS: "), "{text}");
         assert!(text.contains("'many' for '--max-concurrent-builds <COUNT>'") && !text.contains('\n'), "{text}");
         let error = Arguments::try_parse_from(["gradient-worker", "--id", "me"]).unwrap_err();
-        assert!(sentence(&error).contains("expected a UUID"), "{}", sentence(&error));
+        assert!(sentence::<Arguments>(&error).contains("expected a UUID"), "{}", sentence::<Arguments>(&error));
     }
 }

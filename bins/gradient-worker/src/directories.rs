@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::start::WrongSetting;
+use crate::WrongSetting;
 
 /// What a package or an administrator makes.
 const SYSTEM: &str = "/var/lib/gradient-worker";

@@ -3,7 +3,6 @@
 use std::{
     env,
     ffi::OsString,
-    fmt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,29 +15,7 @@ use gradient_telemetry as telemetry;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{arguments::Arguments, directories, shutdown};
-
-/// A setting that cannot be used.
-#[derive(Debug)]
-pub struct WrongSetting {
-    setting: &'static str,
-    wrong: String,
-}
-
-impl WrongSetting {
-    /// Names the setting, and says what is wrong with it and what is expected.
-    pub fn new(setting: &'static str, wrong: &str) -> Self {
-        Self { setting, wrong: wrong.to_owned() }
-    }
-}
-
-impl fmt::Display for WrongSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.setting, self.wrong)
-    }
-}
-
-impl std::error::Error for WrongSetting {}
+use crate::{WrongSetting, arguments::Arguments, directories, shutdown};
 
 /// Runs the worker as a process of its own.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
