@@ -13,6 +13,7 @@ use crate::command_line::sentence;
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[expect(clippy::doc_markdown, reason = "shown by --help as they are")]
+#[allow(rustdoc::invalid_html_tags, reason = "shown by --help as they are")]
 #[command(name = "gradient-worker", version, max_term_width = 100)]
 pub struct Arguments {
     /// The server's socket, such as wss://ci.example.org/proto.
