@@ -99,7 +99,7 @@ pub enum ToWorker {
         /// What to do.
         task: Box<Task>,
     },
-    /// Stop this job; nothing more is wanted of it.
+    /// Stop this job, and say that it has stopped; nothing else is wanted of it.
     Cancel {
         /// The job.
         job: Job,

@@ -102,6 +102,15 @@ pub enum Event {
         /// Why.
         kind: FailureKind,
     },
+    /// A worker says of an assignment that is not its own any more that it has ended there: its slot is free.
+    JobStopped {
+        /// The job.
+        job: Job,
+        /// The assignment.
+        epoch: Epoch,
+        /// Who reports it.
+        worker: WorkerId,
+    },
     /// Whether an organization has a cache to publish to; none until told otherwise. An evaluation with outputs does not complete
     /// without.
     CachesChanged {

@@ -152,6 +152,7 @@ impl Scheduler {
             Event::JobStarted { job, epoch, worker } => self.start_job(job, epoch, worker),
             Event::JobFinished { job, epoch, worker } => self.finish_job(job, epoch, worker),
             Event::JobFailed { job, epoch, worker, kind } => self.fail_job(job, epoch, worker, kind),
+            Event::JobStopped { job, epoch, worker } => self.stopped(worker, job, epoch),
             Event::CachesChanged { organization, writable } => {
                 self.organizations.entry(organization).or_default().writable = writable;
                 self.touch_all();

@@ -2,6 +2,7 @@
 
 use gradient_domain::{Epoch, Failure, FailureKind, Job, WorkerId};
 use gradient_protocol::{Report, ReportNumber, ToServer, ToWorker};
+use gradient_scheduler::Event;
 
 use super::{SessionError, handshake::bounded};
 use crate::{Engine, EngineError, derivations, leases::Lease, logs, publish, results};
@@ -31,6 +32,8 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
         ToServer::Report { number, job, epoch, report } => {
             if let Some(lease) = engine.held_lease(job, epoch, worker) {
                 take_report(engine, job, lease, report).await?;
+            } else if !matches!(report, Report::Started {} | Report::Derivations { .. }) {
+                engine.core().send(Event::JobStopped { job, epoch, worker }).await;
             }
             // What comes from an assignment that has ended is of no interest, and must not be sent again.
             acknowledge(engine, worker, number);

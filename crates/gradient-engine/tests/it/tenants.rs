@@ -20,6 +20,7 @@ gradient_test_support::both_databases!(
     what_a_worker_offers_later_has_the_same_limits,
     a_worker_that_does_not_read_loses_its_jobs,
     an_aborted_build_keeps_its_log,
+    a_slot_is_free_once_an_aborted_build_has_stopped,
     a_build_that_had_ended_is_not_waited_for,
     a_build_runs_on_after_its_evaluation_and_a_restart,
     what_nobody_needs_after_a_restart_is_aborted,
@@ -213,6 +214,26 @@ async fn an_aborted_build_keeps_its_log(url: &str) {
     let attempt = world.storage.read(async move |conn: &mut Conn| attempts::lookup(conn, build, None).await).await.unwrap();
     assert_eq!(attempt.unwrap().failure_kind, Some(FailureKind::Aborted));
     assert_eq!(read_log(&engine, &tenant).await, "so far");
+}
+
+async fn a_slot_is_free_once_an_aborted_build_has_stopped(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let next_build = world.queued(&tenant).await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let (job, epoch) = (tenant.job(), Tenant::EPOCH);
+    let mut worker = connect(&engine, tenant.worker, &tenant.token, vec![(job, epoch)]).await.unwrap();
+    engine.abort_evaluation(tenant.evaluation).await;
+    next(&mut worker.outbox, cancelled).await;
+    let failure = Failure { kind: FailureKind::Aborted, message: "the job was stopped".to_owned() };
+    let report = Report::Failed { failure, log_bytes: 0 };
+    worker.session.receive(ToServer::Report { number: 1, job, epoch, report }).await.unwrap();
+    let assigned = next(&mut worker.outbox, |message| match message {
+        ToWorker::Assign { job, .. } => Some(*job),
+        _ => None,
+    });
+    assert_eq!(assigned.await, Job::Build(next_build));
 }
 
 async fn a_build_that_had_ended_is_not_waited_for(url: &str) {

@@ -80,7 +80,7 @@ impl Jobs {
         let mut running = self.running();
         running.insert(key, work.abort_handle());
         drop(running);
-        let running = Arc::clone(&self.running);
+        let (running, outbox) = (Arc::clone(&self.running), Arc::clone(&self.outbox));
         tokio::spawn(async move {
             let last = match work.await {
                 Ok(Ok(report)) => {
@@ -92,8 +92,10 @@ impl Jobs {
                     Report::Failed { failure, log_bytes: context.log_bytes() }
                 }
                 Err(error) if error.is_cancelled() => {
-                    running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-                    return;
+                    // The server keeps the slot taken until it hears that the job has stopped.
+                    outbox.withdraw(key);
+                    let failure = failure(FailureKind::Aborted, "the job was stopped");
+                    Report::Failed { failure, log_bytes: context.log_bytes() }
                 }
                 Err(error) => {
                     tracing::error!(%job, %epoch, %error, "the worker's own code failed");
@@ -108,12 +110,11 @@ impl Jobs {
         });
     }
 
-    /// Ends a job; nothing more is said of it.
+    /// Ends a job; all that is said of it then is that it has stopped. One that has ended already has said so.
     pub(super) fn cancel(&self, job: Job, epoch: Epoch) {
         if let Some(work) = self.running().remove(&(job, epoch)) {
             work.abort();
         }
-        self.outbox.close((job, epoch));
     }
 
     /// Why a job is not begun at all.

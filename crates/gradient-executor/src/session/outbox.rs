@@ -71,14 +71,15 @@ impl Outbox {
         self.state().jobs.entry(key).or_default();
     }
 
-    /// Forgets an assignment and all that it said.
-    pub(crate) fn close(&self, key: Key) {
+    /// Forgets all that an assignment said, but not the assignment: its end is still to be told.
+    pub(crate) fn withdraw(&self, key: Key) {
         let mut state = self.state();
-        state.jobs.remove(&key);
+        if let Some(queue) = state.jobs.get_mut(&key) {
+            *queue = JobQueue::default();
+        }
         state.reports.retain(|_, pending| pending.key != key);
         drop(state);
         self.room.notify_waiters();
-        self.changed.notify_one();
     }
 
     /// The assignments that still run, or have said something that the server does not have.

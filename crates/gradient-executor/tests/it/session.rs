@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use gradient_domain::{Epoch, EvaluationId, Id, Job, JobKind, OrganizationId};
+use gradient_domain::{Epoch, EvaluationId, FailureKind, Id, Job, JobKind, OrganizationId};
 use gradient_executor::WorkerError;
 use gradient_nix::NarHash;
 use gradient_protocol::{EvaluateTask, FetchTask, RefusalCode, Report, Source, Task, ToServer, ToWorker};
@@ -93,6 +93,8 @@ async fn a_cancelled_job_leaves_nothing() {
     peer.send(&assign(job, Epoch(1), Task::Evaluate(task))).await;
     assert_eq!(peer.report().await, Report::Started {});
     peer.send(&ToWorker::Cancel { job, epoch: Epoch(1), reason: "test".into() }).await;
+    let Report::Failed { failure, .. } = peer.report().await else { panic!("it says that it has stopped") };
+    assert_eq!(failure.kind, FailureKind::Aborted);
     // Nothing of it is left to wait for.
     worker.stop.cancel();
     assert_eq!(peer.next().await, ToServer::Draining {});

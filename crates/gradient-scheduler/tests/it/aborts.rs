@@ -87,3 +87,18 @@ fn the_job_of_an_aborted_evaluation_is_cancelled() {
     assert_eq!(late.moved(), [(1, BuildStatus::Aborted)]);
     assert_eq!(bench.abort(1, true).0, []);
 }
+
+#[test]
+fn the_slot_of_a_cancelled_job_is_free_once_it_has_stopped() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    bench.apply(Event::EvaluationAdded(new_evaluation(1, Stage::Evaluate)));
+    bench.abort(1, false);
+    let next = bench.apply(Event::EvaluationAdded(new_evaluation(2, Stage::Evaluate)));
+    assert_eq!(next.assigned(), []);
+    // What is said of an assignment that nobody was told to stop changes nothing.
+    let other = bench.apply(Event::JobStopped { job: Job::Evaluate(evaluation(1)), epoch: Epoch(2), worker: worker(1) });
+    assert_eq!(other.0, []);
+    let stopped = bench.apply(Event::JobStopped { job: Job::Evaluate(evaluation(1)), epoch: Epoch(1), worker: worker(1) });
+    assert_eq!(stopped.assigned(), [(Job::Evaluate(evaluation(2)), Epoch(1), worker(1))]);
+}
