@@ -10,6 +10,7 @@ use gradient_telemetry::Format;
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[expect(clippy::doc_markdown, reason = "shown by --help as they are")]
+#[allow(rustdoc::invalid_html_tags, reason = "shown by --help as they are")]
 #[command(name = "gradient-server", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// The address to listen on.

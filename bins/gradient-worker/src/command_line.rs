@@ -66,7 +66,9 @@ pub(crate) fn sentence<A: Parser>(error: &clap::Error) -> String {
 
 fn variable<A: Parser>(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
-    let command = A::command();
+    let mut command = A::command();
+    // Before it is built, an argument does not know how it is shown.
+    command.build();
     let argument = command.get_arguments().find(|argument| argument.to_string() == *shown)?;
     Some(argument.get_env()?.to_string_lossy().into_owned())
 }

@@ -16,8 +16,9 @@ fn a_wrong_setting_is_one_sentence_that_names_it() {
     let server = ("GRADIENT_WORKER_SERVER_URL", "ws://127.0.0.1:9/proto");
     check(&[], "GRADIENT_WORKER_SERVER_URL is needed: expected ");
     check(&[("GRADIENT_WORKER_SERVER_URL", "http://x/proto")], "GRADIENT_WORKER_SERVER_URL begins with http:, expected ws://");
-    check(&[server, ("GRADIENT_WORKER_ID", "me")], "invalid value 'me' for '--id <UUID>': ");
-    check(&[server, ("GRADIENT_WORKER_MAX_CONCURRENT_BUILDS", "0")], "invalid value '0' for '--max-concurrent-builds <COUNT>': ");
+    check(&[server, ("GRADIENT_WORKER_ID", "me")], "GRADIENT_WORKER_ID: invalid value 'me' for '--id <UUID>': ");
+    let zero = "GRADIENT_WORKER_MAX_CONCURRENT_BUILDS: invalid value '0' for '--max-concurrent-builds <COUNT>': ";
+    check(&[server, ("GRADIENT_WORKER_MAX_CONCURRENT_BUILDS", "0")], zero);
     check(&[server, ("GRADIENT_WORKER_CAPABILITIES_SIGN", "true")], "GRADIENT_WORKER_CAPABILITIES_SIGN is true, but ");
     check(&[server, ("GRADIENT_WORKER_BASE_DIR", "/proc/x")], "GRADIENT_WORKER_BASE_DIR is /proc/x, which cannot be made: ");
     let base = std::env::temp_dir().join(format!("gradient-worker-it-{}", uuid::Uuid::new_v4()));
