@@ -54,6 +54,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalBody<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Fields have names: what serde would take for them by their places is nothing that anybody means.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::bad_request("the body is not what is expected: an array, expected an object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner());
@@ -100,6 +104,7 @@ mod tests {
         assert!(error(r#"{"name": 5}"#).contains("name: invalid type: integer `5`, expected a string"));
         assert!(error("{}").contains("missing field `name`"));
         assert!(error(r#"{"name": "x", "numbers": [1, 300]}"#).contains("numbers[1]: invalid value: integer `300`, expected u8"));
+        assert!(error(r#" ["x", [1]]"#).contains("expected an object"));
         assert!(error("").contains("EOF"));
         assert!(error(r#"{"name": "x"} {}"#).contains("trailing characters"));
     }

@@ -11,8 +11,11 @@ mod refusal;
 
 use actix_web::{
     FromRequest, Handler, Resource, Responder,
+    http::Method,
     web::{self, ServiceConfig},
 };
+
+use crate::routes::resource;
 
 /// Adds the routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -34,5 +37,5 @@ where
     F: Handler<Args, Output: Responder + 'static> + Copy,
     Args: FromRequest + 'static,
 {
-    web::resource(path).route(web::get().to(handler)).route(web::head().to(handler))
+    resource(path, [(Method::GET, web::to(handler)), (Method::HEAD, web::to(handler))])
 }

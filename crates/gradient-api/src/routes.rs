@@ -27,13 +27,13 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
     let limit = settings.max_request_bytes;
     let json =
         web::JsonConfig::default().limit(limit).content_type_required(false).error_handler(|error, _| json_error(&error).into());
-    let query = web::QueryConfig::default().error_handler(|error, _| ApiError::bad_request(error.to_string()).into());
+    let query = web::QueryConfig::default().error_handler(|error, request| query_error(&error, request.query_string()).into());
     config
         .app_data(json)
         .app_data(query)
         .app_data(web::PayloadConfig::new(limit))
         .service(web::scope("/api/v1").configure(api).default_service(web::to(unknown)))
-        .route("/proto", web::get().to(worker_socket::connect))
+        .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
         .configure(worker_transfer::configure)
         .configure(cache_root::configure)
         .default_service(web::to(unknown));
@@ -76,6 +76,18 @@ fn method_not_allowed(allowed: &str) -> HttpResponse {
 
 async fn unknown() -> Result<HttpResponse, ApiError> {
     Err(ApiError::not_found("there is nothing at this path"))
+}
+
+/// The error itself does not say which parameter it is about, so the query is told with it.
+fn query_error(error: &actix_web::error::QueryPayloadError, query: &str) -> ApiError {
+    use actix_web::error::QueryPayloadError;
+    let query: String = query.chars().take(200).collect();
+    match error {
+        QueryPayloadError::Deserialize(error) => {
+            ApiError::bad_request(format!("the query `{query}` is not what is expected: {error}"))
+        }
+        _ => ApiError::bad_request(format!("the query `{query}` cannot be read")),
+    }
 }
 
 fn json_error(error: &actix_web::error::JsonPayloadError) -> ApiError {

@@ -12,7 +12,7 @@ use gradient_domain::{Password, Secret, Username};
 use gradient_engine::{Engine, Login, Origin, Registration, Remember};
 use serde::Deserialize;
 
-use super::resource;
+use super::{fields::sought, resource};
 use crate::{
     ApiError,
     body::Body,
@@ -89,7 +89,7 @@ struct LoginBody {
 async fn login(body: Body<LoginBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
     let LoginBody { loginname, password, remember_me } = body.read()?;
     let remember = if remember_me { Remember::Month } else { Remember::Day };
-    let login = engine.login(loginname, password, remember).await?;
+    let login = engine.login(sought(&loginname), password, remember).await?;
     let mut response = Answer(login.token.expose()).into_response();
     set_cookie(&mut response, &session_cookie(&login, remember, &engine))?;
     Ok(response)

@@ -15,7 +15,7 @@ use crate::{
     body::Body,
     envelope::{Answer, Page, Sentence},
     error::Code,
-    scope::{CacheScope, DeleteCache, ManageCacheSettings, SignedIn, ViewCache},
+    scope::{Anybody, CacheScope, DeleteCache, ManageCacheSettings, SignedIn, ViewCache},
 };
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
@@ -63,14 +63,18 @@ impl CacheBody {
     }
 }
 
+/// The one list that a key for a cache may have, too.
 async fn list(
-    user: SignedIn,
+    Anybody(caller): Anybody,
     query: web::Query<PageQuery>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Page<CacheBody>>, ApiError> {
+    if caller.user().is_none() {
+        return Err(ApiError::unauthorized());
+    }
     let window = query.window()?;
-    let (items, total) = engine.caches(&user.caller, window.limit, window.offset).await?;
-    Ok(Answer(window.of(items.into_iter().map(|found| CacheBody::new(found, &user.caller)).collect(), total)))
+    let (items, total) = engine.caches(&caller, window.limit, window.offset).await?;
+    Ok(Answer(window.of(items.into_iter().map(|found| CacheBody::new(found, &caller)).collect(), total)))
 }
 
 #[derive(Deserialize)]

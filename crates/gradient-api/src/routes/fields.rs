@@ -42,9 +42,16 @@ pub(super) fn optional<T: FromStr<Err = NameError>>(text: Option<&String>) -> Re
 /// The longest description, in characters.
 const MAX_DESCRIPTION: usize = 10_000;
 
+/// What somebody says to be a name, to look for it. The one character that databases do not take is in no name.
+pub(super) fn sought(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// A description: any text that is not too long.
 pub(super) fn description(text: String) -> Result<String, ApiError> {
-    if text.chars().count() <= MAX_DESCRIPTION {
+    if text.contains('\0') {
+        Err(ApiError::new(Code::Validation, "description: must not have the character U+0000"))
+    } else if text.chars().count() <= MAX_DESCRIPTION {
         Ok(text)
     } else {
         Err(ApiError::new(Code::Validation, format!("description: at most {MAX_DESCRIPTION} characters")))

@@ -5,7 +5,7 @@ use gradient_domain::{RoleId, RoleName, Username};
 use gradient_engine::{Engine, Member as MemberView, Membership, RoleView};
 use serde::{Deserialize, Serialize};
 
-use super::resource;
+use super::{fields::sought, resource};
 use crate::{
     ApiError,
     body::Body,
@@ -77,17 +77,17 @@ async fn roles(of: Membership, engine: &Engine) -> Result<Answer<RolesBody>, Api
 }
 
 async fn add(of: Membership, body: RoleBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
-    engine.add_member(of, body.user, body.role).await?;
+    engine.add_member(of, sought(&body.user), sought(&body.role)).await?;
     Ok(Answer(Sentence("the member is added".to_owned())))
 }
 
 async fn change(of: Membership, body: RoleBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
-    engine.change_member(of, body.user, body.role).await?;
+    engine.change_member(of, sought(&body.user), sought(&body.role)).await?;
     Ok(Answer(Sentence("the member's role is changed".to_owned())))
 }
 
 async fn remove(of: Membership, body: UserBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
-    engine.remove_member(of, body.user).await?;
+    engine.remove_member(of, sought(&body.user)).await?;
     Ok(Answer(Sentence("the member is removed".to_owned())))
 }
 

@@ -5,7 +5,7 @@ use actix_web::{
     dev::Payload,
     http::{Method, header},
 };
-use gradient_auth::{Authenticated, Caller};
+use gradient_auth::{Authenticated, Caller, Pin, Via};
 use gradient_domain::SessionId;
 use gradient_engine::Engine;
 
@@ -34,7 +34,8 @@ pub(crate) struct SessionUser {
 pub(super) async fn of(request: &HttpRequest) -> Result<Caller, ApiError> {
     let engine = engine(request)?;
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
-        let bearer = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(ApiError::unauthorized)?;
+        let parts = value.to_str().ok().and_then(|value| value.split_once(' '));
+        let bearer = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).ok_or_else(ApiError::unauthorized)?.1;
         return Ok(engine.caller(bearer.trim()).await?);
     }
     match request.cookie(COOKIE) {
@@ -71,6 +72,9 @@ fn origin(url: &str) -> &str {
 async fn signed_in(request: &HttpRequest) -> Result<(Authenticated, Caller), ApiError> {
     match of(request).await? {
         Caller::Anonymous => Err(ApiError::unauthorized()),
+        Caller::User(Authenticated { via: Via::ApiKey(key), .. }) if matches!(key.pin, Pin::Cache(_)) => {
+            Err(ApiError::new(Code::Forbidden, "this API key is good for its cache only"))
+        }
         caller @ Caller::User(user) => Ok((user, caller)),
     }
 }

@@ -7,6 +7,8 @@ use crate::server::Server;
 
 gradient_test_support::both_databases!(
     every_error_has_an_envelope,
+    other_methods_are_told_those_that_there_are,
+    bodies_and_queries_are_told_what_is_wrong,
     requests_have_an_id,
     the_server_tells_of_itself,
     lists_come_in_pages,
@@ -32,6 +34,43 @@ async fn every_error_has_an_envelope(database: &str) {
     for path in ["/auth/oidc/login", "/auth/oidc/callback"] {
         assert_eq!(server.anonymous().get(path).await.error(), (400, "oauth_disabled"));
     }
+}
+
+async fn other_methods_are_told_those_that_there_are(database: &str) {
+    let server = Server::start(database).await;
+    for (path, allowed) in [
+        ("/api/v1/health", "GET"),
+        ("/proto", "GET"),
+        ("/cache/main/nix-cache-info", "GET, HEAD"),
+        ("/cache/main/nar/x.nar.zst", "GET, HEAD"),
+    ] {
+        let response = server.http.delete(format!("{}{path}", server.url)).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers()["allow"].to_str().unwrap()), (405, allowed), "{path}");
+        assert_eq!(response.json::<serde_json::Value>().await.unwrap()["error"], json!(true), "{path}");
+    }
+}
+
+async fn bodies_and_queries_are_told_what_is_wrong(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    let answer = alice.put("/orgs", json!(["acme", "Acme"])).await;
+    assert_eq!(answer.error(), (400, "bad_request"));
+    assert!(answer.sentence().contains("expected an object"), "{answer:?}");
+    // Not every database takes this character.
+    let nul = json!({"name": "acme", "display_name": "Acme", "description": "\0"});
+    assert_eq!(alice.put("/orgs", nul).await.error(), (400, "validation"));
+    let login = server.anonymous().post("/auth/basic/login", json!({"loginname": "\0", "password": "x"})).await;
+    assert_eq!(login.error(), (401, "invalid_credentials"));
+    alice.organization("acme", false).await;
+    let member = async |user: &str, role: &str| alice.post("/orgs/acme/users", json!({"user": user, "role": role})).await;
+    assert_eq!(member("\0", "View").await.error(), (404, "not_found"));
+    assert_eq!(member("alice", "\0").await.error(), (400, "validation"));
+    let answer = alice.get("/orgs?page=x").await;
+    assert!(answer.sentence().contains("`page=x`"), "{answer:?}");
+
+    let request = server.http.get(format!("{}/api/v1/user", server.url)).header("authorization", format!("bearer {token}"));
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 200, "the name of the scheme has no case");
 }
 
 async fn requests_have_an_id(database: &str) {

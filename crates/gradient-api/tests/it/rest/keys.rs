@@ -71,6 +71,10 @@ async fn a_pinned_key_works_in_its_place_only(database: &str) {
     assert_eq!(server.with(&on_a_cache).get("/caches/second").await.error(), (404, "not_found"));
     assert_eq!(server.with(&on_a_cache).get("/orgs/other").await.error(), (404, "not_found"));
     assert_eq!(server.with(&on_a_cache).get("/caches").await.message()["total"], json!(1));
+    for path in ["/user", "/user/settings", "/orgs"] {
+        assert_eq!(server.with(&on_a_cache).get(path).await.error(), (403, "forbidden"), "{path}");
+    }
+    assert_eq!(server.anonymous().get("/caches").await.error(), (401, "unauthorized"));
 }
 
 async fn bad_keys_are_refused(database: &str) {
