@@ -13,6 +13,7 @@ use crate::{
     ApiError,
     body::{Body, OptionalBody},
     envelope::{Answer, Sentence},
+    error::Code,
     ndjson,
     routes::resource,
     scope::{EvaluationScope, ProjectScope, TriggerEvaluation, ViewOrg},
@@ -33,6 +34,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 #[derive(Debug, Default, Deserialize)]
 struct EvaluateBody {
     commit: Option<String>,
+    mode: Option<String>,
 }
 
 async fn evaluate(
@@ -40,7 +42,11 @@ async fn evaluate(
     body: OptionalBody<EvaluateBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<EvaluationId>, ApiError> {
-    let commit = body.read()?.and_then(|body| body.commit);
+    let EvaluateBody { commit, mode } = body.read()?.unwrap_or_default();
+    // Whoever asks for another kind of evaluation does not mean this one.
+    if let Some(mode) = mode {
+        return Err(ApiError::new(Code::Validation, format!("mode: this server does not know `{mode}`")));
+    }
     let request = EvaluationRequest { commit, triggered_by: scope.user() };
     Ok(Answer(engine.request_evaluation(&scope.project, request).await?))
 }

@@ -95,6 +95,8 @@ async fn what_cannot_be_reached_is_told(database: &str) {
     assert_eq!(answer.error(), (400, "repository_unreachable"));
     let answer = alice.post("/projects/acme/web/evaluate", json!({})).await;
     assert_eq!(answer.error(), (400, "repository_unreachable"));
+    let answer = alice.post("/projects/acme/web/evaluate", json!({"mode": "other"})).await;
+    assert_eq!(answer.error(), (400, "validation"));
 }
 
 async fn projects_are_as_visible_as_their_organization(database: &str) {
