@@ -10,6 +10,7 @@ mod keys;
 mod members;
 mod organizations;
 mod projects;
+mod roles;
 mod server;
 mod subscriptions;
 mod user;
@@ -47,6 +48,7 @@ fn api(config: &mut web::ServiceConfig) {
         .configure(keys::configure)
         .configure(organizations::configure)
         .configure(members::configure)
+        .configure(roles::configure)
         .configure(subscriptions::configure)
         .configure(workers::configure)
         .configure(caches::configure)

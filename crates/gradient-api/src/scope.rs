@@ -15,9 +15,9 @@ use crate::ApiError;
 
 pub(crate) use caller::{Anybody, COOKIE, SessionUser, SignedIn};
 pub(crate) use permission::{
-    CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheSettings, ManageMembers,
-    ManageOrgSettings, ManageSshKey, ManageSubscriptions, ManageWorkers, Member, Needs, NeedsCache, TriggerEvaluation, ViewCache,
-    ViewOrg,
+    CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageMembers,
+    ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers, Member, Needs, NeedsCache,
+    TriggerEvaluation, ViewCache, ViewOrg,
 };
 
 type Decide = fn(&OrganizationAccess, &Caller) -> Decision;

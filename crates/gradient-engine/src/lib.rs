@@ -55,6 +55,7 @@ mod organizations;
 mod projects;
 mod publish;
 mod results;
+mod roles;
 mod sessions;
 mod settings;
 mod subscriptions;
@@ -80,10 +81,11 @@ pub use gradient_storage::{
     evaluations::{BuildCounts, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},
 };
 pub use logs::{LogLine, LogPart, MAX_READ};
-pub use members::{Member, Membership, RoleView};
+pub use members::{Member, Membership};
 pub use organizations::{FoundOrganization, NewOrganization, Organization, OrganizationChanges};
 pub use projects::{NewProject, Project, ProjectChanges};
 pub use publish::OutputRefusal;
+pub use roles::{NewRole, RoleUpdate, RoleView};
 pub use sessions::{ConnectedWorker, Opened, Refused, SessionError, WorkerSession};
 pub use settings::EngineSettings;
 pub use subscriptions::SubscribedCache;

@@ -2,7 +2,7 @@
 
 use gradient_domain::{BuiltInRole, CacheId, Moment, OrganizationId, RoleId, RoleName, RoleScope, UserId, Username};
 use gradient_storage::{
-    Conn, caches, organizations,
+    Conn, StorageError, caches, organizations,
     roles::{self, Role, RoleOwner},
     users,
 };
@@ -25,19 +25,6 @@ pub struct Member {
     pub username: Username,
     /// The role's name.
     pub role: RoleName,
-}
-
-/// A role that members can have.
-#[derive(Debug, Clone)]
-pub struct RoleView {
-    /// Its id.
-    pub id: RoleId,
-    /// Its name.
-    pub name: RoleName,
-    /// The names of what it allows.
-    pub permissions: Vec<&'static str>,
-    /// Whether it is everywhere, and cannot be changed.
-    pub built_in: bool,
 }
 
 impl Engine {
@@ -64,10 +51,10 @@ impl Engine {
         let add = async move |conn: &mut Conn| {
             let (user, role) = (user(conn, &username).await?, role_named(conn, of, &role).await?);
             match of {
-                Membership::Organization(id) => organizations::insert_member(conn, id, user, role.id, now).await?,
-                Membership::Cache(id) => caches::insert_member(conn, id, user, role.id, now).await?,
+                Membership::Organization(id) => organizations::insert_member(conn, id, user, role.id, now).await,
+                Membership::Cache(id) => caches::insert_member(conn, id, user, role.id, now).await,
             }
-            Ok(())
+            .map_err(gone_meanwhile)
         };
         self.storage().try_transaction(add).await
     }
@@ -80,10 +67,10 @@ impl Engine {
                 keep_an_admin(conn, of, user).await?;
             }
             match of {
-                Membership::Organization(id) => organizations::set_member_role(conn, id, user, role.id).await?,
-                Membership::Cache(id) => caches::set_member_role(conn, id, user, role.id).await?,
+                Membership::Organization(id) => organizations::set_member_role(conn, id, user, role.id).await,
+                Membership::Cache(id) => caches::set_member_role(conn, id, user, role.id).await,
             }
-            Ok(())
+            .map_err(gone_meanwhile)
         };
         self.storage().try_transaction(change).await
     }
@@ -101,23 +88,9 @@ impl Engine {
         };
         self.storage().try_transaction(remove).await
     }
-
-    /// The roles that members can have: the built-in ones first.
-    pub async fn roles(&self, of: Membership) -> Result<Vec<RoleView>, EngineError> {
-        let all = self.storage().read(async move |conn: &mut Conn| roles::list(conn, owner(of)).await).await?;
-        Ok(all.into_iter().map(view).collect())
-    }
 }
 
-fn view(role: Role) -> RoleView {
-    let permissions = match role.scope {
-        RoleScope::Organization => role.permissions().names(),
-        RoleScope::Cache => role.cache_permissions().names(),
-    };
-    RoleView { id: role.id, built_in: role.is_built_in(), name: role.name, permissions }
-}
-
-fn owner(of: Membership) -> RoleOwner {
+pub(crate) fn owner(of: Membership) -> RoleOwner {
     match of {
         Membership::Organization(id) => RoleOwner::Organization(id),
         Membership::Cache(id) => RoleOwner::Cache(id),
@@ -140,6 +113,14 @@ async fn user(conn: &mut Conn, username: &str) -> Result<UserId, EngineError> {
 async fn role_named(conn: &mut Conn, of: Membership, name: &str) -> Result<Role, EngineError> {
     let role = roles::lookup_by_name(conn, owner(of), name).await?;
     role.ok_or_else(|| EngineError::Invalid { field: "role", message: format!("there is no role `{name:.100}`") })
+}
+
+/// A role or a user can be deleted between its look-up and its use.
+fn gone_meanwhile(error: StorageError) -> EngineError {
+    match error {
+        StorageError::BrokenReference(_) => EngineError::Conflict("the role or the user was deleted meanwhile".to_owned()),
+        other => other.into(),
+    }
 }
 
 async fn keep_an_admin(conn: &mut Conn, of: Membership, leaving: UserId) -> Result<(), EngineError> {

@@ -4,7 +4,12 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use gradient_domain::{BuiltInRole, CacheId, CachePermissions, OrganizationId, Permissions, RoleId, RoleName, RoleScope};
 
-use crate::{Conn, StorageError, conn::query, error::hit, error::naming, schema::roles};
+use crate::{
+    Conn, StorageError,
+    conn::query,
+    error::{found, hit, naming},
+    schema::roles,
+};
 
 /// One role.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
@@ -22,6 +27,16 @@ pub struct Role {
     pub name: RoleName,
     /// The bits of [`Permissions`] or [`CachePermissions`], as the scope says.
     pub permissions: i64,
+}
+
+/// What of a role changes; `None` keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, AsChangeset)]
+#[diesel(table_name = roles)]
+pub struct RoleChanges {
+    /// A new name.
+    pub name: Option<RoleName>,
+    /// The bits of what it allows from now on.
+    pub permissions: Option<i64>,
 }
 
 impl Role {
@@ -99,6 +114,18 @@ pub async fn lookup_by_name(conn: &mut Conn, owner: RoleOwner, name: &str) -> Re
 pub async fn insert(conn: &mut Conn, role: &Role) -> Result<(), StorageError> {
     query!(conn, |c| diesel::insert_into(roles::table).values(role).execute(c).await.map_err(naming("role"))?);
     Ok(())
+}
+
+/// Changes a role that is not built in; `AlreadyExists` when the organization or cache has one of the new name.
+pub async fn set(conn: &mut Conn, id: RoleId, changes: &RoleChanges) -> Result<(), StorageError> {
+    if *changes == RoleChanges::default() {
+        return found(lookup(conn, id).await?, "role", id).map(drop);
+    }
+    let rows = query!(conn, |c| {
+        let made = roles::table.find(id).filter(roles::organization.is_not_null().or(roles::cache.is_not_null()));
+        diesel::update(made).set(changes).execute(c).await.map_err(naming("role"))?
+    });
+    hit(rows, "role", id)
 }
 
 /// Removes a role that is not built in; `BrokenReference` while somebody has it.

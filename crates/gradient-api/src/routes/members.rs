@@ -1,8 +1,8 @@
-//! `/orgs/{org}/users`, `/caches/{cache}/members`: who belongs to an organization or a cache; and the roles they can have.
+//! `/orgs/{org}/users`, `/caches/{cache}/members`: who belongs to an organization or a cache, and in which role.
 
 use actix_web::{http::Method, web};
-use gradient_domain::{RoleId, RoleName, Username};
-use gradient_engine::{Engine, Member as MemberView, Membership, RoleView};
+use gradient_domain::{RoleName, Username};
+use gradient_engine::{Engine, Member as MemberView, Membership};
 use serde::{Deserialize, Serialize};
 
 use super::{fields::sought, resource};
@@ -26,11 +26,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         (Method::PATCH, web::to(of_cache::change)),
         (Method::DELETE, web::to(of_cache::remove)),
     ];
-    config
-        .service(resource("/orgs/{org}/users", of_an_organization))
-        .service(resource("/orgs/{org}/roles", [(Method::GET, web::to(of_organization::roles))]))
-        .service(resource("/caches/{cache}/members", of_a_cache))
-        .service(resource("/caches/{cache}/roles", [(Method::GET, web::to(of_cache::roles))]));
+    config.service(resource("/orgs/{org}/users", of_an_organization)).service(resource("/caches/{cache}/members", of_a_cache));
 }
 
 #[derive(Serialize)]
@@ -50,30 +46,9 @@ struct UserBody {
     user: String,
 }
 
-#[derive(Serialize)]
-struct RolesBody {
-    roles: Vec<RoleLine>,
-}
-
-#[derive(Serialize)]
-struct RoleLine {
-    id: RoleId,
-    name: RoleName,
-    permissions: Vec<&'static str>,
-    built_in: bool,
-}
-
 async fn list(of: Membership, engine: &Engine) -> Result<Answer<Vec<MemberBody>>, ApiError> {
     let body = |member: MemberView| MemberBody { id: member.username, name: member.role };
     Ok(Answer(engine.members(of).await?.into_iter().map(body).collect()))
-}
-
-async fn roles(of: Membership, engine: &Engine) -> Result<Answer<RolesBody>, ApiError> {
-    let line = |role: RoleView| {
-        let RoleView { id, name, permissions, built_in } = role;
-        RoleLine { id, name, permissions, built_in }
-    };
-    Ok(Answer(RolesBody { roles: engine.roles(of).await?.into_iter().map(line).collect() }))
 }
 
 async fn add(of: Membership, body: RoleBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
@@ -99,10 +74,6 @@ macro_rules! handlers {
 
             pub(super) async fn list(scope: $look, engine: web::Data<Engine>) -> Result<Answer<Vec<MemberBody>>, ApiError> {
                 super::list($of(&scope.found), &engine).await
-            }
-
-            pub(super) async fn roles(scope: $look, engine: web::Data<Engine>) -> Result<Answer<RolesBody>, ApiError> {
-                super::roles($of(&scope.found), &engine).await
             }
 
             pub(super) async fn add(

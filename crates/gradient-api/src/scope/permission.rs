@@ -42,8 +42,8 @@ macro_rules! permissions {
 }
 
 permissions! { Needs, OrgPermission:
-    CreateProject, DeleteOrg, EditProject, ManageMembers, ManageOrgSettings, ManageSshKey, ManageSubscriptions, ManageWorkers,
-    TriggerEvaluation, ViewOrg,
+    CreateProject, DeleteOrg, EditProject, ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions,
+    ManageWorkers, TriggerEvaluation, ViewOrg,
 }
 
-permissions! { NeedsCache, CachePermission: DeleteCache, ManageCacheMembers, ManageCacheSettings, ViewCache }
+permissions! { NeedsCache, CachePermission: DeleteCache, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ViewCache }

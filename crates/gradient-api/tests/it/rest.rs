@@ -8,6 +8,7 @@ mod keys;
 mod members;
 mod organizations;
 mod projects;
+mod roles;
 mod subscriptions;
 mod workers;
 

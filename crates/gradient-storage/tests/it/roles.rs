@@ -1,7 +1,7 @@
 use gradient_domain::{BuiltInRole, CachePermissions, Permissions, RoleId, RoleScope};
 use gradient_storage::{
     Conn, StorageError, organizations,
-    roles::{self, Role, RoleOwner},
+    roles::{self, Role, RoleChanges, RoleOwner},
 };
 
 use crate::fixtures::*;
@@ -44,6 +44,16 @@ async fn keeps_own_roles_apart(url: &str) {
         assert_eq!(roles::lookup_by_name(conn, RoleOwner::Organization(acme), "release").await?, Some(role.clone()));
         assert_eq!(roles::lookup_by_name(conn, RoleOwner::Organization(other), "release").await?, None);
 
+        roles::set(conn, role.id, &RoleChanges { name: None, permissions: Some(3) }).await?;
+        roles::set(conn, role.id, &RoleChanges::default()).await?;
+        let changed = Role { permissions: 3, ..role.clone() };
+        assert_eq!(roles::lookup(conn, role.id).await?, Some(changed));
+        let taken = Role { id: RoleId::new(), name: "taken".parse().unwrap(), ..role.clone() };
+        roles::insert(conn, &taken).await?;
+        let rename = RoleChanges { name: Some(taken.name.clone()), permissions: None };
+        let id = role.id;
+        exists(conn, "role", async move |conn: &mut Conn| roles::set(conn, id, &rename).await).await;
+
         let ada = insert_user(conn, "ada").await?;
         organizations::insert_member(conn, acme, ada, role.id, NOW).await?;
         let id = role.id;
@@ -54,6 +64,8 @@ async fn keeps_own_roles_apart(url: &str) {
         assert_eq!(roles::lookup(conn, role.id).await?, None);
         let admin = roles::built_in(RoleScope::Organization, BuiltInRole::Admin);
         assert_missing(roles::delete(conn, admin).await, "role");
+        let weaker = RoleChanges { name: None, permissions: Some(1) };
+        assert_missing(roles::set(conn, admin, &weaker).await, "role");
         Ok(())
     })
     .await;

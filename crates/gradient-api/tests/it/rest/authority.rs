@@ -18,6 +18,9 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("PATCH", "/orgs/acme/users", "manageMembers"),
     ("DELETE", "/orgs/acme/users", "manageMembers"),
     ("GET", "/orgs/acme/roles", "viewOrg"),
+    ("POST", "/orgs/acme/roles", "manageRoles"),
+    ("PATCH", "/orgs/acme/roles/0191e0a0-0000-7000-8000-000000000001", "manageRoles"),
+    ("DELETE", "/orgs/acme/roles/0191e0a0-0000-7000-8000-000000000001", "manageRoles"),
     ("GET", "/orgs/acme/ssh", "viewOrg"),
     ("POST", "/orgs/acme/ssh", "manageSshKey"),
     ("GET", "/orgs/acme/subscribe", "viewOrg"),
@@ -50,6 +53,9 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("PATCH", "/caches/main/members", "manageCacheMembers"),
     ("DELETE", "/caches/main/members", "manageCacheMembers"),
     ("GET", "/caches/main/roles", "viewCache"),
+    ("POST", "/caches/main/roles", "manageCacheRoles"),
+    ("PATCH", "/caches/main/roles/0191e0a0-0000-7000-8000-000000000001", "manageCacheRoles"),
+    ("DELETE", "/caches/main/roles/0191e0a0-0000-7000-8000-000000000001", "manageCacheRoles"),
 ];
 
 async fn those_who_may_not_cannot(database: &str) {

@@ -1,15 +1,10 @@
-//! Members of organizations and caches, and their roles.
+//! Members of organizations and caches.
 
 use serde_json::json;
 
 use crate::server::Server;
 
-gradient_test_support::both_databases!(
-    members_come_change_and_go,
-    the_last_admin_stays,
-    caches_have_members_too,
-    built_in_roles_are_listed,
-);
+gradient_test_support::both_databases!(members_come_change_and_go, the_last_admin_stays, caches_have_members_too,);
 
 async fn members_come_change_and_go(database: &str) {
     let server = Server::start(database).await;
@@ -60,22 +55,4 @@ async fn caches_have_members_too(database: &str) {
     assert_eq!(alice.delete_with("/caches/main/members", json!({"user": "alice"})).await.error(), (409, "conflict"));
     let members = bob.get("/caches/main/members").await.message();
     assert_eq!(members, json!([{"id": "alice", "name": "Admin"}, {"id": "bob", "name": "View"}]));
-}
-
-async fn built_in_roles_are_listed(database: &str) {
-    let server = Server::start(database).await;
-    let token = server.signed_in("alice").await;
-    let alice = server.with(&token);
-    alice.organization("acme", false).await;
-    alice.cache("main", false).await;
-    let names = |roles: serde_json::Value| {
-        let names = roles["roles"].as_array().unwrap().iter().map(|role| role["name"].as_str().unwrap().to_owned());
-        names.collect::<Vec<_>>()
-    };
-    let of_the_organization = alice.get("/orgs/acme/roles").await.message();
-    assert_eq!(of_the_organization["roles"][2]["permissions"], json!(["viewOrg"]));
-    assert_eq!(names(of_the_organization), ["Admin", "Write", "View"]);
-    let of_the_cache = alice.get("/caches/main/roles").await.message();
-    assert_eq!(of_the_cache["roles"][1]["permissions"], json!(["viewCache", "readStore", "writeStore"]));
-    assert_eq!(names(of_the_cache), ["Admin", "Write", "View"]);
 }
