@@ -5,6 +5,8 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::{ArgAction, Parser};
 use gradient_telemetry::Format;
 
+use crate::commands::Command;
+
 /// A Nix CI system with a binary cache built in. Without any setting it runs on an embedded SQLite database and a directory,
 /// and makes its own secrets.
 #[derive(Debug, Parser)]
@@ -93,6 +95,10 @@ pub(crate) struct Arguments {
     /// Runs a worker in the same process, with the settings that it finds in GRADIENT_WORKER_… variables.
     #[arg(long)]
     pub(crate) with_worker: bool,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
 }
 
 /// Seconds where 0 means that there is no limit.

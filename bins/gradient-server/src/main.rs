@@ -2,6 +2,7 @@
 //! is told otherwise.
 
 mod arguments;
+mod commands;
 mod directories;
 mod hosted_worker;
 mod secrets;

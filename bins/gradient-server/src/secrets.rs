@@ -28,18 +28,29 @@ pub(crate) const CRYPT: SecretSetting = SecretSetting { setting: "GRADIENT_CRYPT
 impl SecretSetting {
     /// Reads the file, or makes it when there is none.
     pub(crate) fn read_or_make(self, path: &Path) -> anyhow::Result<SecretKeys> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => make(path).map_err(|error| {
-                let wrong = format!("names {}, which cannot be made: {error}", path.display());
-                WrongSetting::new(self.setting, &wrong)
-            })?,
-            Err(error) => {
-                let wrong = format!("names {}, which cannot be read: {error}", path.display());
-                return Err(WrongSetting::new(self.setting, &wrong).into());
+        match fs::read_to_string(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let text = make(path).map_err(|error| {
+                    let wrong = format!("names {}, which cannot be made: {error}", path.display());
+                    WrongSetting::new(self.setting, &wrong)
+                })?;
+                self.parse(&text, path)
             }
-        };
-        SecretKeys::parse(&text)
+            _ => self.read(path),
+        }
+    }
+
+    /// Reads the file, which has to be there.
+    pub(crate) fn read(self, path: &Path) -> anyhow::Result<SecretKeys> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            let wrong = format!("names {}, which cannot be read: {error}", path.display());
+            WrongSetting::new(self.setting, &wrong)
+        })?;
+        self.parse(&text, path)
+    }
+
+    fn parse(self, text: &str, path: &Path) -> anyhow::Result<SecretKeys> {
+        SecretKeys::parse(text)
             .map_err(|error| WrongSetting::new(self.setting, &format!("names {}, but {error}", path.display())).into())
     }
 
@@ -59,6 +70,15 @@ impl SecretSetting {
             path.display()
         );
         Err(WrongSetting::new(self.setting, &wrong).into())
+    }
+
+    /// From now on the newest secret is the one that this database is used with.
+    pub(crate) async fn know_newest(self, storage: &Storage, keys: &SecretKeys) -> anyhow::Result<()> {
+        let (key, own) = (self.fingerprint, keys.fingerprint().to_string());
+        storage
+            .write(async move |conn: &mut Conn| settings::set(conn, key, &own).await)
+            .await
+            .context("cannot keep the fingerprint of the newest secret")
     }
 }
 

@@ -1,6 +1,12 @@
 //! Wires the parts together and runs them.
 
-use std::{fs, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use gradient_api::ApiSettings;
@@ -13,7 +19,7 @@ use gradient_telemetry as telemetry;
 use gradient_worker::{WrongSetting, stop_requested};
 use tokio_util::sync::CancellationToken;
 
-use crate::{arguments::Arguments, arguments::limit, directories, hosted_worker, secrets};
+use crate::{arguments::Arguments, arguments::limit, commands, directories, hosted_worker, secrets};
 
 /// How long requests that run may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(30);
@@ -23,14 +29,18 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         .map_err(|error| WrongSetting::new("GRADIENT_LOG", &error.to_string()))?;
     // Only fails when a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(arguments))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve_or_do(arguments))
+}
+
+async fn serve_or_do(mut arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command.take() {
+        None => serve(arguments).await,
+        Some(command) => commands::run(command, &arguments).await,
+    }
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    let base = directories::base(arguments.base_dir.clone())?;
-    fs::create_dir_all(&base).map_err(|error| {
-        WrongSetting::new("GRADIENT_BASE_DIR", &format!("is {}, which cannot be made: {error}", base.display()))
-    })?;
+    let base = base(&arguments)?;
     let listener = std::net::TcpListener::bind((arguments.listen_addr, arguments.port)).map_err(|error| {
         let wrong = format!("is {}, where the server cannot listen on {}: {error}", arguments.port, arguments.listen_addr);
         WrongSetting::new("GRADIENT_PORT", &wrong)
@@ -66,8 +76,7 @@ async fn engine(arguments: &Arguments, base: &Path, serve_url: String) -> anyhow
     let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
     let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
     let (jwt, crypt) = (secrets::JWT.read_or_make(&jwt_file)?, secrets::CRYPT.read_or_make(&crypt_file)?);
-    let storage =
-        Storage::connect(&url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")?;
+    let storage = storage(&url).await?;
     secrets::JWT.check(&storage, &jwt, &jwt_file).await?;
     secrets::CRYPT.check(&storage, &crypt, &crypt_file).await?;
 
@@ -102,7 +111,20 @@ fn engine_settings(arguments: &Arguments, serve_url: String) -> EngineSettings {
     }
 }
 
-fn database_url(arguments: &Arguments, base: &Path) -> anyhow::Result<DatabaseUrl> {
+/// The base directory, which is made when it is not there.
+pub(crate) fn base(arguments: &Arguments) -> anyhow::Result<PathBuf> {
+    let base = directories::base(arguments.base_dir.clone())?;
+    fs::create_dir_all(&base).map_err(|error| {
+        WrongSetting::new("GRADIENT_BASE_DIR", &format!("is {}, which cannot be made: {error}", base.display()))
+    })?;
+    Ok(base)
+}
+
+pub(crate) async fn storage(url: &DatabaseUrl) -> anyhow::Result<Storage> {
+    Storage::connect(url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")
+}
+
+pub(crate) fn database_url(arguments: &Arguments, base: &Path) -> anyhow::Result<DatabaseUrl> {
     let (setting, text) = match (&arguments.database_url, &arguments.database_url_file) {
         (Some(url), _) => ("GRADIENT_DATABASE_URL", url.clone()),
         (None, Some(file)) => {

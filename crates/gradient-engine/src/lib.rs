@@ -35,6 +35,7 @@
 //! ```
 
 mod accounts;
+mod administration;
 mod api_keys;
 mod assignments;
 mod build_context;
@@ -64,6 +65,7 @@ mod uploads;
 mod workers;
 
 pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
+pub use administration::{Administration, NewUser, Resealed};
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use builds::{BuildDetails, LOG_TAIL_BYTES};
 pub use caches::{Cache, CacheChanges, FoundCache, NewCache};

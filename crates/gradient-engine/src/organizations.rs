@@ -182,7 +182,8 @@ pub(crate) async fn remember_hosts(engine: &Engine, id: OrganizationId, known_ho
     Ok(engine.storage().write(write).await?)
 }
 
-fn ssh_key_place(id: OrganizationId) -> Place {
+/// Where an organization's private SSH key is kept, sealed.
+pub(crate) fn ssh_key_place(id: OrganizationId) -> Place {
     Place { table: "organizations", column: "ssh_private_sealed", row: id.uuid() }
 }
 

@@ -27,6 +27,7 @@
 
 #![allow(unused_braces, reason = "a query's body is a block, also where it happens to fit one line")]
 
+mod backup;
 mod columns;
 mod conn;
 mod counters;
@@ -53,12 +54,14 @@ pub mod organizations;
 pub mod paths;
 pub mod projects;
 pub mod roles;
+pub mod sealed;
 pub mod sessions;
 pub mod settings;
 pub mod subscriptions;
 pub mod users;
 pub mod workers;
 
+pub use backup::{BackupError, backup};
 pub use columns::{Digest, FeatureList, PathList};
 pub use conn::{AsyncTask, Conn, PostgresConn, SqliteConn};
 pub use error::StorageError;

@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 use crate::{
     Conn, StorageError,
     conn::query,
-    error::found,
+    error::{found, hit},
     schema::server_settings::{self, key, value},
 };
 
@@ -22,4 +22,13 @@ pub async fn insert_once(conn: &mut Conn, name: &str, first: &str) -> Result<Str
         diesel::insert_into(server_settings::table).values(row).on_conflict_do_nothing().execute(c).await?
     });
     found(lookup(conn, name).await?, "setting", name)
+}
+
+/// Keeps another value for a setting that there is.
+pub async fn set(conn: &mut Conn, name: &str, another: &str) -> Result<(), StorageError> {
+    let rows = query!(conn, |c| {
+        let one = server_settings::table.find(name);
+        diesel::update(one).set(value.eq(another)).execute(c).await?
+    });
+    hit(rows, "setting", name)
 }

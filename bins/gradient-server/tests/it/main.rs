@@ -3,6 +3,7 @@
 
 mod building;
 mod caches;
+mod commands;
 mod hosted_worker;
 mod requests;
 mod sessions;
