@@ -8,6 +8,7 @@ mod nar;
 mod narinfo;
 mod pull;
 mod refusal;
+mod serve;
 
 use actix_web::{
     FromRequest, Handler, Resource, Responder,
@@ -28,6 +29,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             .service(read("/ls/{hash}", narinfo::listing))
             .service(read("/nar/{hash}.nar.zst", nar::nar))
             .service(read("/log/{derivation}", log::log))
+            .service(read("/serve/{hash}", serve::serve))
+            .service(read("/serve/{hash}/{path:.*}", serve::serve))
             .default_service(web::to(refusal::unknown)),
     );
 }

@@ -176,7 +176,7 @@ impl From<EngineError> for ApiError {
             EngineError::Storage(StorageError::Unavailable(_)) | EngineError::PasswordHash(PasswordHashError::Overloaded) => {
                 Self::unavailable(&error)
             }
-            EngineError::Stopping => Self::new(Code::Unavailable, message),
+            EngineError::Busy | EngineError::Stopping => Self::new(Code::Unavailable, message),
             EngineError::Storage(
                 StorageError::BrokenReference(_)
                 | StorageError::LogGap { .. }

@@ -19,6 +19,9 @@ const PREPARING: usize = 8;
 /// Logs that are archived at the same time: one, so that no two are the same.
 const ARCHIVING: usize = 1;
 
+/// Files and directories that are read out of stored NARs at the same time, each on a thread of its own.
+const EXTRACTING: usize = 16;
+
 /// What the engine works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -52,6 +55,7 @@ struct Inner {
     substituter: Substituter,
     preparing: Semaphore,
     archiving: Semaphore,
+    extracting: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -68,6 +72,7 @@ impl Engine {
             substituter: Substituter::new(),
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
+            extracting: Arc::new(Semaphore::new(EXTRACTING)),
             stopping: CancellationToken::new(),
         }));
         dormant.wake(&engine).await?;
@@ -143,6 +148,11 @@ impl Engine {
     /// Limits how many logs are archived at once.
     pub(crate) fn archiving(&self) -> &Semaphore {
         &self.0.archiving
+    }
+
+    /// Limits how many files and directories are read out of stored NARs at once.
+    pub(crate) fn extracting(&self) -> &Arc<Semaphore> {
+        &self.0.extracting
     }
 
     /// Whether the database and the store of blobs can be used, with the part that cannot.

@@ -80,6 +80,9 @@ pub enum EngineError {
     /// The store of blobs failed.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// As many do it at the same time as may.
+    #[error("the server is busy, try again in a moment")]
+    Busy,
     /// The server is going down.
     #[error("the server is going down")]
     Stopping,

@@ -37,6 +37,7 @@
 mod accounts;
 mod administration;
 mod api_keys;
+mod artefacts;
 mod assignments;
 mod build_context;
 mod builds;
@@ -67,6 +68,7 @@ mod workers;
 pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
 pub use administration::{Administration, NewUser, Resealed};
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
+pub use artefacts::{Artefact, ArtefactKind};
 pub use builds::{BuildDetails, LOG_TAIL_BYTES};
 pub use caches::{Cache, CacheChanges, FoundCache, NewCache};
 pub use changes::Change;

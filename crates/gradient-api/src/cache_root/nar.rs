@@ -81,14 +81,14 @@ fn head(status: StatusCode, pull: &Pull, tag: EntityTag) -> HttpResponseBuilder 
     response
 }
 
-fn content_range(range: Option<&Range<u64>>, size: u64) -> ContentRange {
+pub(super) fn content_range(range: Option<&Range<u64>>, size: u64) -> ContentRange {
     let range = range.map(|range| (range.start, range.end.saturating_sub(1)));
     ContentRange(ContentRangeSpec::Bytes { range, instance_length: Some(size) })
 }
 
 /// What a request wants of a file.
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     All,
     Part(Range<u64>),
     /// The client has it already.
@@ -99,7 +99,7 @@ enum Wanted {
 
 /// RFC 9110, 13.2.2 and 14.2: a `Range` that is not understood, has several parts, or is of another version of the file, means
 /// the whole file.
-fn wanted(request: &HttpRequest, tag: &EntityTag, size: u64) -> Wanted {
+pub(super) fn wanted(request: &HttpRequest, tag: &EntityTag, size: u64) -> Wanted {
     let has_it = match request.get_header::<IfNoneMatch>() {
         Some(IfNoneMatch::Any) => true,
         Some(IfNoneMatch::Items(tags)) => tags.iter().any(|other| other.weak_eq(tag)),

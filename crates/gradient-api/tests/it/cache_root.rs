@@ -4,6 +4,7 @@ mod logs;
 mod private;
 mod published;
 mod reading;
+mod serving;
 mod substitution;
 
 use gradient_domain::{CacheId, Moment, UserId};

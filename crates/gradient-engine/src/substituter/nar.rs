@@ -55,8 +55,15 @@ impl Engine {
             .storage()
             .read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await)
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        let compressed = self.blobs().read_all(&BlobKey::listing(&row.nar_hash), MAX_LISTING).await?;
+        match row {
+            Some(row) => self.nar_listing(row.nar_hash).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The listing of a stored NAR, as JSON.
+    pub(crate) async fn nar_listing(&self, nar_hash: NarHash) -> Result<Option<Vec<u8>>, EngineError> {
+        let compressed = self.blobs().read_all(&BlobKey::listing(&nar_hash), MAX_LISTING).await?;
         let Some(compressed) = compressed else { return Ok(None) };
         let json = tokio::task::spawn_blocking(move || decompress(&compressed)).await.map_err(|_| EngineError::Stopping)?;
         json.map(Some).map_err(EngineError::Compression)

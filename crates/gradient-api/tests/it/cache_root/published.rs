@@ -39,7 +39,7 @@ pub(super) async fn publish_app(server: &Server, cache: CacheId) -> Published {
     publish(server, cache, APP, &nar.finish().unwrap(), &[HELLO]).await
 }
 
-async fn publish(server: &Server, cache: CacheId, path: &str, nar: &[u8], references: &[&str]) -> Published {
+pub(super) async fn publish(server: &Server, cache: CacheId, path: &str, nar: &[u8], references: &[&str]) -> Published {
     let path: StorePath = path.parse().unwrap();
     let references: Vec<StorePath> = references.iter().map(|path| path.parse().unwrap()).collect();
     let compressed = zstd::encode_all(nar, 3).unwrap();

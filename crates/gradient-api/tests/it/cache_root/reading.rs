@@ -19,14 +19,14 @@ gradient_test_support::both_databases!(
     what_is_unknown_is_a_404
 );
 
-struct Reply {
-    status: StatusCode,
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
     headers: HeaderMap,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Reply {
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
@@ -35,7 +35,7 @@ impl Reply {
     }
 }
 
-async fn ask(server: &Server, method: Method, path: &str, headers: &[(&str, &str)]) -> Reply {
+pub(super) async fn ask(server: &Server, method: Method, path: &str, headers: &[(&str, &str)]) -> Reply {
     let request = server.http.request(method, format!("{}/cache/{path}", server.url));
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let response = request.send().await.unwrap();
@@ -43,7 +43,7 @@ async fn ask(server: &Server, method: Method, path: &str, headers: &[(&str, &str
     Reply { status, headers, body: response.bytes().await.unwrap().into() }
 }
 
-async fn get(server: &Server, path: &str) -> Reply {
+pub(super) async fn get(server: &Server, path: &str) -> Reply {
     ask(server, Method::GET, path, &[]).await
 }
 
