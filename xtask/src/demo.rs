@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn start(programs: &Programs, folder: &Path, options: &Options) -> Result<Installation> {
-    let mut installation = Installation::start(programs, folder, options.postgres.as_deref())?;
+    let mut installation = Installation::start_limited(programs, folder, options.postgres.as_deref())?;
     let database = if options.postgres.is_some() { "PostgreSQL" } else { "embedded SQLite" };
     println!("  listening at {}, on {database} and a directory", installation.server().url());
     Ok(installation)

@@ -1,8 +1,9 @@
 //! The settings, each by flag and by environment, and documented by `--help`.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Parser};
+use gradient_api::{RateLimit, RateLimitError, RateLimits, TrustedProxies};
 use gradient_telemetry::Format;
 
 use crate::commands::Command;
@@ -84,6 +85,34 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 64 << 30)]
     pub(crate) max_upload_bytes: u64,
 
+    /// How often a client may ask for what is below /api/v1/auth, such as login and registration:
+    /// <requests>/<seconds>[:<burst>] or off.
+    #[arg(long, env = "GRADIENT_RATE_LIMIT_AUTH", value_name = "LIMIT", default_value = "1/6:5")]
+    pub(crate) rate_limit_auth: Limit,
+
+    /// How often a client may read from a binary cache: <requests>/<seconds>[:<burst>] or off. Nix waits for minutes once it
+    /// is refused.
+    #[arg(long, env = "GRADIENT_RATE_LIMIT_CACHE", value_name = "LIMIT", default_value = "off")]
+    pub(crate) rate_limit_cache: Limit,
+
+    /// How often a client may look into a path in a cache: <requests>/<seconds>[:<burst>] or off.
+    #[arg(long, env = "GRADIENT_RATE_LIMIT_INSPECT", value_name = "LIMIT", default_value = "60/60")]
+    pub(crate) rate_limit_inspect: Limit,
+
+    /// How often a client may read a log from a cache: <requests>/<seconds>[:<burst>] or off.
+    #[arg(long, env = "GRADIENT_RATE_LIMIT_LOG", value_name = "LIMIT", default_value = "300/60")]
+    pub(crate) rate_limit_log: Limit,
+
+    /// How often a client may ask for anything else: <requests>/<seconds>[:<burst>] or off. A client is a user, an API key, or an
+    /// address; workers are not limited.
+    #[arg(long, env = "GRADIENT_RATE_LIMIT_DEFAULT", value_name = "LIMIT", default_value = "5/1:150")]
+    pub(crate) rate_limit_default: Limit,
+
+    /// The reverse proxies whose X-Forwarded-For tells the client's address: addresses and networks such as 10.0.0.0/8, with
+    /// commas between them. From anywhere else it is not believed.
+    #[arg(long, env = "GRADIENT_TRUSTED_PROXIES", value_name = "ADDRESSES", default_value = "")]
+    pub(crate) trusted_proxies: TrustedProxies,
+
     /// How log lines look: human or json.
     #[arg(long, env = "GRADIENT_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
     pub(crate) log_format: Format,
@@ -99,6 +128,30 @@ pub(crate) struct Arguments {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+/// A rate limit, or none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit(Option<RateLimit>);
+
+impl FromStr for Limit {
+    type Err = RateLimitError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" { Ok(Self(None)) } else { text.parse().map(|limit| Self(Some(limit))) }
+    }
+}
+
+impl Arguments {
+    pub(crate) const fn rate_limits(&self) -> RateLimits {
+        RateLimits {
+            auth: self.rate_limit_auth.0,
+            cache: self.rate_limit_cache.0,
+            inspect: self.rate_limit_inspect.0,
+            log: self.rate_limit_log.0,
+            default: self.rate_limit_default.0,
+        }
+    }
 }
 
 /// Seconds where 0 means that there is no limit.

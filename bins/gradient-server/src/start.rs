@@ -49,11 +49,19 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let serve_url = serve_url(arguments.serve_url.as_deref(), address)?;
 
     let engine = engine(&arguments, &base, serve_url.clone()).await?;
-    let settings = ApiSettings { max_request_bytes: arguments.max_request_bytes };
+    let settings = ApiSettings {
+        max_request_bytes: arguments.max_request_bytes,
+        rate_limits: arguments.rate_limits(),
+        trusted_proxies: arguments.trusted_proxies.clone(),
+    };
     let server = gradient_api::serve(engine.clone(), settings, listener).context("cannot serve")?;
     let handle = server.handle();
     let running = tokio::spawn(server);
     tracing::info!(%address, url = serve_url, "listening");
+    if let Some(token) = engine.setup_token() {
+        let token = token.expose();
+        tracing::info!("no users yet: the first one who registers with the header `x-gradient-setup: {token}` runs the server");
+    }
 
     let drain = CancellationToken::new();
     let worker = arguments.with_worker.then(|| hosted_worker::start(&base, address, drain.clone())).transpose()?;

@@ -18,6 +18,8 @@ use actix_web::{
 
 use crate::routes::resource;
 
+pub(crate) use pull::credential;
+
 /// Adds the routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {
     config.service(

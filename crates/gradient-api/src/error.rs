@@ -28,6 +28,7 @@ pub(crate) enum Code {
     NotFound,
     OauthDisabled,
     PayloadTooLarge,
+    RateLimited,
     RegistrationDisabled,
     RepositoryUnreachable,
     SuperuserRequired,
@@ -52,6 +53,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::OauthDisabled => "oauth_disabled",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::RateLimited => "rate_limited",
             Self::RegistrationDisabled => "registration_disabled",
             Self::RepositoryUnreachable => "repository_unreachable",
             Self::SuperuserRequired => "superuser_required",
@@ -79,6 +81,7 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -50,6 +50,7 @@ mod cache_root;
 mod envelope;
 mod error;
 mod ndjson;
+mod rate_limit;
 mod request_id;
 mod routes;
 mod scope;
@@ -58,4 +59,5 @@ mod worker_socket;
 mod worker_transfer;
 
 pub(crate) use error::ApiError;
+pub use rate_limit::{RateLimit, RateLimitError, RateLimits, TrustedProxies, TrustedProxiesError};
 pub use serve::{ApiSettings, serve};

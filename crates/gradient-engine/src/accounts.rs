@@ -1,5 +1,7 @@
 //! Who people are: registration, login, and from a bearer token to the caller.
 
+mod setup;
+
 use std::time::Duration;
 
 use gradient_auth::{ApiKey, Authenticated, Bearer, Caller, KeyAuthority, PasswordHash, Pin, Via};
@@ -11,6 +13,8 @@ use gradient_storage::{
 };
 
 use crate::{Engine, EngineError};
+
+pub(crate) use setup::SetupToken;
 
 pub use gradient_storage::users::{User, UserChanges};
 
@@ -41,6 +45,8 @@ pub struct Registration {
 pub enum Origin {
     /// This machine, straight: whoever can do that runs the server. As the first user they become its superuser.
     Loopback,
+    /// Anywhere, with the setup token. That proves the same.
+    Setup,
     /// Anywhere else.
     Elsewhere,
 }
@@ -64,7 +70,7 @@ pub struct Login {
 }
 
 impl Engine {
-    /// Registers a user. The first one becomes superuser when the request comes from this machine.
+    /// Registers a user. The first one becomes superuser when the request comes from this machine or with the setup token.
     pub async fn register(&self, registration: Registration) -> Result<UserId, EngineError> {
         if !self.settings().enable_registration {
             return Err(EngineError::RegistrationDisabled);
@@ -83,7 +89,7 @@ impl Engine {
         let id = user.id;
         self.storage()
             .transaction(async move |conn: &mut Conn| {
-                let superuser = origin == Origin::Loopback && users::count(conn).await? == 0;
+                let superuser = origin != Origin::Elsewhere && users::count(conn).await? == 0;
                 users::insert(conn, &User { superuser, ..user }).await
             })
             .await?;

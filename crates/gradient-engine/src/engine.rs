@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, EngineSettings, changes::Changes, core::Core, leases::Leases, sessions::Sessions, substituter::Substituter,
+    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, sessions::Sessions,
+    substituter::Substituter,
 };
 
 /// Jobs that are prepared for workers at the same time; each may read a whole input closure.
@@ -48,6 +49,7 @@ pub struct Engine(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     parts: Parts,
+    setup: Option<SetupToken>,
     core: Core,
     sessions: Sessions,
     leases: Leases,
@@ -63,8 +65,10 @@ impl Engine {
     /// Starts the engine: unfinished work is read from the database and goes on. Needs a tokio runtime with several threads.
     pub async fn start(parts: Parts) -> Result<Self, EngineError> {
         let (core, dormant) = Core::new();
+        let setup = SetupToken::of_empty(&parts.storage).await?;
         let engine = Self(Arc::new(Inner {
             parts,
+            setup,
             core,
             sessions: Sessions::default(),
             leases: Leases::default(),
@@ -94,6 +98,10 @@ impl Engine {
     /// What the engine is set to.
     pub fn settings(&self) -> &EngineSettings {
         &self.0.parts.settings
+    }
+
+    pub(crate) fn setup(&self) -> Option<&SetupToken> {
+        self.0.setup.as_ref()
     }
 
     pub(crate) fn storage(&self) -> &Storage {

@@ -47,6 +47,7 @@ impl Place {
             folder: folder.path().to_path_buf(),
             database_url: database.as_ref().map(|database| database.url().to_owned()),
             hosted_worker: None,
+            rate_limits: false,
         };
         Some(Self { settings, folder, _database: database })
     }

@@ -63,6 +63,7 @@ fn the_secrets_are_made_for_the_owner_only() {
         folder: folder.path().to_path_buf(),
         database_url: None,
         hosted_worker: None,
+        rate_limits: false,
     };
     let mut server = Server::start(&settings).unwrap();
     assert!(server.process().stop(LIMIT).unwrap().success());

@@ -62,7 +62,7 @@ async fn caller(engine: &Engine, request: &HttpRequest, form: Form) -> Result<Ca
 }
 
 /// The API key or JWT in an `Authorization` header: the password of `Basic`, whatever the user name, or the token of `Bearer`.
-fn credential(authorization: &str) -> Option<Secret<String>> {
+pub(crate) fn credential(authorization: &str) -> Option<Secret<String>> {
     let (scheme, rest) = authorization.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {

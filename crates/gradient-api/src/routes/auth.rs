@@ -21,6 +21,9 @@ use crate::{
     scope::{COOKIE, SignedIn},
 };
 
+/// The header with the token that the server prints while it has no users.
+const SETUP_TOKEN: &str = "x-gradient-setup";
+
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(resource("/auth/basic/register", [(Method::POST, web::to(register))]))
@@ -48,12 +51,20 @@ async fn register(
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
     let body = body.read()?;
+    let origin = match request.headers().get(SETUP_TOKEN) {
+        Some(token) if engine.is_setup_token(token.as_bytes()) => Origin::Setup,
+        // Not simply nobody's: the first user would be an ordinary one, and there is only one first user.
+        Some(_) => {
+            return Err(ApiError::new(Code::Forbidden, "this is not the setup token that the server printed at its start"));
+        }
+        None => origin(&request),
+    };
     let registration = Registration {
         username: body.username.parse()?,
         name: body.name.parse()?,
         email: body.email.parse()?,
         password: body.password.expose().parse::<Password>()?,
-        origin: origin(&request),
+        origin,
     };
     let username = registration.username.clone();
     let id = engine.register(registration).await?;

@@ -1,7 +1,7 @@
 //! Who asks: from the `Authorization` header or the session cookie to a [`Caller`].
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
     http::{Method, header},
 };
@@ -10,7 +10,7 @@ use gradient_domain::SessionId;
 use gradient_engine::Engine;
 
 use super::{Extracting, engine};
-use crate::{ApiError, error::Code};
+use crate::{ApiError, error::Code, rate_limit::KnownCaller};
 
 /// The cookie that holds a session's JWT.
 pub(crate) const COOKIE: &str = "jwt_token";
@@ -36,15 +36,24 @@ pub(super) async fn of(request: &HttpRequest) -> Result<Caller, ApiError> {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
         let parts = value.to_str().ok().and_then(|value| value.split_once(' '));
         let bearer = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).ok_or_else(ApiError::unauthorized)?.1;
-        return Ok(engine.caller(bearer.trim()).await?);
+        return known_or_found(request, &engine, bearer.trim()).await;
     }
     match request.cookie(COOKIE) {
         Some(cookie) => {
-            let caller = engine.caller(cookie.value()).await?;
+            let caller = known_or_found(request, &engine, cookie.value()).await?;
             check_origin(request, &engine)?;
             Ok(caller)
         }
         None => Ok(Caller::Anonymous),
+    }
+}
+
+/// Whom the same credential was found to be of before the route was, for the rate limits, or else finds it.
+async fn known_or_found(request: &HttpRequest, engine: &Engine, token: &str) -> Result<Caller, ApiError> {
+    let known = request.extensions().get::<KnownCaller>().copied();
+    match known {
+        Some(KnownCaller(caller)) => Ok(caller),
+        None => Ok(engine.caller(token).await?),
     }
 }
 

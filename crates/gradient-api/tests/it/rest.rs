@@ -8,7 +8,9 @@ mod keys;
 mod members;
 mod organizations;
 mod projects;
+mod rate_limits;
 mod roles;
+mod setup_token;
 mod subscriptions;
 mod workers;
 

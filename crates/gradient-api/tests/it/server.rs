@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, num::NonZeroUsize};
 
-use gradient_api::ApiSettings;
+use gradient_api::{ApiSettings, RateLimits};
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys};
 use gradient_blobs::Blobs;
 use gradient_engine::{Engine, EngineSettings, Parts};
@@ -25,6 +25,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(database: &str) -> Self {
+        Self::with_settings(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }).await
+    }
+
+    pub(crate) async fn with_settings(database: &str, settings: ApiSettings) -> Self {
         let directory = TempDir::new().unwrap();
         let url: DatabaseUrl = database.parse().unwrap();
         let storage = Storage::connect(&url, StorageSettings::default()).await.unwrap();
@@ -42,7 +46,7 @@ impl Server {
             settings: EngineSettings { serve_url: url.clone(), ..EngineSettings::default() },
         });
         let engine = engine.await.unwrap();
-        tokio::spawn(gradient_api::serve(engine.clone(), ApiSettings::default(), listener).unwrap());
+        tokio::spawn(gradient_api::serve(engine.clone(), settings, listener).unwrap());
         // Fails only when another test has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

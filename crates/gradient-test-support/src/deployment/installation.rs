@@ -44,14 +44,19 @@ impl Installation {
     /// The name of its cache.
     pub const CACHE: &str = "acme-cache";
 
-    /// Starts a server below `folder`, on this database or else on SQLite.
+    /// Starts a server below `folder`, on this database or else on SQLite, without rate limits.
     pub fn start(programs: &Programs, folder: &Path, database_url: Option<&str>) -> Result<Self, DeploymentError> {
-        Self::start_server(programs, folder, database_url.map(str::to_owned), None)
+        Self::start_server(programs, folder, database_url.map(str::to_owned), None, false)
+    }
+
+    /// Starts one with the rate limits that a server has by default.
+    pub fn start_limited(programs: &Programs, folder: &Path, database_url: Option<&str>) -> Result<Self, DeploymentError> {
+        Self::start_server(programs, folder, database_url.map(str::to_owned), None, true)
     }
 
     /// Starts a server below `folder` that hosts a worker with this Nix in its own process.
     pub fn start_with_hosted_worker(programs: &Programs, folder: &Path, nix: &NixInstall) -> Result<Self, DeploymentError> {
-        Self::start_server(programs, folder, None, Some(nix.clone()))
+        Self::start_server(programs, folder, None, Some(nix.clone()), false)
     }
 
     fn start_server(
@@ -59,9 +64,12 @@ impl Installation {
         folder: &Path,
         database_url: Option<String>,
         hosted_worker: Option<NixInstall>,
+        rate_limits: bool,
     ) -> Result<Self, DeploymentError> {
         let program = programs.server.clone();
-        let server = Server::start(&ServerSettings { program, folder: folder.join("server"), database_url, hosted_worker })?;
+        let folder_of_server = folder.join("server");
+        let settings = ServerSettings { program, folder: folder_of_server, database_url, hosted_worker, rate_limits };
+        let server = Server::start(&settings)?;
         Ok(Self {
             programs: programs.clone(),
             folder: folder.to_path_buf(),

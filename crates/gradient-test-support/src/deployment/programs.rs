@@ -22,6 +22,8 @@ pub struct ServerSettings {
     pub database_url: Option<String>,
     /// The Nix of the worker that the server hosts in its own process, if it does.
     pub hosted_worker: Option<NixInstall>,
+    /// Whether it limits how often a client may ask, as it does by default. Tests ask as fast as they can.
+    pub rate_limits: bool,
 }
 
 /// A running server.
@@ -74,6 +76,11 @@ impl Server {
             command.arg("--with-worker");
         }
         command.env("GRADIENT_BASE_DIR", settings.folder.join("state")).env("GRADIENT_ALLOW_LOCAL_REPOSITORIES", "true");
+        if !settings.rate_limits {
+            for tier in ["AUTH", "CACHE", "INSPECT", "LOG", "DEFAULT"] {
+                command.env(format!("GRADIENT_RATE_LIMIT_{tier}"), "off");
+            }
+        }
         if let Some(url) = &settings.database_url {
             command.env("GRADIENT_DATABASE_URL", url);
         }
