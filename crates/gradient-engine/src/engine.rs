@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, sessions::Sessions,
+    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, polling, sessions::Sessions,
     substituter::Substituter,
 };
 
@@ -80,6 +80,7 @@ impl Engine {
             stopping: CancellationToken::new(),
         }));
         dormant.wake(&engine).await?;
+        polling::start(engine.clone());
         Ok(engine)
     }
 

@@ -1,6 +1,7 @@
 //! Evaluations as people ask for them: start, look at, end.
 
 use gradient_domain::{BuildStatus, CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, ProjectId, UserId};
+use gradient_forge::HeadCommit;
 use gradient_scheduler::{Event, NewEvaluation as Added, Stage};
 use gradient_storage::{
     Conn,
@@ -43,6 +44,16 @@ impl Engine {
     /// fetch.
     pub async fn request_evaluation(&self, project: &Project, request: EvaluationRequest) -> Result<EvaluationId, EngineError> {
         let head = self.resolve_commit(project, request.commit.as_deref()).await?;
+        self.start_evaluation(project, head, request.triggered_by).await
+    }
+
+    /// Starts an evaluation of a commit that was found; `Conflict` when one runs and the project wants no second.
+    pub(crate) async fn start_evaluation(
+        &self,
+        project: &Project,
+        head: HeadCommit,
+        triggered_by: Option<UserId>,
+    ) -> Result<EvaluationId, EngineError> {
         let project_id = project.id;
         let running =
             self.storage().read(async move |conn: &mut Conn| evaluations::unfinished_of_project(conn, project_id).await).await?;
@@ -61,7 +72,7 @@ impl Engine {
             priority,
             publish: project.publish,
             allow_ifd: project.allow_ifd,
-            triggered_by: request.triggered_by,
+            triggered_by,
             created_at: now,
         };
         let commit = Commit {

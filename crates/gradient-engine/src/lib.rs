@@ -54,6 +54,7 @@ mod leases;
 mod logs;
 mod members;
 mod organizations;
+mod polling;
 mod projects;
 mod publish;
 mod results;

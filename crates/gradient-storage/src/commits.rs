@@ -29,12 +29,22 @@ pub struct Commit {
 /// The commit, as it is there already or, when it is new, as given.
 pub async fn claim(conn: &mut Conn, commit: &Commit) -> Result<Commit, StorageError> {
     query!(&mut *conn, |c| diesel::insert_into(commits::table).values(commit).on_conflict_do_nothing().execute(c).await?);
-    let there = query!(conn, |c| {
-        let one = commits::table.filter(commits::organization.eq(commit.organization));
-        let one = one.filter(commits::repository.eq(&commit.repository)).filter(commits::hash.eq(&commit.hash));
-        one.select(Commit::as_select()).first(c).await.optional()?
-    });
+    let there = lookup_by_hash(conn, commit.organization, &commit.repository, &commit.hash).await?;
     found(there, "commit", &commit.hash)
+}
+
+/// The commit that an organization saw in a repository.
+pub async fn lookup_by_hash(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    repository: &str,
+    hash: &str,
+) -> Result<Option<Commit>, StorageError> {
+    Ok(query!(conn, |c| {
+        let one = commits::table.filter(commits::organization.eq(organization));
+        let one = one.filter(commits::repository.eq(repository)).filter(commits::hash.eq(hash));
+        one.select(Commit::as_select()).first(c).await.optional()?
+    }))
 }
 
 /// The commit with this id.

@@ -55,7 +55,7 @@ fn cancelled(message: &ToWorker) -> Option<()> {
 }
 
 /// Waits until the database says so.
-async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
     soon(async {
         let mut pause = tokio::time::interval(Duration::from_millis(10));
         while !holds().await {

@@ -140,7 +140,7 @@ impl World {
         let parts = Parts {
             storage: self.storage.clone(),
             blobs: self.blobs.clone(),
-            forge: Forge::new(ForgeSettings::default()),
+            forge: Forge::new(ForgeSettings { allow_local: settings.allow_local_repositories, ..ForgeSettings::default() }),
             jwt: JwtKeys::new(&keys()),
             sealer: Sealer::new(&keys()),
             passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng()).unwrap(),

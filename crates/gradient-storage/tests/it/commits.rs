@@ -15,6 +15,9 @@ async fn is_claimed_once(url: &str) {
         assert_eq!(commits::claim(conn, &first).await?, first);
         let second = Commit { id: CommitId::new(), message: "another".to_owned(), ..first.clone() };
         assert_eq!(commits::claim(conn, &second).await?, first);
+        assert_eq!(commits::lookup_by_hash(conn, acme, &first.repository, &first.hash).await?, Some(first.clone()));
+        assert_eq!(commits::lookup_by_hash(conn, other, &first.repository, &first.hash).await?, None);
+        assert_eq!(commits::lookup_by_hash(conn, acme, "https://example.com/other.git", &first.hash).await?, None);
         let others = commit(other);
         assert_eq!(commits::claim(conn, &others).await?.id, others.id);
         assert_eq!(commits::find(conn, first.id).await?, first);

@@ -1,0 +1,127 @@
+//! Projects that evaluate by themselves: their repositories are looked at every so often, and a new head is evaluated.
+
+use std::{collections::HashMap, time::Duration};
+
+use gradient_domain::{Moment, ProjectId};
+use gradient_storage::{Conn, commits, evaluations, organizations, projects};
+use rand::RngExt;
+use tokio::{
+    task::{Id, JoinSet},
+    time::{MissedTickBehavior, interval},
+};
+
+use self::schedule::{Outcome, Schedule};
+use crate::{Engine, EngineError, Project};
+
+mod schedule;
+
+/// How often it is asked whose turn it is: the shortest interval that a project can have. A change of a project shows as soon.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Repositories that are looked at at the same time; fewer than the forge allows, so that people who ask do not wait.
+const LOOKING: usize = 4;
+
+/// Polls until the engine is told to stop.
+pub(crate) fn start(engine: Engine) {
+    tokio::spawn(async move {
+        let stopping = engine.clone();
+        tokio::select! {
+            () = stopping.stopped() => {}
+            () = poll(engine) => {}
+        }
+    });
+}
+
+async fn poll(engine: Engine) {
+    let mut rounds = interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut schedule, mut looks, mut looked_at) = (Schedule::default(), JoinSet::new(), HashMap::<Id, Project>::new());
+    let mut unread = false;
+    loop {
+        tokio::select! {
+            Some(ended) = looks.join_next_with_id() => {
+                let (id, result) = match ended {
+                    Ok((id, result)) => (id, result),
+                    Err(panicked) => (panicked.id(), Err(EngineError::Damaged(panicked.to_string()))),
+                };
+                if let Some(project) = looked_at.remove(&id) {
+                    end(&mut schedule, &project, result);
+                }
+            }
+            _ = rounds.tick() => match engine.storage().read(async |conn: &mut Conn| projects::list_polled(conn).await).await {
+                Ok(polled) => {
+                    unread = false;
+                    schedule.update(&polled);
+                    let now = Moment::now();
+                    let free = LOOKING.saturating_sub(looks.len());
+                    // Who has waited longest comes first, so that nobody is kept out by many with short intervals.
+                    let mut due: Vec<Project> = polled.into_iter().filter(|project| schedule.is_due(project, now)).collect();
+                    due.sort_by_key(|project| project.last_check_at);
+                    for project in due.into_iter().take(free) {
+                        schedule.begin(project.id);
+                        let look = looks.spawn(look(engine.clone(), project.clone(), now));
+                        looked_at.insert(look.id(), project);
+                    }
+                }
+                Err(error) => {
+                    if !unread {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "cannot read which projects are polled");
+                    }
+                    unread = true;
+                }
+            },
+        }
+    }
+}
+
+/// Says so once when a project cannot be looked at, and once when it can again.
+fn end(schedule: &mut Schedule, project: &Project, result: Result<(), EngineError>) {
+    let jitter = rand::rng().random_range(0..=100);
+    let outcome = schedule.end(project.id, result.as_ref().map(drop).map_err(drop), jitter);
+    match (outcome, result) {
+        (Outcome::Failing, Err(error)) => {
+            tracing::warn!(project = %project.id, name = %project.name, error = &error as &dyn std::error::Error, "cannot poll");
+        }
+        (Outcome::Recovered, _) => tracing::info!(project = %project.id, name = %project.name, "polling works again"),
+        _ => {}
+    }
+}
+
+/// Looks at the head, and starts an evaluation when the project has none of it.
+async fn look(engine: Engine, project: Project, now: Moment) -> Result<(), EngineError> {
+    let id = project.id;
+    engine.storage().write(async move |conn: &mut Conn| projects::set_last_check(conn, id, now).await).await?;
+    let head = engine.resolve_commit(&project, None).await?;
+    let Some(current) = still_wanted(&engine, &project, &head.hash).await? else { return Ok(()) };
+    match engine.start_evaluation(&current, head, None).await {
+        Ok(evaluation) => {
+            tracing::info!(project = %id, %evaluation, "evaluating a new commit");
+            Ok(())
+        }
+        // One is still running, and the project wants no second: the next look finds the same head.
+        Err(EngineError::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The project as it is by now, when it has not evaluated this commit and what was looked at is still what it is about.
+async fn still_wanted(engine: &Engine, seen: &Project, hash: &str) -> Result<Option<Project>, EngineError> {
+    let (id, seen, hash): (ProjectId, Project, String) = (seen.id, seen.clone(), hash.to_owned());
+    let find = async move |conn: &mut Conn| {
+        if organizations::lookup(conn, seen.organization).await?.is_none() {
+            return Ok(None);
+        }
+        let Some(project) = projects::lookup(conn, id).await? else { return Ok(None) };
+        let polled = project.active && project.poll_interval_secs > 0;
+        if !polled || project.repository != seen.repository || project.branch != seen.branch {
+            return Ok(None);
+        }
+        let known = commits::lookup_by_hash(conn, project.organization, &project.repository.to_string(), &hash).await?;
+        let evaluated = match known {
+            Some(commit) => evaluations::is_evaluated(conn, id, commit.id).await?,
+            None => false,
+        };
+        Ok((!evaluated).then_some(project))
+    };
+    Ok(engine.storage().read(find).await?)
+}
