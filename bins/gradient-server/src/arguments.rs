@@ -13,7 +13,7 @@ use crate::commands::Command;
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[expect(clippy::doc_markdown, reason = "shown by --help as they are")]
-#[allow(rustdoc::invalid_html_tags, reason = "shown by --help as they are")]
+#[allow(rustdoc::invalid_html_tags, rustdoc::broken_intra_doc_links, reason = "shown by --help as they are")]
 #[command(name = "gradient-server", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// The address to listen on.
