@@ -11,6 +11,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use prerequisites::packages::Packages;
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -28,6 +29,8 @@ enum Command {
     Arrows,
     /// Check what neither the formatter nor the compiler can: file lengths, paired migrations, the invariants.
     Tidy,
+    /// Install the packages from PyPI and npm that tests run, and print the variables that tell tests where they are.
+    Packages,
     /// Run all checks and tests, with a throwaway PostgreSQL and real Nix.
     Test(test::Options),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Arrows => arrows::run(),
         Command::Tidy => tidy::run(),
+        Command::Packages => Packages::ensure().map(|packages| packages.print()),
         Command::Test(options) => test::run(&options),
     };
     match result {

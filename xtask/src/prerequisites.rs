@@ -1,6 +1,9 @@
 //! What the tests and the demonstration need from the machine, and how to get it.
 
+pub(crate) mod packages;
+
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
@@ -25,6 +28,15 @@ pub(crate) const POSTGRES: Need = Need { program: "PostgreSQL", package: "postgr
 
 /// The programs inside a sandboxed build.
 pub(crate) const BUSYBOX: Need = Need { program: "a static busybox", package: "busybox-static", found: || on_path("busybox") };
+
+/// The virtual environment of the Python packages that tests run as programs.
+pub(crate) const PYTHON: Need = Need { program: "Python with venv", package: "python3-venv", found: python_makes_environments };
+
+/// What the npm packages run on that tests run as programs.
+pub(crate) const NODE: Need = Need { program: "Node.js", package: "nodejs", found: || on_path("node") };
+
+/// Installs them.
+pub(crate) const NPM: Need = Need { program: "npm", package: "npm", found: || on_path("npm") };
 
 /// Makes sure that everything is there: root on Debian installs what is missing, others are told.
 pub(crate) fn ensure(needs: &[&Need]) -> Result<()> {
@@ -74,6 +86,13 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Debian's Python comes without what a virtual environment is made of.
+fn python_makes_environments() -> bool {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import ensurepip, venv"]).stdout(Stdio::null()).stderr(Stdio::null());
+    python.status().is_ok_and(|status| status.success())
 }
 
 /// The folder of PostgreSQL's programs, which Debian keeps off the path.

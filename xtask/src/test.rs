@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::prerequisites::packages::Packages;
 use crate::prerequisites::{self, BUSYBOX, GIT, NIX, POSTGRES};
 use crate::workspace::cargo;
 use crate::{arrows, interrupt, tidy, workspace};
@@ -26,6 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     let mut steps = Steps::default();
     steps.required("prerequisites", || prerequisites::ensure(&[&GIT, &NIX, &POSTGRES, &BUSYBOX]))?;
+    let packages = steps.required("packages from PyPI and npm", Packages::ensure)?;
     if options.filters.is_empty() {
         checks(&mut steps)?;
     }
@@ -33,6 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let postgres = Postgres::start()?;
     let mut tests = tests(&options.filters);
     postgres.offer_to(&mut tests);
+    packages.offer_to(&mut tests);
     steps.command("tests", tests)?;
     drop(postgres);
     if options.filters.is_empty() {

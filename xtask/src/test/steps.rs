@@ -26,11 +26,11 @@ struct Step {
 
 impl Steps {
     /// A step without which the rest makes no sense.
-    pub(super) fn required(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn required<R>(&mut self, name: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
         let started = begin(name)?;
-        work()?;
+        let result = work()?;
         self.end(name, started, true);
-        Ok(())
+        Ok(result)
     }
 
     /// A check; when it fails, the others are still of interest. An error only when somebody interrupted.
