@@ -4,8 +4,13 @@ use std::{convert::Infallible, future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, web::Bytes};
 use serde::de::DeserializeOwned;
+use utoipa::{ToSchema, openapi::Required};
 
-use crate::{ApiError, error::Code};
+use crate::{
+    ApiError,
+    error::Code,
+    openapi::{Describe, Description},
+};
 
 /// A body that has to be there. Whatever content type it claims, it has to be JSON.
 ///
@@ -50,6 +55,18 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalBody<T> {
             let read = bytes.await.map_err(|error| unreadable(&error));
             Ok(Self(read.and_then(|bytes| if bytes.trim_ascii().is_empty() { Ok(None) } else { parse(&bytes).map(Some) })))
         })
+    }
+}
+
+impl<T: ToSchema> Describe for Body<T> {
+    fn describe(description: &mut Description) {
+        description.takes::<T>(Required::True);
+    }
+}
+
+impl<T: ToSchema> Describe for OptionalBody<T> {
+    fn describe(description: &mut Description) {
+        description.takes::<T>(Required::False);
     }
 }
 

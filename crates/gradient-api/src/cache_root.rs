@@ -10,37 +10,29 @@ mod pull;
 mod refusal;
 mod serve;
 
-use actix_web::{
-    FromRequest, Handler, Resource, Responder,
-    http::Method,
-    web::{self, ServiceConfig},
-};
+use actix_web::web::{self, ServiceConfig};
 
-use crate::routes::resource;
+use crate::endpoints::{Endpoints, endpoints};
 
 pub(crate) use pull::credential;
 
 /// Adds the routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::scope("/cache/{cache}")
-            .service(read("/nix-cache-info", info::nix_cache_info))
-            .service(read("/gradient-cache-info", info::gradient_cache_info))
-            .service(read("/{hash}.narinfo", narinfo::narinfo))
-            .service(read("/{hash}.ls", narinfo::listing))
-            .service(read("/ls/{hash}", narinfo::listing))
-            .service(read("/nar/{hash}.nar.zst", nar::nar))
-            .service(read("/log/{derivation}", log::log))
-            .service(read("/serve/{hash}", serve::serve))
-            .service(read("/serve/{hash}/{path:.*}", serve::serve))
-            .default_service(web::to(refusal::unknown)),
-    );
+    let scope = web::scope("/cache/{cache}").configure(|config| endpoints().configure(config));
+    config.service(scope.default_service(web::to(refusal::unknown)));
 }
 
-fn read<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args, Output: Responder + 'static> + Copy,
-    Args: FromRequest + 'static,
-{
-    resource(path, [(Method::GET, web::to(handler)), (Method::HEAD, web::to(handler))])
+/// All that Nix asks.
+pub(crate) fn endpoints() -> Endpoints {
+    endpoints! { BinaryCache:
+        info::nix_cache_info;
+        info::gradient_cache_info;
+        narinfo::narinfo;
+        narinfo::listing;
+        narinfo::listing_beside;
+        nar::nar;
+        log::log;
+        serve::serve_root;
+        serve::serve;
+    }
 }

@@ -2,18 +2,21 @@
 
 use actix_web::{HttpRequest, HttpResponse, Responder, body::BoxBody};
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::openapi::{Describe, Description};
 
 /// A successful answer.
 #[derive(Debug)]
 pub(crate) struct Answer<T>(pub(crate) T);
 
-/// A payload for mutations that only report.
-#[derive(Debug, Serialize)]
+/// What happened, in one sentence.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(transparent)]
 pub(crate) struct Sentence(pub(crate) String);
 
-/// A page of a list.
-#[derive(Debug, Serialize)]
+// A page of a list. Not a doc comment: it would give all pages one schema and one name, whatever they are pages of.
+#[derive(Debug, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the shape of the answer")]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
@@ -22,8 +25,9 @@ pub(crate) struct Page<T> {
     pub(crate) per_page: u32,
 }
 
-#[derive(Serialize)]
-struct Envelope<T> {
+/// The form of an answer to a request that succeeded.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Envelope<T> {
     error: bool,
     message: T,
 }
@@ -40,6 +44,12 @@ impl<T: Serialize> Responder for Answer<T> {
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
         self.into_response()
+    }
+}
+
+impl<T: ToSchema> Describe for Answer<T> {
+    fn describe(description: &mut Description) {
+        description.answers::<T>();
     }
 }
 

@@ -12,7 +12,7 @@ use gradient_engine::{EngineError, ForgeError, StorageError};
 use crate::envelope;
 
 /// The stable slug of an error, for programs, with its status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Code {
     AlreadyExists,
     BadRequest,
@@ -60,6 +60,34 @@ impl Code {
             Self::Unauthorized => "unauthorized",
             Self::Unavailable => "unavailable",
             Self::Validation => "validation",
+        }
+    }
+
+    /// One sentence about it, for the description of the API.
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::AlreadyExists => "There is one with this name already.",
+            Self::BadRequest | Self::MethodNotAllowed => {
+                "The request cannot be understood; the message names the field and what was expected."
+            }
+            Self::Conflict => "The state of things does not allow it; the message says what is in the way.",
+            Self::Forbidden => "The caller may see the thing, but not do this with it.",
+            Self::Internal => "The server failed; its log says more under the answer's `x-request-id`.",
+            Self::InvalidCredentials => "The user is unknown or the password is wrong.",
+            Self::InvalidEmail => "This is no email address.",
+            Self::InvalidName => "A name breaks its rule, which the message tells.",
+            Self::InvalidPassword => "The new password breaks a rule, which the message tells.",
+            Self::InvalidUsername => "A username breaks its rule, which the message tells.",
+            Self::NotFound => "There is no such thing, or the caller may not see it.",
+            Self::OauthDisabled => "The server has no OIDC provider.",
+            Self::PayloadTooLarge => "The body is too large.",
+            Self::RateLimited => "Too many requests; `Retry-After` says when to go on.",
+            Self::RegistrationDisabled => "Nobody may register here.",
+            Self::RepositoryUnreachable => "The repository cannot be reached; the message has git's own words.",
+            Self::SuperuserRequired => "Only a superuser may do this.",
+            Self::Unauthorized => "No credentials, or such as are not good or not good any more.",
+            Self::Unavailable => "The server cannot do this now; try again later.",
+            Self::Validation => "A field's value is not one that can be; the message names the field and what was expected.",
         }
     }
 

@@ -47,9 +47,11 @@
 
 mod body;
 mod cache_root;
+mod endpoints;
 mod envelope;
 mod error;
 mod ndjson;
+mod openapi;
 mod rate_limit;
 mod request_id;
 mod routes;
@@ -59,5 +61,6 @@ mod worker_socket;
 mod worker_transfer;
 
 pub(crate) use error::ApiError;
+pub use openapi::openapi;
 pub use rate_limit::{RateLimit, RateLimitError, RateLimits, TrustedProxies, TrustedProxiesError};
 pub use serve::{ApiSettings, serve};

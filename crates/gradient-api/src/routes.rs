@@ -1,4 +1,4 @@
-//! The table of all routes.
+//! All routes.
 
 mod auth;
 pub(crate) mod builds;
@@ -16,13 +16,14 @@ mod subscriptions;
 mod user;
 mod workers;
 
-use actix_web::{
-    HttpResponse, Resource, ResponseError, Route,
-    http::{Method, header},
-    web,
-};
+use actix_web::{HttpResponse, http::Method, web};
 
-use crate::{ApiError, ApiSettings, cache_root, error::Code, worker_socket, worker_transfer};
+use crate::{
+    ApiError, ApiSettings, cache_root,
+    endpoints::{Endpoints, resource},
+    error::Code,
+    worker_socket, worker_transfer,
+};
 
 pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
     let limit = settings.max_request_bytes;
@@ -33,47 +34,32 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
         .app_data(json)
         .app_data(query)
         .app_data(web::PayloadConfig::new(limit))
-        .service(web::scope("/api/v1").configure(api).default_service(web::to(unknown)))
+        .service(web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown)))
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
         .configure(worker_transfer::configure)
         .configure(cache_root::configure)
         .default_service(web::to(unknown));
 }
 
-fn api(config: &mut web::ServiceConfig) {
-    config
-        .configure(server::configure)
-        .configure(auth::configure)
-        .configure(user::configure)
-        .configure(keys::configure)
-        .configure(organizations::configure)
-        .configure(members::configure)
-        .configure(roles::configure)
-        .configure(subscriptions::configure)
-        .configure(workers::configure)
-        .configure(caches::configure)
-        .configure(evaluations::configure)
-        .configure(projects::configure)
-        .configure(builds::configure)
-        .configure(commits::configure);
-}
-
-/// A resource with its methods; any other method is answered with those that there are.
-pub(crate) fn resource<const N: usize>(path: &str, methods: [(Method, Route); N]) -> Resource {
-    let allowed: Vec<String> = methods.iter().map(|(method, _)| method.to_string()).collect();
-    let allowed = allowed.join(", ");
-    let resource =
-        methods.into_iter().fold(web::resource(path), |resource, (method, route)| resource.route(route.method(method)));
-    resource.default_service(web::to(move || std::future::ready(method_not_allowed(&allowed))))
-}
-
-fn method_not_allowed(allowed: &str) -> HttpResponse {
-    let error = ApiError::new(Code::MethodNotAllowed, format!("this path takes {allowed} only"));
-    let mut response = error.error_response();
-    if let Ok(value) = header::HeaderValue::from_str(allowed) {
-        response.headers_mut().insert(header::ALLOW, value);
-    }
-    response
+/// All endpoints of the REST API.
+pub(crate) fn endpoints() -> Endpoints {
+    let modules = [
+        server::endpoints,
+        auth::endpoints,
+        user::endpoints,
+        keys::endpoints,
+        organizations::endpoints,
+        members::endpoints,
+        roles::endpoints,
+        subscriptions::endpoints,
+        workers::endpoints,
+        caches::endpoints,
+        evaluations::endpoints,
+        projects::endpoints,
+        builds::endpoints,
+        commits::endpoints,
+    ];
+    modules.iter().map(|endpoints| endpoints()).collect()
 }
 
 async fn unknown() -> Result<HttpResponse, ApiError> {

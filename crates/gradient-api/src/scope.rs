@@ -9,11 +9,15 @@ use std::{future::Future, marker::PhantomData, pin::Pin};
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 use gradient_auth::{Caller, Decision, OrganizationAccess};
 use gradient_domain::{BuildId, OrgPermission, UserId};
-use gradient_engine::{Engine, Evaluation, FoundCache, FoundOrganization, Project};
+use gradient_engine::{Commit, Engine, Evaluation, FoundCache, FoundOrganization, Project};
 
-use crate::ApiError;
+use crate::{
+    ApiError,
+    error::Code,
+    openapi::{Credentials, Describe, Description, Permission},
+};
 
-pub(crate) use caller::{Anybody, COOKIE, SessionUser, SignedIn};
+pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn};
 pub(crate) use permission::{
     CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageMembers,
     ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers, Member, Needs, NeedsCache,
@@ -50,6 +54,12 @@ pub(crate) struct BuildScope<P> {
     permission: PhantomData<P>,
 }
 
+/// The commit of the path's `{id}`. It belongs to the organization whose evaluation brought it.
+pub(crate) struct CommitScope<P> {
+    pub(crate) commit: Commit,
+    permission: PhantomData<P>,
+}
+
 /// The cache of the path's `{cache}`.
 pub(crate) struct CacheScope<P> {
     pub(crate) found: FoundCache,
@@ -73,7 +83,7 @@ impl<P> ProjectScope<P> {
 
 fn engine(request: &HttpRequest) -> Result<Engine, ApiError> {
     let data = request.app_data::<web::Data<Engine>>();
-    data.map(|engine| Engine::clone(engine)).ok_or_else(|| ApiError::new(crate::error::Code::Internal, "internal server error"))
+    data.map(|engine| Engine::clone(engine)).ok_or_else(|| ApiError::new(Code::Internal, "internal server error"))
 }
 
 /// A part of the path, as it is in the URL's pattern.
@@ -180,6 +190,23 @@ impl<P: Needs> FromRequest for BuildScope<P> {
     }
 }
 
+impl<P: Needs> FromRequest for CommitScope<P> {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
+            let missing = || nothing(&caller, "commit");
+            let id = segment(&request, "id").ok_or_else(missing)?;
+            let commit = engine.find_commit(id).await?.ok_or_else(missing)?;
+            belongs(&engine, &caller, commit.organization, P::PERMISSION, "commit").await?;
+            Ok(Self { commit, permission: PhantomData })
+        })
+    }
+}
+
 impl<P: NeedsCache> FromRequest for CacheScope<P> {
     type Error = ApiError;
     type Future = Extracting<Self>;
@@ -194,5 +221,50 @@ impl<P: NeedsCache> FromRequest for CacheScope<P> {
             ApiError::decided(found.access.decide(&caller, P::PERMISSION), "cache")?;
             Ok(Self { found, caller, permission: PhantomData })
         })
+    }
+}
+
+/// Whoever may not see the thing is told that it is not there; whoever may see it learns what the permission is for.
+fn describe_organization<P: Needs>(description: &mut Description) {
+    let errors: &[Code] = if P::PERMISSION.is_mutating() { &[Code::NotFound, Code::Forbidden] } else { &[Code::NotFound] };
+    description.needs(Permission::Organization(P::PERMISSION), P::credentials(), errors);
+}
+
+impl<P: Needs> Describe for OrganizationScope<P> {
+    fn describe(description: &mut Description) {
+        describe_organization::<P>(description);
+    }
+}
+
+impl<P: Needs> Describe for ProjectScope<P> {
+    fn describe(description: &mut Description) {
+        describe_organization::<P>(description);
+    }
+}
+
+impl<P: Needs> Describe for EvaluationScope<P> {
+    fn describe(description: &mut Description) {
+        describe_organization::<P>(description);
+    }
+}
+
+impl<P: Needs> Describe for BuildScope<P> {
+    fn describe(description: &mut Description) {
+        describe_organization::<P>(description);
+    }
+}
+
+impl<P: Needs> Describe for CommitScope<P> {
+    fn describe(description: &mut Description) {
+        describe_organization::<P>(description);
+    }
+}
+
+impl<P: NeedsCache> Describe for CacheScope<P> {
+    fn describe(description: &mut Description) {
+        let mutating = P::PERMISSION.is_mutating();
+        let errors: &[Code] = if mutating { &[Code::NotFound, Code::Forbidden] } else { &[Code::NotFound] };
+        let credentials = if mutating { Credentials::Required } else { Credentials::Optional };
+        description.needs(Permission::Cache(P::PERMISSION), credentials, errors);
     }
 }

@@ -33,6 +33,8 @@ mod status;
 mod waiting;
 mod wildcard;
 
+#[cfg(feature = "openapi")]
+mod openapi;
 #[cfg(feature = "sql")]
 pub mod sql;
 

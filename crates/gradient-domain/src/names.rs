@@ -54,11 +54,11 @@ impl fmt::Display for NameField {
 }
 
 /// Declares a text newtype that only `rule` lets in: `rule` takes the text and returns what to keep of it, or what is wrong.
-/// It expands to the struct, `as_str`, `Display`, `FromStr`, `TryFrom<String>`, serde through it, and with the feature `sql`
-/// its mapping to the SQL type `Word`.
+/// It expands to the struct, `as_str`, `Display`, `FromStr`, `TryFrom<String>`, serde through it, with the feature `sql` its
+/// mapping to the SQL type `Word`, and with the feature `openapi` its schema.
 macro_rules! name {
-    ($(#[$meta:meta])* $name:ident, $field:ident, $rule:expr) => {
-        $(#[$meta])*
+    ($(#[doc = $doc:literal])* $name:ident, $field:ident, $rule:expr) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(feature = "sql", derive(diesel::expression::AsExpression, diesel::deserialize::FromSqlRow))]
         #[cfg_attr(feature = "sql", diesel(sql_type = crate::sql::Word))]
@@ -114,6 +114,9 @@ macro_rules! name {
 
         #[cfg(feature = "sql")]
         crate::sql::word!($name);
+
+        #[cfg(feature = "openapi")]
+        crate::openapi::schema!($name, stringify!($name), crate::openapi::name(NameField::$field, &[$($doc),*]));
     };
 }
 

@@ -17,15 +17,18 @@ pub struct UnknownWord {
 /// Declares an enum whose variants are words.
 ///
 /// `vocabulary! { /// Doc. pub enum Mode: "mode" { /// Doc. ReadWrite = "read_write" } }` expands to the enum with `ALL`,
-/// `as_str`, `Display`, `FromStr<Err = UnknownWord>`, serde by the word, and with the feature `sql` its mapping to the SQL
-/// type `Word`.
+/// `as_str`, `Display`, `FromStr<Err = UnknownWord>`, serde by the word, with the feature `sql` its mapping to the SQL type
+/// `Word`, and with the feature `openapi` its schema.
 macro_rules! vocabulary {
-    ($(#[$meta:meta])* pub enum $name:ident: $title:literal { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
+    (
+        $(#[doc = $doc:literal])*
+        pub enum $name:ident: $title:literal { $($(#[doc = $vdoc:literal])* $variant:ident = $word:literal),+ $(,)? }
+    ) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(feature = "sql", derive(diesel::expression::AsExpression, diesel::deserialize::FromSqlRow))]
         #[cfg_attr(feature = "sql", diesel(sql_type = $crate::sql::Word))]
-        pub enum $name { $($(#[$vmeta])* $variant),+ }
+        pub enum $name { $($(#[doc = $vdoc])* $variant),+ }
 
         impl $name {
             /// Every word, in the order of declaration.
@@ -70,6 +73,9 @@ macro_rules! vocabulary {
 
         #[cfg(feature = "sql")]
         $crate::sql::word!($name);
+
+        #[cfg(feature = "openapi")]
+        $crate::openapi::schema!($name, stringify!($name), $crate::openapi::words(&[$($doc),*], &[$(($word, &[$($vdoc),*])),+]));
     };
 }
 

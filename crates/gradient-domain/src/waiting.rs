@@ -6,6 +6,7 @@ use crate::{BuildId, JobKind, Moment};
 
 /// Builds that no connected worker fits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UnmetWorkers {
     /// The system they are for, such as `x86_64-linux`.
     pub architecture: String,
@@ -17,6 +18,7 @@ pub struct UnmetWorkers {
 
 /// Why an evaluation is `Waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EvaluationWait {
     /// Builds are left, but no connected worker fits them.
@@ -43,6 +45,7 @@ pub enum EvaluationWait {
 
 /// Why a build is `Queued`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum BuildWait {
     /// It needs the outputs of builds that have not ended.

@@ -4,13 +4,31 @@ use serde::Serialize;
 
 use super::{pull::Pull, refusal::Form};
 
-/// What Nix asks first.
+/// Tells where the store is, and the cache's priority: what Nix asks first.
+///
+/// With `?json` as JSON.
+#[utoipa::path(
+    method(get, head),
+    path = "/nix-cache-info",
+    responses((status = 200, description = "As Nix reads it, or as JSON.", content(
+        (String = "text/x-nix-cache-info", example = "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 40\n"),
+    )))
+)]
 pub(super) async fn nix_cache_info(pull: Pull) -> HttpResponse {
     let info = CacheInfo::new(pull.cache.priority);
     answer(pull.form, CacheInfo::CONTENT_TYPE, info.to_text(), &info)
 }
 
-/// By what the cache is served, and where.
+/// Tells by what the cache is served, and where.
+///
+/// With `?json` as JSON.
+#[utoipa::path(
+    method(get, head),
+    path = "/gradient-cache-info",
+    responses((status = 200, description = "Lines of text, or JSON.", content(
+        (String = "text/plain", example = "GradientVersion: 0.1.0\nGradientUrl: https://gradient.example.com\n"),
+    )))
+)]
 pub(super) async fn gradient_cache_info(pull: Pull) -> HttpResponse {
     let info = ServerInfo {
         gradient_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -15,7 +15,14 @@ pub(super) struct Address {
     derivation: String,
 }
 
-/// The log of a build, as `nix log` asks for it.
+/// Sends the log of a build, as `nix log` asks for it.
+///
+/// The derivation may be named with or without `.drv`.
+#[utoipa::path(
+    method(get, head),
+    path = "/log/{derivation}",
+    responses((status = 200, description = "The log.", body = String, content_type = "text/plain"))
+)]
 pub(super) async fn log(pull: Pull, request: HttpRequest, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     let name = address.derivation.strip_suffix(".drv").unwrap_or(&address.derivation);
     let derivation = format!("{name}.drv").parse::<StorePath>().map_err(|_| pull.not_found())?;

@@ -33,7 +33,19 @@ pub(super) struct Address {
     hash: String,
 }
 
-/// A NAR, or a part of it.
+/// Sends a NAR, or a part of it.
+///
+/// It never changes: it may be kept for ever. `Range`, `If-Range` and `If-None-Match` work.
+#[utoipa::path(
+    method(get, head),
+    path = "/nar/{hash}.nar.zst",
+    responses(
+        (status = 200, description = "The NAR, compressed with zstd.", body = [u8], content_type = "application/x-nix-nar"),
+        (status = 206, description = "A part of it.", body = [u8], content_type = "application/x-nix-nar"),
+        (status = 304, description = "The client has it."),
+        (status = 416, description = "It has no such part."),
+    )
+)]
 pub(super) async fn nar(pull: Pull, request: HttpRequest, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     let hash = NarHash::from_nix32(&address.hash).map_err(|_| pull.not_found())?;
     let nar = pull.engine.cached_nar(&pull.cache, hash).await.map_err(pull.failed())?;

@@ -20,7 +20,16 @@ impl Address {
     }
 }
 
-/// What the cache says of a path.
+/// Shows what the cache says of a store path, signed.
+///
+/// With `?json` as JSON.
+#[utoipa::path(
+    method(get, head),
+    path = "/{hash}.narinfo",
+    responses((status = 200, description = "As Nix reads it, or as JSON.", content(
+        (String = "text/x-nix-narinfo"),
+    )))
+)]
 pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     let hash = address.parse(&pull)?;
     match pull.form {
@@ -35,9 +44,24 @@ pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<H
     }
 }
 
-/// What is in a path, with the places of the files in its NAR.
+/// Lists what is in a store path, with the places of the files in its NAR.
+#[utoipa::path(
+    method(get, head),
+    path = "/ls/{hash}",
+    responses((status = 200, description = "A listing of version 1.", body = String, content_type = "application/json"))
+)]
 pub(super) async fn listing(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     let hash = address.parse(&pull)?;
     let json = pull.engine.cached_listing(&pull.cache, hash).await.map_err(pull.failed())?;
     Ok(HttpResponse::Ok().content_type(ContentType::json()).body(json.ok_or_else(|| pull.not_found())?))
+}
+
+/// Lists what is in a store path, where other tools look for it.
+#[utoipa::path(
+    method(get, head),
+    path = "/{hash}.ls",
+    responses((status = 200, description = "A listing of version 1.", body = String, content_type = "application/json"))
+)]
+pub(super) async fn listing_beside(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
+    listing(pull, address).await
 }

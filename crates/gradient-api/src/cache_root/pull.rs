@@ -3,10 +3,14 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gradient_auth::{Caller, Decision};
-use gradient_domain::{CacheName, Secret};
+use gradient_domain::{CacheName, CachePermission, Secret};
 use gradient_engine::{Engine, EngineError, ServedCache};
 
 use super::refusal::{Form, Refusal};
+use crate::{
+    error::Code,
+    openapi::{Credentials, Describe, Description, Permission},
+};
 
 /// A cache that the caller may read. A handler that takes it is reached by nobody else.
 pub(super) struct Pull {
@@ -48,6 +52,13 @@ impl FromRequest for Pull {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         Box::pin(Self::open(request.clone()))
+    }
+}
+
+impl Describe for Pull {
+    fn describe(description: &mut Description) {
+        description.in_text();
+        description.needs(Permission::Cache(CachePermission::ReadStore), Credentials::Optional, &[Code::NotFound]);
     }
 }
 

@@ -32,7 +32,38 @@ pub(super) struct Address {
     path: String,
 }
 
-/// A file of a store path, or a part of it; or a directory as an archive.
+/// Sends a whole store path.
+///
+/// As what is inside it is sent.
+#[utoipa::path(
+    method(get, head),
+    path = "/serve/{hash}",
+    responses(
+        (status = 200, description = "The file's bytes, by its extension's type, or a `tar.zst` of the directory.",
+            body = [u8], content_type = "application/octet-stream"),
+        (status = 206, description = "A part of the file.", body = [u8], content_type = "application/octet-stream"),
+        (status = 304, description = "The client has it."),
+        (status = 416, description = "The file has no such part."),
+    )
+)]
+pub(super) async fn serve_root(pull: Pull, request: HttpRequest, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
+    serve(pull, request, address).await
+}
+
+/// Sends a file of a store path, or a directory as an archive.
+///
+/// Of a file, `Range` works. A symbolic link is followed inside the store path.
+#[utoipa::path(
+    method(get, head),
+    path = "/serve/{hash}/{path:.*}",
+    responses(
+        (status = 200, description = "The file's bytes, by its extension's type, or a `tar.zst` of the directory.",
+            body = [u8], content_type = "application/octet-stream"),
+        (status = 206, description = "A part of the file.", body = [u8], content_type = "application/octet-stream"),
+        (status = 304, description = "The client has it."),
+        (status = 416, description = "The file has no such part."),
+    )
+)]
 pub(super) async fn serve(pull: Pull, request: HttpRequest, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     let Address { hash, path } = address.into_inner();
     let hash = hash.parse::<StorePathHash>().map_err(|_| pull.not_found())?;

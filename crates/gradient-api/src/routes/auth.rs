@@ -5,46 +5,60 @@ use std::net::IpAddr;
 use actix_web::{
     HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time},
-    http::{Method, header},
+    http::header,
     web,
 };
-use gradient_domain::{Password, Secret, Username};
+use gradient_domain::{DisplayName, Email, Password, Secret, Username};
 use gradient_engine::{Engine, Login, Origin, Registration, Remember};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{fields::sought, resource};
+use super::fields::sought;
 use crate::{
     ApiError,
     body::Body,
-    envelope::{self, Answer, Sentence},
+    endpoints::{Endpoints, endpoints},
+    envelope::{Answer, Envelope, Sentence},
     error::Code,
-    scope::{COOKIE, SignedIn},
+    scope::{AnySession, COOKIE},
 };
 
 /// The header with the token that the server prints while it has no users.
 const SETUP_TOKEN: &str = "x-gradient-setup";
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(resource("/auth/basic/register", [(Method::POST, web::to(register))]))
-        .service(resource("/auth/basic/login", [(Method::POST, web::to(login))]))
-        .service(resource("/auth/check-username", [(Method::POST, web::to(check_username))]))
-        .service(resource("/auth/verify-email", [(Method::GET, web::to(verification_is_off))]))
-        .service(resource("/auth/resend-verification", [(Method::POST, web::to(verification_is_off))]))
-        .service(resource("/auth/oauth/authorize", [(Method::POST, web::to(oauth_is_off))]))
-        .service(resource("/auth/oidc/login", [(Method::GET, web::to(oauth_is_off))]))
-        .service(resource("/auth/oidc/callback", [(Method::GET, web::to(oauth_is_off))]))
-        .service(resource("/auth/logout", [(Method::POST, web::to(logout))]));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { Authentication:
+        register => AlreadyExists, Forbidden, InvalidEmail, InvalidName, InvalidPassword, InvalidUsername, RegistrationDisabled;
+        login => InvalidCredentials;
+        check_username;
+        verify_email => BadRequest;
+        resend_verification => BadRequest;
+        authorize => OauthDisabled;
+        oidc_login => OauthDisabled;
+        oidc_callback => OauthDisabled;
+        logout;
+    }
 }
 
-#[derive(Deserialize)]
+/// Who is to be registered.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Registration)]
 struct RegisterBody {
+    #[schema(value_type = Username)]
     username: String,
+    #[schema(value_type = DisplayName)]
     name: String,
+    #[schema(value_type = Email)]
     email: String,
+    #[schema(value_type = Password)]
     password: Secret<String>,
 }
 
+/// Registers a user.
+///
+/// The first one becomes a superuser, when the request comes from the server's own machine or has the token in
+/// `x-gradient-setup` that the server printed at its first start.
+#[utoipa::path(post, path = "/auth/basic/register")]
 async fn register(
     request: HttpRequest,
     body: Body<RegisterBody>,
@@ -89,14 +103,34 @@ fn is_from_a_foreign_page(request: &HttpRequest) -> bool {
     }
 }
 
-#[derive(Deserialize)]
+/// Who wants to sign in.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Login)]
 struct LoginBody {
+    /// A username or an email address.
+    #[schema(example = "alice")]
     loginname: String,
+    #[schema(value_type = String, format = Password, example = "Correct-Horse-7")]
     password: Secret<String>,
+    /// For 30 days instead of one.
     #[serde(default)]
     remember_me: bool,
 }
 
+/// Signs in: answers a JWT, and sets it as a cookie.
+///
+/// It is good for a day, or for 30 days with `remember_me`.
+#[utoipa::path(
+    post,
+    path = "/auth/basic/login",
+    responses((
+        status = 200,
+        description = "Signed in.",
+        body = inline(Envelope<String>),
+        headers(("Set-Cookie" = String, description = "The session cookie, `jwt_token`.")),
+        example = json!({"error": false, "message": "eyJhbGciOiJIUzI1NiJ9.eyJqdGkiOiIwMTkxZTBhMCJ9.c2lnbmF0dXJl"}),
+    ))
+)]
 async fn login(body: Body<LoginBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
     let LoginBody { loginname, password, remember_me } = body.read()?;
     let remember = if remember_me { Remember::Month } else { Remember::Day };
@@ -127,39 +161,64 @@ fn set_cookie(response: &mut HttpResponse, cookie: &Cookie<'_>) -> Result<(), Ap
     Ok(())
 }
 
-#[derive(Deserialize)]
+/// A username.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UsernameQuestion)]
 struct UsernameBody {
+    #[schema(example = "alice")]
     username: String,
 }
 
-/// Always a 200: `error` says whether the name can be had.
-async fn check_username(body: Body<UsernameBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
+/// Whether a username can be had.
+#[derive(Serialize, ToSchema)]
+struct UsernameAnswer {
+    /// Whether it cannot.
+    error: bool,
+    /// Why it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    code: Option<&'static str>,
+    message: String,
+}
+
+/// Tells whether a username can be had.
+///
+/// The status is 200 either way: `error` says that it cannot.
+#[utoipa::path(post, path = "/auth/check-username")]
+async fn check_username(body: Body<UsernameBody>, engine: web::Data<Engine>) -> Result<web::Json<UsernameAnswer>, ApiError> {
     let body = body.read()?;
     let name: Username = match body.username.parse() {
         Ok(name) => name,
-        Err(error) => return Ok(taken(&ApiError::from(error))),
+        Err(error) => return Ok(web::Json(UsernameAnswer::taken(&ApiError::from(error)))),
     };
-    if engine.is_username_free(name.clone()).await? {
-        Ok(Answer(format!("the username `{name}` is free")).into_response())
+    Ok(web::Json(if engine.is_username_free(name.clone()).await? {
+        UsernameAnswer { error: false, code: None, message: format!("the username `{name}` is free") }
     } else {
-        Ok(taken(&ApiError::new(Code::AlreadyExists, format!("the username `{name}` is taken"))))
+        UsernameAnswer::taken(&ApiError::new(Code::AlreadyExists, format!("the username `{name}` is taken")))
+    }))
+}
+
+impl UsernameAnswer {
+    fn taken(why: &ApiError) -> Self {
+        Self { error: true, code: Some(why.code().slug()), message: why.to_string() }
     }
 }
 
-fn taken(why: &ApiError) -> HttpResponse {
-    HttpResponse::Ok().json(envelope::error(why.code().slug(), &why.to_string()))
-}
-
-/// Whoever has no session any more is signed out as well, and loses the cookie.
-async fn logout(user: Result<SignedIn, ApiError>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
-    match user {
-        Ok(user) => {
-            if let Some(session) = user.user.session() {
-                engine.logout(session).await?;
-            }
-        }
-        Err(error) if error.code() == Code::Unauthorized => {}
-        Err(error) => return Err(error),
+/// Signs out: ends the session and clears the cookie.
+#[utoipa::path(
+    post,
+    path = "/auth/logout",
+    responses((
+        status = 200,
+        description = "Signed out.",
+        body = inline(Envelope<String>),
+        headers(("Set-Cookie" = String, description = "Removes the session cookie.")),
+        example = json!({"error": false, "message": "you are signed out"}),
+    ))
+)]
+async fn logout(AnySession(session): AnySession, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
+    if let Some(session) = session {
+        engine.logout(session).await?;
     }
     let mut response = Answer("you are signed out").into_response();
     let mut cookie = Cookie::build(COOKIE, "").http_only(true).same_site(SameSite::Strict).path("/").finish();
@@ -168,12 +227,42 @@ async fn logout(user: Result<SignedIn, ApiError>, engine: web::Data<Engine>) -> 
     Ok(response)
 }
 
-async fn verification_is_off() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::bad_request("this server does not verify email addresses"))
+/// Verifies an email address.
+#[utoipa::path(get, path = "/auth/verify-email")]
+async fn verify_email() -> Result<Answer<Sentence>, ApiError> {
+    Err(verification_is_off())
 }
 
-async fn oauth_is_off() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::new(Code::OauthDisabled, "this server has no OIDC provider"))
+/// Sends the mail with which an email address is verified once more.
+#[utoipa::path(post, path = "/auth/resend-verification")]
+async fn resend_verification() -> Result<Answer<Sentence>, ApiError> {
+    Err(verification_is_off())
+}
+
+fn verification_is_off() -> ApiError {
+    ApiError::bad_request("this server does not verify email addresses")
+}
+
+/// Begins a login at the OIDC provider: answers the URL to go to.
+#[utoipa::path(post, path = "/auth/oauth/authorize")]
+async fn authorize() -> Result<Answer<String>, ApiError> {
+    Err(oauth_is_off())
+}
+
+/// Begins a login at the OIDC provider: leads there.
+#[utoipa::path(get, path = "/auth/oidc/login", responses((status = 302, description = "To the provider.")))]
+async fn oidc_login() -> Result<HttpResponse, ApiError> {
+    Err(oauth_is_off())
+}
+
+/// Ends a login at the OIDC provider, and leads back to the pages of the server.
+#[utoipa::path(get, path = "/auth/oidc/callback", responses((status = 302, description = "Back to the pages of the server.")))]
+async fn oidc_callback() -> Result<HttpResponse, ApiError> {
+    Err(oauth_is_off())
+}
+
+fn oauth_is_off() -> ApiError {
+    ApiError::new(Code::OauthDisabled, "this server has no OIDC provider")
 }
 
 #[cfg(test)]

@@ -2,39 +2,55 @@
 
 mod view;
 
-use actix_web::{HttpResponse, http::Method, web};
+use actix_web::{HttpResponse, web};
 use futures_util::StreamExt;
 use gradient_domain::Epoch;
 use gradient_engine::{Engine, MAX_READ};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     ApiError,
+    endpoints::{Endpoints, endpoints},
     envelope::Answer,
     ndjson,
-    routes::resource,
     scope::{BuildScope, ViewOrg},
 };
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(resource("/builds/{id}", [(Method::GET, web::to(show))]))
-        .service(resource("/builds/{id}/log", [(Method::GET, web::to(log)), (Method::POST, web::to(follow_log))]))
-        .service(resource("/builds/{id}/graph", [(Method::GET, web::to(graph))]))
-        .service(resource("/builds/{id}/dependencies", [(Method::GET, web::to(dependencies))]));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { Builds:
+        show;
+        log;
+        follow_log;
+        graph;
+        dependencies;
+    }
 }
 
+/// Shows a build with its outputs.
+#[utoipa::path(get, path = "/builds/{id}")]
 async fn show(scope: BuildScope<ViewOrg>, engine: web::Data<Engine>) -> Result<Answer<view::BuildBody>, ApiError> {
     Ok(Answer(view::BuildBody::from(engine.build(scope.build).await?)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct LogQuery {
+    /// Which attempt's, counted from 1; the last one's where nothing is said.
+    #[param(maximum = 4_294_967_295_u32)]
     attempt: Option<u32>,
+    /// How many bytes are left out at the beginning.
+    #[param(maximum = 18_446_744_073_709_551_615_u64)]
     offset: Option<u64>,
+    /// How many bytes are shown, at most 8 MiB.
+    #[param(maximum = 18_446_744_073_709_551_615_u64)]
     limit: Option<u64>,
 }
 
+/// Shows the log of a build, or a part of it.
+///
+/// An answer has at most 8 MiB. What is no UTF-8 is replaced, and no code point is cut.
+#[utoipa::path(get, path = "/builds/{id}/log")]
 async fn log(
     scope: BuildScope<ViewOrg>,
     query: web::Query<LogQuery>,
@@ -60,6 +76,14 @@ fn text(bytes: &[u8], offset: u64, limit: u64) -> String {
     String::from_utf8_lossy(bytes.get(begun_before..limit + begun_within).unwrap_or_default()).into_owned()
 }
 
+/// Streams the log of a build, until it ends.
+///
+/// Each line is a JSON string: a piece of the log. What is stored comes first.
+#[utoipa::path(
+    post,
+    path = "/builds/{id}/log",
+    responses((status = 200, description = "JSON strings, one a line.", body = String, content_type = "application/x-ndjson"))
+)]
 async fn follow_log(scope: BuildScope<ViewOrg>, engine: web::Data<Engine>) -> HttpResponse {
     let pieces = engine.follow_log(scope.build).map(|piece| {
         piece.map(|bytes| {
@@ -71,11 +95,16 @@ async fn follow_log(scope: BuildScope<ViewOrg>, engine: web::Data<Engine>) -> Ht
     ndjson::stream(pieces)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct GraphQuery {
+    /// How many builds are shown.
+    #[param(minimum = 1, maximum = 10_000, default = 500)]
     limit: Option<usize>,
 }
 
+/// Shows what a build is made from, and that from what, breadth first.
+#[utoipa::path(get, path = "/builds/{id}/graph")]
 async fn graph(
     scope: BuildScope<ViewOrg>,
     query: web::Query<GraphQuery>,
@@ -89,6 +118,8 @@ async fn graph(
     Ok(Answer(view::GraphBody::new(scope.build, graph)))
 }
 
+/// Lists what a build is directly made from.
+#[utoipa::path(get, path = "/builds/{id}/dependencies")]
 async fn dependencies(scope: BuildScope<ViewOrg>, engine: web::Data<Engine>) -> Result<Answer<Vec<view::NodeBody>>, ApiError> {
     let dependencies = engine.build_dependencies(scope.build).await?;
     Ok(Answer(dependencies.into_iter().map(view::NodeBody::from).collect()))

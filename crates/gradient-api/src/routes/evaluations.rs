@@ -2,41 +2,54 @@
 
 mod view;
 
-use actix_web::{HttpResponse, http::Method, web};
+use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use gradient_domain::{BuildStatus, EvaluationId};
 use gradient_engine::{Engine, EvaluationRequest, LogLine};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     ApiError,
     body::{Body, OptionalBody},
+    endpoints::{Endpoints, endpoints},
     envelope::{Answer, Sentence},
     error::Code,
     ndjson,
-    routes::resource,
     scope::{EvaluationScope, ProjectScope, TriggerEvaluation, ViewOrg},
 };
 
 pub(crate) use view::{EntryPointBody, EvaluationBody, EvaluationSummary};
 
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(resource("/projects/{org}/{project}/evaluate", [(Method::POST, web::to(evaluate))]))
-        .service(resource("/projects/{org}/{project}/entry-points", [(Method::GET, web::to(entry_points))]))
-        .service(resource("/evals/{id}", [(Method::GET, web::to(show)), (Method::POST, web::to(act))]))
-        .service(resource("/evals/{id}/builds", [(Method::GET, web::to(builds)), (Method::POST, web::to(logs))]))
-        .service(resource("/evals/{id}/messages", [(Method::GET, web::to(messages))]));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { Evaluations:
+        evaluate => Conflict, RepositoryUnreachable, Validation;
+        entry_points;
+        show;
+        act;
+        builds;
+        logs;
+        messages;
+    }
 }
 
 /// What to evaluate; without a body, the head of the project's branch.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = EvaluationRequest)]
 struct EvaluateBody {
+    /// 40 hexadecimal digits.
+    #[schema(example = "2c26b46b68ffc68ff99b453c1d30413413422d70")]
     commit: Option<String>,
+    /// This server knows none yet.
+    #[schema(example = json!(null))]
     mode: Option<String>,
 }
 
+/// Starts an evaluation: answers its id.
+///
+/// Without a body, of the head of the project's branch, which is looked up before the answer.
+#[utoipa::path(post, path = "/projects/{org}/{project}/evaluate")]
 async fn evaluate(
     scope: ProjectScope<TriggerEvaluation>,
     body: OptionalBody<EvaluateBody>,
@@ -51,11 +64,15 @@ async fn evaluate(
     Ok(Answer(engine.request_evaluation(&scope.project, request).await?))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct EntryPointsQuery {
+    /// Which evaluation's; the newest one's where nothing is said.
     evaluation_id: Option<EvaluationId>,
 }
 
+/// Lists the root builds of an evaluation, by default of the newest one.
+#[utoipa::path(get, path = "/projects/{org}/{project}/entry-points")]
 async fn entry_points(
     scope: ProjectScope<ViewOrg>,
     query: web::Query<EntryPointsQuery>,
@@ -67,17 +84,24 @@ async fn entry_points(
     Ok(Answer(entry_points.into_iter().map(EntryPointBody::from).collect()))
 }
 
+/// Shows an evaluation.
+#[utoipa::path(get, path = "/evals/{id}")]
 async fn show(scope: EvaluationScope<ViewOrg>, engine: web::Data<Engine>) -> Result<Answer<EvaluationBody>, ApiError> {
     let neighbours = engine.neighbours(&scope.evaluation).await?;
     Ok(Answer(EvaluationBody::new(scope.evaluation, neighbours)))
 }
 
 /// What to do with an evaluation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = EvaluationAction)]
 struct ActBody {
+    /// What to do.
+    #[schema(pattern = "^abort$", example = "abort")]
     method: String,
 }
 
+/// Aborts an evaluation. One that has ended stays as it is.
+#[utoipa::path(post, path = "/evals/{id}")]
 async fn act(
     scope: EvaluationScope<TriggerEvaluation>,
     body: Body<ActBody>,
@@ -94,13 +118,21 @@ async fn act(
     Ok(Answer(Sentence("the evaluation is being aborted".into())))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct BuildsQuery {
+    /// How many builds are shown.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i64>,
+    /// How many builds are left out at the beginning.
+    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_i64, default = 0)]
     offset: Option<i64>,
+    /// Only those that stand there.
     status: Option<BuildStatus>,
 }
 
+/// Lists the builds of an evaluation.
+#[utoipa::path(get, path = "/evals/{id}/builds")]
 async fn builds(
     scope: EvaluationScope<ViewOrg>,
     query: web::Query<BuildsQuery>,
@@ -115,6 +147,8 @@ async fn builds(
     Ok(Answer(view::BuildsBody::from(page)))
 }
 
+/// Lists what the evaluation had to say: why it, or an attribute, did not evaluate.
+#[utoipa::path(get, path = "/evals/{id}/messages")]
 async fn messages(
     scope: EvaluationScope<ViewOrg>,
     engine: web::Data<Engine>,
@@ -123,7 +157,15 @@ async fn messages(
     Ok(Answer(messages.into_iter().map(view::MessageBody::from).collect()))
 }
 
-/// All logs of the evaluation, as they come, each line with its build's name before it.
+/// Streams the logs of all builds of an evaluation, until it ends.
+///
+/// Each line is a JSON string: a line of a log with its build's name before it, as in `hello-2.12.1> unpacking`. What is
+/// stored comes first.
+#[utoipa::path(
+    post,
+    path = "/evals/{id}/builds",
+    responses((status = 200, description = "JSON strings, one a line.", body = String, content_type = "application/x-ndjson"))
+)]
 async fn logs(scope: EvaluationScope<ViewOrg>, engine: web::Data<Engine>) -> HttpResponse {
     let batches = engine.follow_evaluation(scope.evaluation.id);
     ndjson::stream(batches.map(|batch| batch.map(to_lines)))

@@ -2,8 +2,9 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use gradient_domain::{NameError, NameField, PasswordError};
+use gradient_domain::{CachePermission, NameError, NameField, OrgPermission, PasswordError};
 use serde::{Deserialize, Deserializer};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{ApiError, envelope::Page, error::Code};
 
@@ -64,10 +65,25 @@ pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializ
     Option::deserialize(deserializer).map(Some)
 }
 
+/// A permission in organizations or on caches, as requests name it and answers tell it.
+#[derive(ToSchema)]
+#[schema(as = Permission)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the schema of texts that are looked up later")]
+pub(super) enum AnyPermission {
+    Organization(OrgPermission),
+    Cache(CachePermission),
+}
+
 /// Which page of a list.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
+    /// Which page, counted from 1.
+    #[param(minimum = 1, maximum = 4_294_967_295_u32, default = 1)]
     page: Option<u32>,
+    /// How many items a page has.
+    #[param(minimum = 1, maximum = 100, default = 50)]
     per_page: Option<u32>,
 }
 

@@ -1,36 +1,46 @@
 //! `/user/keys`: API keys. Only sessions manage them, so that a leaked key makes no siblings.
 
-use actix_web::{http::Method, web};
+use actix_web::web;
 use gradient_auth::Decision;
-use gradient_domain::{ApiKeyId, ApiKeyName, CachePermission, Moment, OrgPermission, OrganizationId};
+use gradient_domain::{
+    ApiKeyId, ApiKeyName, CacheName, CachePermission, Moment, OrgPermission, OrganizationId, OrganizationName,
+};
 use gradient_engine::{ApiKeyUpdate, ApiKeyView, Engine, NewApiKey, NewPin};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{
-    fields::{optional, present},
-    resource,
-};
+use super::fields::{AnyPermission, optional, present};
 use crate::{
     ApiError,
     body::Body,
+    endpoints::{Endpoints, endpoints},
     envelope::{Answer, Sentence},
     scope::{SessionUser, SignedIn},
 };
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let of_the_user = [(Method::GET, web::to(list)), (Method::POST, web::to(create)), (Method::DELETE, web::to(delete))];
-    config
-        .service(resource("/user/keys", of_the_user))
-        .service(resource("/user/keys/permissions", [(Method::GET, web::to(catalogue))]))
-        .service(resource("/user/keys/{id}", [(Method::PATCH, web::to(change))]));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { ApiKeys:
+        list;
+        create => AlreadyExists, InvalidName, NotFound;
+        delete => NotFound;
+        catalogue;
+        change => AlreadyExists, InvalidName;
+    }
 }
 
-#[derive(Serialize)]
+/// An API key, without its secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ApiKey, title = "ApiKey")]
 struct KeyBody {
     id: ApiKeyId,
     name: ApiKeyName,
+    #[schema(value_type = Vec<AnyPermission>)]
     permissions: Vec<&'static str>,
+    /// The one organization that it is for.
+    #[schema(value_type = Option<OrganizationName>)]
     organization: Option<String>,
+    /// The one cache that it is for.
+    #[schema(value_type = Option<CacheName>)]
     cache: Option<String>,
     created_at: Moment,
     last_used_at: Option<Moment>,
@@ -44,21 +54,36 @@ impl From<ApiKeyView> for KeyBody {
     }
 }
 
+/// Lists the caller's API keys.
+#[utoipa::path(get, path = "/user/keys")]
 async fn list(user: SessionUser, engine: web::Data<Engine>) -> Result<Answer<Vec<KeyBody>>, ApiError> {
     let keys = engine.api_keys(user.user.user).await?;
     Ok(Answer(keys.into_iter().map(KeyBody::from).collect()))
 }
 
-#[derive(Deserialize)]
+/// What a new API key is to be.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewApiKey, examples(json!({"name": "ci-runner", "permissions": ["triggerEvaluation", "viewOrg"], "organization": "acme", "expires_in_days": 90})))]
 struct CreateBody {
+    #[schema(value_type = ApiKeyName)]
     name: String,
+    /// Of organizations, or, when it is for a cache, of that.
+    #[schema(value_type = Vec<AnyPermission>, min_items = 1)]
     permissions: Vec<String>,
+    /// The one organization that it is for.
+    #[schema(value_type = Option<OrganizationName>)]
     organization: Option<String>,
+    /// The one cache that it is for.
+    #[schema(value_type = Option<CacheName>)]
     cache: Option<String>,
+    #[schema(minimum = 1, maximum = 4_294_967_295_u32)]
     expires_in_days: Option<u32>,
 }
 
-/// The answer is the plain text of the key, this once.
+/// Makes an API key: answers its plain text, this once.
+///
+/// It may be for one organization or for one cache, and for nothing else then.
+#[utoipa::path(post, path = "/user/keys")]
 async fn create(
     user: SessionUser,
     signed_in: SignedIn,
@@ -98,15 +123,24 @@ async fn organization(engine: &Engine, user: &SignedIn, name: &str) -> Result<Or
     Ok(found.ok_or_else(|| ApiError::not_found("there is no such organization"))?.organization.id)
 }
 
-#[derive(Deserialize)]
+/// What to change of an API key.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ApiKeyChanges)]
 struct ChangeBody {
+    #[schema(value_type = Option<ApiKeyName>)]
     name: Option<String>,
+    #[schema(value_type = Option<Vec<AnyPermission>>, min_items = 1)]
     permissions: Option<Vec<String>>,
+    #[schema(value_type = Option<OrganizationName>)]
     #[serde(default, deserialize_with = "present")]
     #[expect(clippy::option_option, reason = "absent, null and a value are three different things")]
     organization: Option<Option<String>>,
 }
 
+/// Changes an API key's name, permissions or organization; its secret stays.
+///
+/// What is left out stays as it is; `"organization": null` makes it a key for all organizations.
+#[utoipa::path(patch, path = "/user/keys/{id}")]
 async fn change(
     user: SessionUser,
     signed_in: SignedIn,
@@ -126,11 +160,16 @@ async fn change(
     Ok(Answer(Sentence("the API key is changed".to_owned())))
 }
 
-#[derive(Deserialize)]
+/// Which API key is meant.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ApiKeyByName)]
 struct DeleteBody {
+    #[schema(value_type = ApiKeyName)]
     name: String,
 }
 
+/// Revokes an API key, by its name.
+#[utoipa::path(delete, path = "/user/keys")]
 async fn delete(user: SessionUser, body: Body<DeleteBody>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
     let body = body.read()?;
     let name = body.name.parse().map_err(|_| ApiError::not_found("there is no such API key"))?;
@@ -138,20 +177,28 @@ async fn delete(user: SessionUser, body: Body<DeleteBody>, engine: web::Data<Eng
     Ok(Answer(Sentence("the API key is deleted".to_owned())))
 }
 
-#[derive(Serialize)]
+/// The permissions that there are.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PermissionCatalogue)]
 struct CatalogueBody {
     available_permissions: Vec<PermissionBody>,
     #[serde(rename = "availableCache")]
     available_cache: Vec<PermissionBody>,
 }
 
-#[derive(Serialize)]
+/// A permission.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PermissionLine)]
 struct PermissionBody {
+    #[schema(value_type = AnyPermission)]
     id: &'static str,
+    /// Whether it lets the holder change something.
     mutating: bool,
 }
 
+/// Lists the permissions that a key can have.
+#[utoipa::path(get, path = "/user/keys/permissions")]
 async fn catalogue(_: SignedIn) -> Answer<CatalogueBody> {
     let of_organizations = OrgPermission::ALL.iter().map(|p| PermissionBody { id: p.as_str(), mutating: p.is_mutating() });
     let of_caches = CachePermission::ALL.iter().map(|p| PermissionBody { id: p.as_str(), mutating: p.is_mutating() });

@@ -2,37 +2,39 @@
 
 mod view;
 
-use actix_web::{http::Method, web};
-use gradient_domain::{Concurrency, Priority, ProjectId, Publish};
+use actix_web::web;
+use gradient_domain::{Concurrency, DisplayName, Priority, ProjectId, ProjectName, Publish, RepositoryUrl, Wildcard};
 use gradient_engine::{Engine, NewProject, ProjectChanges};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{
-    fields::{PageQuery, description, optional, parse, present},
-    resource,
-};
+use super::fields::{PageQuery, description, optional, parse, present};
 use crate::{
     ApiError,
     body::Body,
+    endpoints::{Endpoints, endpoints},
     envelope::{Answer, Page, Sentence},
     error::Code,
     scope::{CreateProject, EditProject, OrganizationScope, ProjectScope, ViewOrg},
 };
 use view::{DetailsBody, ProjectBody};
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let one = [(Method::GET, web::to(show)), (Method::PATCH, web::to(change)), (Method::DELETE, web::to(delete))];
-    config
-        .service(resource("/projects/{org}", [(Method::GET, web::to(list)), (Method::PUT, web::to(create))]))
-        .service(resource("/projects/{org}/{project}", one))
-        .service(resource("/projects/{org}/{project}/details", [(Method::GET, web::to(details))]))
-        .service(resource("/projects/{org}/{project}/check-repository", [(Method::POST, web::to(check_repository))]))
-        .service(resource(
-            "/projects/{org}/{project}/active",
-            [(Method::POST, web::to(activate)), (Method::DELETE, web::to(deactivate))],
-        ));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { Projects:
+        list;
+        create => AlreadyExists, InvalidName, Validation;
+        show;
+        change => AlreadyExists, InvalidName, Validation;
+        delete;
+        details;
+        check_repository => RepositoryUnreachable;
+        activate;
+        deactivate;
+    }
 }
 
+/// Lists the projects of an organization, by name.
+#[utoipa::path(get, path = "/projects/{org}")]
 async fn list(
     scope: OrganizationScope<ViewOrg>,
     query: web::Query<PageQuery>,
@@ -47,23 +49,38 @@ async fn list(
     Ok(Answer(window.of(items, total)))
 }
 
-#[derive(Deserialize)]
+/// What a new project is to be.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewProject)]
 struct CreateBody {
+    #[schema(value_type = ProjectName)]
     name: String,
+    #[schema(value_type = DisplayName)]
     display_name: String,
     #[serde(default)]
+    #[schema(max_length = 10000, example = "Our web site.")]
     description: String,
+    #[schema(value_type = RepositoryUrl)]
     repository: String,
+    /// The repository's own where there is none.
+    #[schema(max_length = 255, example = "main")]
     branch: Option<String>,
+    #[schema(value_type = Wildcard)]
     wildcard: String,
     concurrency: Option<Concurrency>,
+    /// How many evaluations are kept.
+    #[schema(minimum = 1, default = 30, example = 30)]
     keep_evaluations: Option<i32>,
+    /// How often the server looks for new commits; 0 is never.
+    #[schema(minimum = 0, default = 0, example = 300)]
     poll_interval_secs: Option<i32>,
     publish: Option<Publish>,
     allow_ifd: Option<bool>,
     priority: Option<Priority>,
 }
 
+/// Creates a project.
+#[utoipa::path(put, path = "/projects/{org}")]
 async fn create(
     scope: OrganizationScope<CreateProject>,
     body: Body<CreateBody>,
@@ -99,29 +116,45 @@ fn branch(text: Option<String>) -> Result<Option<String>, ApiError> {
     }
 }
 
+/// Shows a project.
+#[utoipa::path(get, path = "/projects/{org}/{project}")]
 async fn show(scope: ProjectScope<ViewOrg>, engine: web::Data<Engine>) -> Result<Answer<ProjectBody>, ApiError> {
     Ok(Answer(ProjectBody::new(scope.project, &scope.found, &scope.caller, &engine).await?))
 }
 
-#[derive(Deserialize)]
+/// What to change of a project.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProjectChanges)]
 struct ChangeBody {
+    #[schema(value_type = Option<ProjectName>)]
     name: Option<String>,
+    #[schema(value_type = Option<DisplayName>)]
     display_name: Option<String>,
+    #[schema(max_length = 10000, example = "Our web site.")]
     description: Option<String>,
+    #[schema(value_type = Option<RepositoryUrl>)]
     repository: Option<String>,
     #[serde(default, deserialize_with = "present")]
     #[expect(clippy::option_option, reason = "absent, null and a value are three different things")]
+    #[schema(value_type = Option<String>, max_length = 255, example = "main")]
     branch: Option<Option<String>>,
+    #[schema(value_type = Option<Wildcard>)]
     wildcard: Option<String>,
     active: Option<bool>,
     concurrency: Option<Concurrency>,
+    #[schema(minimum = 1, example = 30)]
     keep_evaluations: Option<i32>,
+    #[schema(minimum = 0, example = 300)]
     poll_interval_secs: Option<i32>,
     publish: Option<Publish>,
     allow_ifd: Option<bool>,
     priority: Option<Priority>,
 }
 
+/// Changes a project.
+///
+/// What is left out stays as it is; `"branch": null` means the repository's own.
+#[utoipa::path(patch, path = "/projects/{org}/{project}")]
 async fn change(
     scope: ProjectScope<EditProject>,
     body: Body<ChangeBody>,
@@ -147,37 +180,53 @@ async fn change(
     Ok(Answer(Sentence("the project is changed".to_owned())))
 }
 
+/// Deletes a project. Its evaluations end.
+#[utoipa::path(delete, path = "/projects/{org}/{project}")]
 async fn delete(scope: ProjectScope<EditProject>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
     engine.delete_project(scope.project.id).await?;
     Ok(Answer(Sentence("the project is deleted".to_owned())))
 }
 
+/// Shows a project with its newest evaluations and what it waits for.
+#[utoipa::path(get, path = "/projects/{org}/{project}/details")]
 async fn details(scope: ProjectScope<ViewOrg>, engine: web::Data<Engine>) -> Result<Answer<DetailsBody>, ApiError> {
     let id = scope.project.id;
     let project = ProjectBody::new(scope.project, &scope.found, &scope.caller, &engine).await?;
     Ok(Answer(DetailsBody::new(project, id, &engine).await?))
 }
 
-#[derive(Serialize)]
+/// The commit that would be evaluated.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HeadCommit)]
 struct CommitBody {
+    #[schema(example = "2c26b46b68ffc68ff99b453c1d30413413422d70")]
     hash: String,
+    #[schema(example = "web: a new page")]
     message: String,
+    #[schema(example = "Alice")]
     author_name: String,
+    #[schema(example = "main")]
     branch: Option<String>,
 }
 
+/// Reaches the project's repository, within ten seconds, and shows the commit that would be evaluated.
+#[utoipa::path(post, path = "/projects/{org}/{project}/check-repository")]
 async fn check_repository(scope: ProjectScope<EditProject>, engine: web::Data<Engine>) -> Result<Answer<CommitBody>, ApiError> {
     let found = engine.resolve_commit(&scope.project, None).await?;
     let body = CommitBody { hash: found.hash, message: found.message, author_name: found.author_name, branch: found.branch };
     Ok(Answer(body))
 }
 
+/// Makes a project evaluate by itself again.
+#[utoipa::path(post, path = "/projects/{org}/{project}/active")]
 async fn activate(scope: ProjectScope<EditProject>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
     let changes = ProjectChanges { active: Some(true), ..ProjectChanges::default() };
     engine.change_project(scope.project.id, changes).await?;
     Ok(Answer(Sentence("the project is active".to_owned())))
 }
 
+/// Makes a project evaluate only when it is told to.
+#[utoipa::path(delete, path = "/projects/{org}/{project}/active")]
 async fn deactivate(scope: ProjectScope<EditProject>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
     let changes = ProjectChanges { active: Some(false), ..ProjectChanges::default() };
     engine.change_project(scope.project.id, changes).await?;

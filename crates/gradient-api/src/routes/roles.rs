@@ -1,54 +1,68 @@
 //! `/orgs/{org}/roles`, `/caches/{cache}/roles`: what members can be.
 
-use actix_web::{http::Method, web};
-use gradient_domain::{RoleId, RoleName};
-use gradient_engine::{Engine, FoundCache, FoundOrganization, Membership, NewRole, RoleUpdate, RoleView};
-use serde::{Deserialize, Serialize};
+mod of_cache;
+mod of_organization;
 
-use super::{fields::optional, resource};
+use gradient_domain::{RoleId, RoleName};
+use gradient_engine::{Engine, Membership, NewRole, RoleUpdate, RoleView};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::fields::{AnyPermission, optional};
 use crate::{
     ApiError,
-    body::Body,
+    endpoints::{Endpoints, endpoints},
     envelope::{Answer, Sentence},
-    scope::{CacheScope, ManageCacheRoles, ManageRoles, Member, OrganizationScope, ViewCache},
 };
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let all_of_an_organization =
-        [(Method::GET, web::to(of_organization::list)), (Method::POST, web::to(of_organization::create))];
-    let one_of_an_organization =
-        [(Method::PATCH, web::to(of_organization::change)), (Method::DELETE, web::to(of_organization::delete))];
-    let all_of_a_cache = [(Method::GET, web::to(of_cache::list)), (Method::POST, web::to(of_cache::create))];
-    let one_of_a_cache = [(Method::PATCH, web::to(of_cache::change)), (Method::DELETE, web::to(of_cache::delete))];
-    config
-        .service(resource("/orgs/{org}/roles", all_of_an_organization))
-        .service(resource("/orgs/{org}/roles/{id}", one_of_an_organization))
-        .service(resource("/caches/{cache}/roles", all_of_a_cache))
-        .service(resource("/caches/{cache}/roles/{id}", one_of_a_cache));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { Roles:
+        of_organization::list;
+        of_organization::create => AlreadyExists, InvalidName, Validation;
+        of_organization::change => AlreadyExists, InvalidName, Validation;
+        of_organization::delete => Validation;
+        of_cache::list;
+        of_cache::create => AlreadyExists, InvalidName, Validation;
+        of_cache::change => AlreadyExists, InvalidName, Validation;
+        of_cache::delete => Validation;
+    }
 }
 
-#[derive(Serialize)]
+/// The roles, built-in ones first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Roles)]
 struct RolesBody {
     roles: Vec<RoleLine>,
 }
 
-#[derive(Serialize)]
+/// A role.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Role)]
 struct RoleLine {
     id: RoleId,
     name: RoleName,
+    #[schema(value_type = Vec<AnyPermission>)]
     permissions: Vec<&'static str>,
     built_in: bool,
 }
 
-#[derive(Deserialize)]
+/// What a new role is to be.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewRole)]
 struct CreateBody {
+    #[schema(value_type = RoleName)]
     name: String,
+    #[schema(value_type = Vec<AnyPermission>)]
     permissions: Vec<String>,
 }
 
-#[derive(Deserialize)]
+/// What to change of a role.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RoleChanges)]
 struct ChangeBody {
+    #[schema(value_type = Option<RoleName>)]
     name: Option<String>,
+    #[schema(value_type = Option<Vec<AnyPermission>>)]
     permissions: Option<Vec<String>>,
 }
 
@@ -79,55 +93,4 @@ async fn delete(of: Membership, id: &str, engine: &Engine) -> Result<Answer<Sent
 
 fn parse(id: &str) -> Result<RoleId, ApiError> {
     id.parse().map_err(|_| ApiError::not_found("there is no such role"))
-}
-
-/// The handlers of one kind of membership: each does what the function of its name above does.
-macro_rules! handlers {
-    ($module:ident, $of:expr, $look:ty, $manage:ty) => {
-        mod $module {
-            use super::*;
-
-            pub(super) async fn list(scope: $look, engine: web::Data<Engine>) -> Result<Answer<RolesBody>, ApiError> {
-                super::list($of(&scope.found), &engine).await
-            }
-
-            pub(super) async fn create(
-                scope: $manage,
-                body: Body<CreateBody>,
-                engine: web::Data<Engine>,
-            ) -> Result<Answer<RoleId>, ApiError> {
-                super::create($of(&scope.found), body.read()?, &engine).await
-            }
-
-            pub(super) async fn change(
-                scope: $manage,
-                path: web::Path<(String, String)>,
-                body: Body<ChangeBody>,
-                engine: web::Data<Engine>,
-            ) -> Result<Answer<Sentence>, ApiError> {
-                super::change($of(&scope.found), &path.1, body.read()?, &engine).await
-            }
-
-            pub(super) async fn delete(
-                scope: $manage,
-                path: web::Path<(String, String)>,
-                engine: web::Data<Engine>,
-            ) -> Result<Answer<Sentence>, ApiError> {
-                super::delete($of(&scope.found), &path.1, &engine).await
-            }
-        }
-    };
-}
-
-handlers! {
-    of_organization,
-    |found: &FoundOrganization| Membership::Organization(found.organization.id),
-    OrganizationScope<Member>,
-    OrganizationScope<ManageRoles>
-}
-handlers! {
-    of_cache,
-    |found: &FoundCache| Membership::Cache(found.cache.id),
-    CacheScope<ViewCache>,
-    CacheScope<ManageCacheRoles>
 }

@@ -1,19 +1,29 @@
 //! What the server says of itself: `/health`, `/config`, `/admin/workers`.
 
-use actix_web::{http::Method, web};
+use actix_web::web;
 use gradient_engine::Engine;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{resource, workers::LiveBody};
-use crate::{ApiError, envelope::Answer, error::Code, scope::SignedIn};
+use super::workers::LiveBody;
+use crate::{
+    ApiError,
+    endpoints::{Endpoints, endpoints},
+    envelope::Answer,
+    error::Code,
+    scope::MaySeeStatistics,
+};
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(resource("/health", [(Method::GET, web::to(health))]))
-        .service(resource("/config", [(Method::GET, web::to(settings))]))
-        .service(resource("/admin/workers", [(Method::GET, web::to(workers))]));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { Server:
+        health;
+        settings;
+        workers;
+    }
 }
 
+/// Tells whether the server works; if not, which part of it does not.
+#[utoipa::path(get, path = "/health")]
 async fn health(engine: web::Data<Engine>) -> Result<Answer<&'static str>, ApiError> {
     match engine.health().await {
         Ok(()) => Ok(Answer("200 ALIVE")),
@@ -21,9 +31,12 @@ async fn health(engine: web::Data<Engine>) -> Result<Answer<&'static str>, ApiEr
     }
 }
 
-#[derive(Serialize)]
+/// What the server offers.
+#[derive(Serialize, ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "the shape of the answer")]
+#[schema(as = Config)]
 struct ConfigBody {
+    #[schema(example = "0.1.0")]
     version: &'static str,
     oidc_enabled: bool,
     oidc_required: bool,
@@ -31,6 +44,8 @@ struct ConfigBody {
     email_verification_enabled: bool,
 }
 
+/// Tells what the server offers.
+#[utoipa::path(get, path = "/config")]
 async fn settings(engine: web::Data<Engine>) -> Answer<ConfigBody> {
     Answer(ConfigBody {
         version: env!("CARGO_PKG_VERSION"),
@@ -41,9 +56,10 @@ async fn settings(engine: web::Data<Engine>) -> Answer<ConfigBody> {
     })
 }
 
-async fn workers(user: SignedIn, engine: web::Data<Engine>) -> Result<Answer<Vec<LiveBody>>, ApiError> {
-    if !user.user.superuser && !engine.settings().global_stats_public {
-        return Err(ApiError::new(Code::SuperuserRequired, "this needs a superuser"));
-    }
-    Ok(Answer(engine.live_workers().await.into_iter().map(LiveBody::from).collect()))
+/// Lists the workers that are connected, of all organizations.
+///
+/// Everybody who is signed in may, when the server runs with `GRADIENT_GLOBAL_STATS_PUBLIC=true`.
+#[utoipa::path(get, path = "/admin/workers")]
+async fn workers(_: MaySeeStatistics, engine: web::Data<Engine>) -> Answer<Vec<LiveBody>> {
+    Answer(engine.live_workers().await.into_iter().map(LiveBody::from).collect())
 }

@@ -1,43 +1,55 @@
 //! `/orgs/{org}/subscribe`: the caches of an organization.
 
-use actix_web::{http::Method, web};
+use actix_web::web;
 use gradient_auth::Decision;
 use gradient_domain::{CacheId, CacheName, CachePermission, SubscriptionMode};
 use gradient_engine::{Engine, FoundCache, SubscribedCache};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::resource;
 use crate::{
     ApiError,
     body::OptionalBody,
+    endpoints::{Endpoints, endpoints},
     envelope::{Answer, Sentence},
     scope::{ManageSubscriptions, Member, OrganizationScope},
 };
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let one = [(Method::POST, web::to(subscribe)), (Method::DELETE, web::to(unsubscribe))];
-    config
-        .service(resource("/orgs/{org}/subscribe", [(Method::GET, web::to(list))]))
-        .service(resource("/orgs/{org}/subscribe/{cache}", one));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { Organizations:
+        list;
+        subscribe => AlreadyExists;
+        unsubscribe;
+    }
 }
 
-#[derive(Serialize)]
+/// A cache that an organization is subscribed to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Subscription, title = "Subscription")]
 struct SubscriptionBody {
     id: CacheId,
     name: CacheName,
     mode: SubscriptionMode,
 }
 
+/// Lists the caches that the organization is subscribed to.
+#[utoipa::path(get, path = "/orgs/{org}/subscribe")]
 async fn list(scope: OrganizationScope<Member>, engine: web::Data<Engine>) -> Result<Answer<Vec<SubscriptionBody>>, ApiError> {
     let body = |cache: SubscribedCache| SubscriptionBody { id: cache.cache, name: cache.name, mode: cache.mode };
     Ok(Answer(engine.subscriptions(scope.found.organization.id).await?.into_iter().map(body).collect()))
 }
 
-#[derive(Default, Deserialize)]
+/// What the subscription is for.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = NewSubscription)]
 struct SubscribeBody {
     mode: Option<SubscriptionMode>,
 }
 
+/// Subscribes the organization to a cache.
+///
+/// This also takes `manageCacheSubscriptions` on the cache. Evaluations that wait for a cache go on.
+#[utoipa::path(post, path = "/orgs/{org}/subscribe/{cache}")]
 async fn subscribe(
     scope: OrganizationScope<ManageSubscriptions>,
     path: web::Path<(String, String)>,
@@ -51,6 +63,8 @@ async fn subscribe(
     Ok(Answer(Sentence(format!("the organization is subscribed to `{}`", found.cache.name))))
 }
 
+/// Ends the organization's subscription to a cache.
+#[utoipa::path(delete, path = "/orgs/{org}/subscribe/{cache}")]
 async fn unsubscribe(
     scope: OrganizationScope<ManageSubscriptions>,
     path: web::Path<(String, String)>,

@@ -1,26 +1,33 @@
 //! `/user`: one's own account.
 
-use actix_web::{http::Method, web};
-use gradient_domain::{DisplayName, Email, Secret, UserId, Username};
+use actix_web::web;
+use gradient_domain::{DisplayName, Email, Password, Secret, UserId, Username};
 use gradient_engine::{Engine, User, UserChanges};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{fields::optional, resource};
+use super::fields::optional;
 use crate::{
     ApiError,
     body::Body,
+    endpoints::{Endpoints, endpoints},
     envelope::{Answer, Sentence},
     scope::{SessionUser, SignedIn},
 };
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(resource("/user", [(Method::GET, web::to(show)), (Method::DELETE, web::to(delete))]))
-        .service(resource("/user/password", [(Method::PATCH, web::to(change_password))]))
-        .service(resource("/user/settings", [(Method::GET, web::to(settings)), (Method::PATCH, web::to(change_settings))]));
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { User:
+        show;
+        delete => Conflict;
+        change_password => InvalidPassword;
+        settings;
+        change_settings => AlreadyExists, InvalidEmail, InvalidName, InvalidUsername;
+    }
 }
 
-#[derive(Serialize)]
+/// A user.
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
 struct UserBody {
     id: UserId,
     username: Username,
@@ -29,27 +36,42 @@ struct UserBody {
     superuser: bool,
 }
 
+/// Shows the caller.
+#[utoipa::path(get, path = "/user")]
 async fn show(user: SignedIn, engine: web::Data<Engine>) -> Result<Answer<UserBody>, ApiError> {
     let User { id, username, name, email, superuser, .. } = engine.user(user.user.user).await?;
     Ok(Answer(UserBody { id, username, name, email, superuser }))
 }
 
-#[derive(Deserialize)]
+/// The proof that it is really meant.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AccountDeletion)]
 struct DeleteBody {
+    #[schema(value_type = String, format = Password, example = "Correct-Horse-7")]
     password: Secret<String>,
 }
 
+/// Deletes the caller's account.
+///
+/// Not while the caller is the last Admin of an organization or cache; the message names them.
+#[utoipa::path(delete, path = "/user")]
 async fn delete(user: SessionUser, body: Body<DeleteBody>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
     engine.delete_user(user.user.user, body.read()?.password).await?;
     Ok(Answer(Sentence("your account is deleted".to_owned())))
 }
 
-#[derive(Deserialize)]
+/// The old and the new password.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PasswordChange)]
 struct PasswordBody {
+    #[schema(value_type = String, format = Password, example = "Correct-Horse-7")]
     old_password: Secret<String>,
+    #[schema(value_type = Password)]
     new_password: Secret<String>,
 }
 
+/// Changes the caller's password, and ends all other sessions.
+#[utoipa::path(patch, path = "/user/password")]
 async fn change_password(
     user: SessionUser,
     body: Body<PasswordBody>,
@@ -61,7 +83,9 @@ async fn change_password(
     Ok(Answer(Sentence("your password is changed, and your other sessions are ended".to_owned())))
 }
 
-#[derive(Serialize)]
+/// What a user can change of the account.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserSettings)]
 struct SettingsBody {
     username: Username,
     name: DisplayName,
@@ -75,17 +99,28 @@ impl From<User> for SettingsBody {
     }
 }
 
+/// Shows the caller's settings.
+#[utoipa::path(get, path = "/user/settings")]
 async fn settings(user: SignedIn, engine: web::Data<Engine>) -> Result<Answer<SettingsBody>, ApiError> {
     Ok(Answer(engine.user(user.user.user).await?.into()))
 }
 
-#[derive(Deserialize)]
+/// What to change of the account.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UserSettingsChanges)]
 struct ChangeBody {
+    #[schema(value_type = Option<Username>)]
     username: Option<String>,
+    #[schema(value_type = Option<DisplayName>)]
     name: Option<String>,
+    #[schema(value_type = Option<Email>)]
     email: Option<String>,
 }
 
+/// Changes the caller's settings.
+///
+/// What is left out stays as it is.
+#[utoipa::path(patch, path = "/user/settings")]
 async fn change_settings(
     user: SessionUser,
     body: Body<ChangeBody>,

@@ -1,30 +1,34 @@
 //! `/orgs/{org}/workers`: registrations of workers, with what the connected ones do.
 
-use actix_web::{http::Method, web};
+use actix_web::web;
 use gradient_auth::WorkerToken;
 use gradient_domain::{DisplayName, Moment, OrganizationId, WorkerId};
 use gradient_engine::{Engine, LiveWorker, NewWorker, RegisteredWorker, WorkerRegistrationChanges};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{
-    fields::{optional, parse},
-    resource,
-};
+use super::fields::{optional, parse};
 use crate::{
     ApiError,
     body::Body,
+    endpoints::{Endpoints, endpoints},
     envelope::{Answer, Sentence},
     error::Code,
     scope::{ManageWorkers, Member, OrganizationScope},
 };
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
-    config.service(resource("/orgs/{org}/workers", [(Method::GET, web::to(list)), (Method::POST, web::to(register))])).service(
-        resource("/orgs/{org}/workers/{worker}", [(Method::PATCH, web::to(change)), (Method::DELETE, web::to(unregister))]),
-    );
+pub(super) fn endpoints() -> Endpoints {
+    endpoints! { Workers:
+        list;
+        register => AlreadyExists, InvalidName, Validation;
+        change => InvalidName;
+        unregister;
+    }
 }
 
-#[derive(Serialize)]
+/// A registered worker.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Worker, title = "Worker")]
 struct WorkerBody {
     worker_id: WorkerId,
     display_name: DisplayName,
@@ -36,14 +40,18 @@ struct WorkerBody {
 }
 
 /// A connected worker.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveWorker, title = "LiveWorker")]
 pub(super) struct LiveBody {
     worker_id: WorkerId,
+    #[schema(example = json!(["x86_64-linux"]))]
     architectures: Vec<String>,
+    #[schema(example = json!(["big-parallel", "kvm"]))]
     system_features: Vec<String>,
     max_concurrent_builds: u32,
     assigned_job_count: usize,
     draining: bool,
+    #[schema(example = "0.1.0")]
     version: String,
     connected_at: Moment,
 }
@@ -79,28 +87,43 @@ impl From<RegisteredWorker> for WorkerBody {
     }
 }
 
+/// Lists the organization's workers, with what the connected ones do.
+#[utoipa::path(get, path = "/orgs/{org}/workers")]
 async fn list(scope: OrganizationScope<Member>, engine: web::Data<Engine>) -> Result<Answer<Vec<WorkerBody>>, ApiError> {
     let workers = engine.workers(scope.found.organization.id).await?;
     Ok(Answer(workers.into_iter().map(WorkerBody::from).collect()))
 }
 
-#[derive(Deserialize)]
+/// Which worker, and what it may do.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewWorker)]
 struct RegisterBody {
+    #[schema(value_type = WorkerId)]
     worker_id: String,
+    /// 48 random bytes in base64; the server makes one where there is none.
+    #[schema(pattern = "^[A-Za-z0-9+/]{64}$", example = "3n2rN4pB7m0eVqk5sXcYt8uZ1wQaJfLhGdTiRoPyEbMxKvCzDlSgUjHnWI6O9AFB")]
     token: Option<String>,
+    #[schema(value_type = Option<DisplayName>)]
     display_name: Option<String>,
     enable_fetch: Option<bool>,
     enable_eval: Option<bool>,
     enable_build: Option<bool>,
 }
 
-#[derive(Serialize)]
+/// What the worker needs to connect.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WorkerRegistration)]
 struct RegisteredBody {
     peer_id: OrganizationId,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "3n2rN4pB7m0eVqk5sXcYt8uZ1wQaJfLhGdTiRoPyEbMxKvCzDlSgUjHnWI6O9AFB")]
     token: Option<String>,
 }
 
+/// Registers a worker.
+///
+/// Unless the request has a token, the answer has one, this once: the worker's peers file takes it as `<peer_id>:<token>`.
+#[utoipa::path(post, path = "/orgs/{org}/workers")]
 async fn register(
     scope: OrganizationScope<ManageWorkers>,
     body: Body<RegisterBody>,
@@ -128,14 +151,21 @@ async fn register(
     Ok(Answer(RegisteredBody { peer_id, token: token.map(gradient_domain::Secret::into_inner) }))
 }
 
-#[derive(Deserialize)]
+/// What to change of a worker's registration.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = WorkerChanges)]
 struct ChangeBody {
+    #[schema(value_type = Option<DisplayName>)]
     display_name: Option<String>,
     enable_fetch: Option<bool>,
     enable_eval: Option<bool>,
     enable_build: Option<bool>,
 }
 
+/// Changes a worker's registration.
+///
+/// What is left out stays as it is.
+#[utoipa::path(patch, path = "/orgs/{org}/workers/{worker}")]
 async fn change(
     scope: OrganizationScope<ManageWorkers>,
     path: web::Path<(String, String)>,
@@ -153,6 +183,10 @@ async fn change(
     Ok(Answer(Sentence("the worker's registration is changed".to_owned())))
 }
 
+/// Unregisters a worker.
+///
+/// It stays until it disconnects, and cannot come back then.
+#[utoipa::path(delete, path = "/orgs/{org}/workers/{worker}")]
 async fn unregister(
     scope: OrganizationScope<ManageWorkers>,
     path: web::Path<(String, String)>,

@@ -10,13 +10,15 @@ use gradient_domain::SessionId;
 use gradient_engine::Engine;
 
 use super::{Extracting, engine};
-use crate::{ApiError, error::Code, rate_limit::KnownCaller};
+use crate::{
+    ApiError,
+    error::Code,
+    openapi::{Credentials, Describe, Description, Permission},
+    rate_limit::KnownCaller,
+};
 
 /// The cookie that holds a session's JWT.
 pub(crate) const COOKIE: &str = "jwt_token";
-
-/// Whoever asks, signed in or not; a token that is not good is refused all the same.
-pub(crate) struct Anybody(pub(crate) Caller);
 
 /// Somebody who is signed in, by a session or an API key.
 pub(crate) struct SignedIn {
@@ -29,6 +31,15 @@ pub(crate) struct SessionUser {
     pub(crate) user: Authenticated,
     pub(crate) session: SessionId,
 }
+
+/// Somebody who is signed in, also by a key that is good for one cache only.
+pub(crate) struct Identified(pub(crate) Caller);
+
+/// Somebody who may see what the whole server does: a superuser, or anybody signed in when the server is set so.
+pub(crate) struct MaySeeStatistics;
+
+/// The session of whoever asks, when there still is one.
+pub(crate) struct AnySession(pub(crate) Option<SessionId>);
 
 /// The caller of a request. The header wins over the cookie.
 pub(super) async fn of(request: &HttpRequest) -> Result<Caller, ApiError> {
@@ -88,16 +99,6 @@ async fn signed_in(request: &HttpRequest) -> Result<(Authenticated, Caller), Api
     }
 }
 
-impl FromRequest for Anybody {
-    type Error = ApiError;
-    type Future = Extracting<Self>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move { of(&request).await.map(Self) })
-    }
-}
-
 impl FromRequest for SignedIn {
     type Error = ApiError;
     type Future = Extracting<Self>;
@@ -123,6 +124,84 @@ impl FromRequest for SessionUser {
                 user.session().ok_or_else(|| ApiError::new(Code::Forbidden, "this needs a session; an API key is not enough"))?;
             Ok(Self { user, session })
         })
+    }
+}
+
+impl FromRequest for Identified {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            match of(&request).await? {
+                Caller::Anonymous => Err(ApiError::unauthorized()),
+                caller @ Caller::User(_) => Ok(Self(caller)),
+            }
+        })
+    }
+}
+
+impl FromRequest for MaySeeStatistics {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (user, _) = signed_in(&request).await?;
+            if user.superuser || engine(&request)?.settings().global_stats_public {
+                Ok(Self)
+            } else {
+                Err(ApiError::new(Code::SuperuserRequired, "this needs a superuser"))
+            }
+        })
+    }
+}
+
+impl FromRequest for AnySession {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            match signed_in(&request).await {
+                Ok((user, _)) => Ok(Self(user.session())),
+                Err(error) if error.code() == Code::Unauthorized => Ok(Self(None)),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+impl Describe for Identified {
+    fn describe(description: &mut Description) {
+        description.needs(Permission::SignedIn, Credentials::Required, &[]);
+    }
+}
+
+impl Describe for MaySeeStatistics {
+    fn describe(description: &mut Description) {
+        description.needs(Permission::Superuser, Credentials::Required, &[Code::Forbidden, Code::SuperuserRequired]);
+    }
+}
+
+impl Describe for AnySession {
+    fn describe(description: &mut Description) {
+        description.needs(Permission::None, Credentials::Optional, &[]);
+    }
+}
+
+impl Describe for SignedIn {
+    fn describe(description: &mut Description) {
+        description.needs(Permission::SignedIn, Credentials::Required, &[Code::Forbidden]);
+    }
+}
+
+impl Describe for SessionUser {
+    fn describe(description: &mut Description) {
+        description.needs(Permission::Session, Credentials::Required, &[Code::Forbidden]);
     }
 }
 

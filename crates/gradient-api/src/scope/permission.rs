@@ -3,6 +3,8 @@
 use gradient_auth::{Caller, Decision, OrganizationAccess};
 use gradient_domain::{CachePermission, OrgPermission};
 
+use crate::openapi::Credentials;
+
 /// A permission in an organization.
 pub(crate) trait Needs: 'static {
     const PERMISSION: OrgPermission;
@@ -10,6 +12,11 @@ pub(crate) trait Needs: 'static {
     /// Whether the caller has it there.
     fn decide(access: &OrganizationAccess, caller: &Caller) -> Decision {
         access.decide(caller, Self::PERMISSION)
+    }
+
+    /// Whether what is public can be had without credentials.
+    fn credentials() -> Credentials {
+        if Self::PERMISSION.is_mutating() { Credentials::Required } else { Credentials::Optional }
     }
 }
 
@@ -21,6 +28,10 @@ impl Needs for Member {
 
     fn decide(access: &OrganizationAccess, caller: &Caller) -> Decision {
         access.decide_member(caller)
+    }
+
+    fn credentials() -> Credentials {
+        Credentials::Required
     }
 }
 

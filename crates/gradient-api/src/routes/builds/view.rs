@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationId, FailureKind, Moment, WorkerId};
 use gradient_engine::{Attempt, BuildDetails, Graph, GraphNode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-/// `GET /builds/{id}`.
-#[derive(Debug, Serialize)]
+/// A build.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Build)]
 pub(super) struct BuildBody {
     id: BuildId,
     name: String,
@@ -30,7 +32,9 @@ pub(super) struct BuildBody {
     waiting_reason: Option<BuildWait>,
 }
 
-#[derive(Debug, Serialize)]
+/// One try of a worker at a build.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
 struct AttemptBody {
     attempt: u32,
     worker: WorkerId,
@@ -41,7 +45,9 @@ struct AttemptBody {
     log_bytes: i64,
 }
 
-#[derive(Debug, Serialize)]
+/// Why a build, or one try at it, failed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BuildFailure)]
 struct FailureBody {
     kind: FailureKind,
     message: String,
@@ -111,15 +117,18 @@ fn whole_lines(tail: &[u8]) -> String {
     String::from_utf8_lossy(whole).into_owned()
 }
 
-/// `GET /builds/{id}/graph`.
-#[derive(Debug, Serialize)]
+/// What a build is made from.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BuildGraph)]
 pub(super) struct GraphBody {
     root: BuildId,
     nodes: Vec<NodeBody>,
     edges: Vec<EdgeBody>,
 }
 
-#[derive(Debug, Serialize)]
+/// A build in a graph.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BuildNode, title = "BuildNode")]
 pub(super) struct NodeBody {
     id: BuildId,
     name: String,
@@ -130,7 +139,8 @@ pub(super) struct NodeBody {
 }
 
 /// `source` is built before `target`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BuildEdge)]
 struct EdgeBody {
     source: BuildId,
     target: BuildId,

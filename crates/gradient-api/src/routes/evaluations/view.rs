@@ -8,9 +8,11 @@ use gradient_domain::{
 };
 use gradient_engine::{BuildCounts, BuildPage, BuildSummary, EntryPointView, Evaluation, EvaluationMessage, Neighbours};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How many builds there are, by status.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BuildCounts)]
 pub(crate) struct BuildCountsBody {
     total: i32,
     by_status: BTreeMap<BuildStatus, i32>,
@@ -23,8 +25,9 @@ impl From<BuildCounts> for BuildCountsBody {
     }
 }
 
-/// `GET /evals/{id}`.
-#[derive(Debug, Serialize)]
+/// An evaluation.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Evaluation)]
 pub(crate) struct EvaluationBody {
     id: EvaluationId,
     project: Option<ProjectId>,
@@ -70,7 +73,7 @@ impl EvaluationBody {
 }
 
 /// An evaluation as a line of a project's list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EvaluationSummary {
     id: EvaluationId,
     commit: CommitId,
@@ -85,7 +88,9 @@ pub(crate) struct EvaluationSummary {
     finished_at: Option<Moment>,
 }
 
-#[derive(Debug, Serialize)]
+/// How many entry points there are, and how they ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EntryPointCounts)]
 struct EntryPointCountsBody {
     total: i32,
     completed: i32,
@@ -111,14 +116,16 @@ impl EvaluationSummary {
     }
 }
 
-/// `GET /evals/{id}/builds`.
-#[derive(Debug, Serialize)]
+/// A part of an evaluation's builds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EvaluationBuilds)]
 pub(crate) struct BuildsBody {
     builds: Vec<BuildLine>,
     total: i64,
 }
 
-#[derive(Debug, Serialize)]
+/// A build as a line of a list.
+#[derive(Debug, Serialize, ToSchema)]
 struct BuildLine {
     id: BuildId,
     name: String,
@@ -149,8 +156,9 @@ impl From<BuildSummary> for BuildLine {
     }
 }
 
-/// `GET /evals/{id}/messages`.
-#[derive(Debug, Serialize)]
+/// A message of an evaluation.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EvaluationMessage, title = "EvaluationMessage")]
 pub(crate) struct MessageBody {
     level: MessageLevel,
     source: String,
@@ -171,8 +179,9 @@ impl From<EvaluationMessage> for MessageBody {
     }
 }
 
-/// `GET /projects/{org}/{project}/entry-points`.
-#[derive(Debug, Serialize)]
+/// A root build, or the attribute that there should be one for.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EntryPoint, title = "EntryPoint")]
 pub(crate) struct EntryPointBody {
     id: EntryPointId,
     build_id: Option<BuildId>,

@@ -7,6 +7,7 @@ use gradient_domain::{
 };
 use gradient_engine::{Engine, FoundOrganization, Project};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{ApiError, routes::evaluations::EvaluationSummary};
 
@@ -14,8 +15,9 @@ use crate::{ApiError, routes::evaluations::EvaluationSummary};
 const SHOWN: i64 = 10;
 
 /// A project as whoever may see it sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "the shape of the answer")]
+#[schema(as = Project, title = "Project")]
 pub(crate) struct ProjectBody {
     id: ProjectId,
     organization: OrganizationName,
@@ -80,7 +82,8 @@ impl ProjectBody {
 }
 
 /// A project with its newest evaluations.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProjectDetails)]
 pub(crate) struct DetailsBody {
     #[serde(flatten)]
     project: ProjectBody,
@@ -89,7 +92,8 @@ pub(crate) struct DetailsBody {
 }
 
 /// The builds that the project still waits for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Queue)]
 struct QueueBody {
     queued: i32,
     building: i32,

@@ -1,0 +1,56 @@
+use actix_web::web;
+use gradient_domain::RoleId;
+use gradient_engine::{Engine, FoundCache, Membership};
+
+use super::{ChangeBody, CreateBody, RolesBody};
+use crate::{
+    ApiError,
+    body::Body,
+    envelope::{Answer, Sentence},
+    scope::{CacheScope, ManageCacheRoles, ViewCache},
+};
+
+fn members(found: &FoundCache) -> Membership {
+    Membership::Cache(found.cache.id)
+}
+
+/// Lists the roles of a cache.
+#[utoipa::path(get, path = "/caches/{cache}/roles")]
+pub(super) async fn list(scope: CacheScope<ViewCache>, engine: web::Data<Engine>) -> Result<Answer<RolesBody>, ApiError> {
+    super::list(members(&scope.found), &engine).await
+}
+
+/// Makes a role of a cache.
+#[utoipa::path(post, path = "/caches/{cache}/roles")]
+pub(super) async fn create(
+    scope: CacheScope<ManageCacheRoles>,
+    body: Body<CreateBody>,
+    engine: web::Data<Engine>,
+) -> Result<Answer<RoleId>, ApiError> {
+    super::create(members(&scope.found), body.read()?, &engine).await
+}
+
+/// Changes a role of a cache.
+///
+/// What is left out stays as it is. Built-in roles cannot be changed.
+#[utoipa::path(patch, path = "/caches/{cache}/roles/{id}")]
+pub(super) async fn change(
+    scope: CacheScope<ManageCacheRoles>,
+    path: web::Path<(String, String)>,
+    body: Body<ChangeBody>,
+    engine: web::Data<Engine>,
+) -> Result<Answer<Sentence>, ApiError> {
+    super::change(members(&scope.found), &path.1, body.read()?, &engine).await
+}
+
+/// Deletes a role of a cache.
+///
+/// Neither a built-in one nor one that somebody has.
+#[utoipa::path(delete, path = "/caches/{cache}/roles/{id}")]
+pub(super) async fn delete(
+    scope: CacheScope<ManageCacheRoles>,
+    path: web::Path<(String, String)>,
+    engine: web::Data<Engine>,
+) -> Result<Answer<Sentence>, ApiError> {
+    super::delete(members(&scope.found), &path.1, &engine).await
+}
