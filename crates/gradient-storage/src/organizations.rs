@@ -61,6 +61,12 @@ pub struct OrganizationChanges {
     pub share: Option<i32>,
 }
 
+macro_rules! one {
+    ($id:expr) => {
+        organizations::table.find($id).filter(organizations::deleted_at.is_null()).select(organizations::id)
+    };
+}
+
 /// Adds an organization; `AlreadyExists` when the name is taken.
 pub async fn insert(conn: &mut Conn, organization: &Organization) -> Result<(), StorageError> {
     query!(conn, |c| {
@@ -81,6 +87,16 @@ pub async fn lookup(conn: &mut Conn, id: OrganizationId) -> Result<Option<Organi
 /// The organization with this id, which has to be there.
 pub async fn find(conn: &mut Conn, id: OrganizationId) -> Result<Organization, StorageError> {
     found(lookup(conn, id).await?, "organization", id)
+}
+
+/// Lets one transaction at a time decide about an organization's members; whether the organization is there.
+pub async fn lock(conn: &mut Conn, id: OrganizationId) -> Result<bool, StorageError> {
+    let there: Option<OrganizationId> = query!(
+        conn,
+        postgres | c | one!(id).for_no_key_update().first(c).await.optional()?,
+        sqlite | c | one!(id).first(c).await.optional()?,
+    );
+    Ok(there.is_some())
 }
 
 /// The organization of this name.
@@ -108,23 +124,19 @@ pub async fn ids_of_member(conn: &mut Conn, user: UserId) -> Result<Vec<Organiza
     }))
 }
 
-/// The organizations that somebody may see, by name: the public ones, and those that the user is a member of. Beside the page
-/// the count of all of them.
+/// The public organizations and these, by name. Beside the page the count of all of them.
 pub async fn page(
     conn: &mut Conn,
-    viewer: Option<UserId>,
+    seen: &[OrganizationId],
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Organization>, i64), StorageError> {
     macro_rules! visible {
-        () => {{
-            let mine = organization_members::table
-                .filter(organization_members::user.nullable().eq(viewer))
-                .select(organization_members::organization);
+        () => {
             organizations::table
                 .filter(organizations::deleted_at.is_null())
-                .filter(organizations::public.eq(true).or(organizations::id.eq_any(mine)))
-        }};
+                .filter(organizations::public.eq(true).or(organizations::id.eq_any(seen)))
+        };
     }
     let total = query!(&mut *conn, |c| visible!().count().get_result(c).await?);
     let rows = query!(conn, |c| {
