@@ -13,6 +13,7 @@ mod rate_limits;
 mod roles;
 mod setup_token;
 mod subscriptions;
+mod upstreams;
 mod workers;
 
 use reqwest::{Method, StatusCode};

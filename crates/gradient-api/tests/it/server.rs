@@ -28,7 +28,17 @@ impl Server {
         Self::with_settings(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }).await
     }
 
+    /// One that may ask this machine and private networks.
+    pub(crate) async fn with_local_network(database: &str) -> Self {
+        let settings = ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() };
+        Self::launch(database, settings, EngineSettings { allow_local_repositories: true, ..EngineSettings::default() }).await
+    }
+
     pub(crate) async fn with_settings(database: &str, settings: ApiSettings) -> Self {
+        Self::launch(database, settings, EngineSettings::default()).await
+    }
+
+    async fn launch(database: &str, settings: ApiSettings, engine: EngineSettings) -> Self {
         let directory = TempDir::new().unwrap();
         let url: DatabaseUrl = database.parse().unwrap();
         let storage = Storage::connect(&url, StorageSettings::default()).await.unwrap();
@@ -43,7 +53,7 @@ impl Server {
             jwt: JwtKeys::new(&keys()),
             sealer: Sealer::new(&keys()),
             passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng()).unwrap(),
-            settings: EngineSettings { serve_url: url.clone(), ..EngineSettings::default() },
+            settings: EngineSettings { serve_url: url.clone(), ..engine },
         });
         let engine = engine.await.unwrap();
         tokio::spawn(gradient_api::serve(engine.clone(), settings, listener).unwrap());
