@@ -123,13 +123,16 @@ fn gone_meanwhile(error: StorageError) -> EngineError {
     }
 }
 
+/// Decided with the memberships locked: of two Admins who leave at once, one stays.
 async fn keep_an_admin(conn: &mut Conn, of: Membership, leaving: UserId) -> Result<(), EngineError> {
     let (role, admins) = match of {
         Membership::Organization(id) => {
+            organizations::lock(conn, id).await?;
             let role = organizations::role_of(conn, leaving, id).await?.map(|(role, ..)| role);
             (role, organizations::count_admins(conn, id).await?)
         }
         Membership::Cache(id) => {
+            caches::lock(conn, id).await?;
             let role = caches::role_of(conn, leaving, id).await?.map(|(role, ..)| role);
             (role, caches::count_admins(conn, id).await?)
         }

@@ -6,9 +6,9 @@ use gradient_domain::{
 };
 use gradient_forge::{SshAccess, ssh_key};
 use gradient_scheduler::Event;
-use gradient_storage::{Conn, evaluations, organizations, roles, users};
+use gradient_storage::{Conn, evaluations, organizations, roles, users, workers};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, evaluations::end_rows};
 
 pub use gradient_storage::organizations::{Organization, OrganizationChanges};
 
@@ -136,17 +136,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Hides an organization at once and ends its work.
+    /// Hides an organization at once and ends its work; its workers cannot come back.
     pub async fn delete_organization(&self, id: OrganizationId) -> Result<(), EngineError> {
         let now = Moment::now();
         let delete = async move |conn: &mut Conn| {
             organizations::set_deleted(conn, id, now).await?;
-            evaluations::unfinished_of_organization(conn, id).await
+            workers::delete_all(conn, id).await?;
+            let running = evaluations::unfinished_of_organization(conn, id).await?;
+            end_rows(conn, &running, now).await?;
+            Ok(running)
         };
-        for evaluation in self.storage().transaction(delete).await? {
-            self.abort_evaluation(evaluation).await;
-        }
-        Ok(())
+        let running = self.storage().transaction(delete).await?;
+        self.stop_aborted(running).await
     }
 
     /// Makes a new SSH key pair; the old one is dead at once. The answer is the public line.

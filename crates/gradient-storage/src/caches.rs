@@ -86,6 +86,21 @@ pub async fn find(conn: &mut Conn, id: CacheId) -> Result<Cache, StorageError> {
     found(lookup(conn, id).await?, "cache", id)
 }
 
+/// Lets one transaction at a time decide about a cache's members; whether the cache is there. On SQLite the writer is alone anyway.
+pub async fn lock(conn: &mut Conn, id: CacheId) -> Result<bool, StorageError> {
+    macro_rules! one {
+        () => {
+            caches::table.find(id).filter(caches::deleted_at.is_null()).select(caches::id)
+        };
+    }
+    let there: Option<CacheId> = query!(
+        conn,
+        postgres | c | one!().for_no_key_update().first(c).await.optional()?,
+        sqlite | c | one!().first(c).await.optional()?,
+    );
+    Ok(there.is_some())
+}
+
 /// The cache of this name.
 pub async fn lookup_by_name(conn: &mut Conn, name: &CacheName) -> Result<Option<Cache>, StorageError> {
     Ok(query!(conn, |c| {

@@ -61,6 +61,12 @@ pub struct OrganizationChanges {
     pub share: Option<i32>,
 }
 
+macro_rules! one {
+    ($id:expr) => {
+        organizations::table.find($id).filter(organizations::deleted_at.is_null()).select(organizations::id)
+    };
+}
+
 /// Adds an organization; `AlreadyExists` when the name is taken.
 pub async fn insert(conn: &mut Conn, organization: &Organization) -> Result<(), StorageError> {
     query!(conn, |c| {
@@ -81,6 +87,27 @@ pub async fn lookup(conn: &mut Conn, id: OrganizationId) -> Result<Option<Organi
 /// The organization with this id, which has to be there.
 pub async fn find(conn: &mut Conn, id: OrganizationId) -> Result<Organization, StorageError> {
     found(lookup(conn, id).await?, "organization", id)
+}
+
+/// Keeps an organization from being changed or deleted until the transaction ends; whether it is there. On SQLite the writer is
+/// alone anyway.
+pub async fn keep(conn: &mut Conn, id: OrganizationId) -> Result<bool, StorageError> {
+    let there: Option<OrganizationId> = query!(
+        conn,
+        postgres | c | one!(id).for_share().first(c).await.optional()?,
+        sqlite | c | one!(id).first(c).await.optional()?,
+    );
+    Ok(there.is_some())
+}
+
+/// As [`keep`], and nobody else may keep it: one at a time decides about its members.
+pub async fn lock(conn: &mut Conn, id: OrganizationId) -> Result<bool, StorageError> {
+    let there: Option<OrganizationId> = query!(
+        conn,
+        postgres | c | one!(id).for_no_key_update().first(c).await.optional()?,
+        sqlite | c | one!(id).first(c).await.optional()?,
+    );
+    Ok(there.is_some())
 }
 
 /// The organization of this name.

@@ -115,15 +115,18 @@ pub async fn delete(conn: &mut Conn, id: UserId) -> Result<(), StorageError> {
     hit(rows, "user", id)
 }
 
-/// The names of the organizations and caches whose last Admin this user is.
+/// The names of the organizations and caches whose last Admin this user is. To be called in a transaction, which nobody's leaving
+/// overtakes.
 pub async fn last_admin_of(conn: &mut Conn, id: UserId) -> Result<Vec<String>, StorageError> {
     let mut names = Vec::new();
     for (organization, name) in organizations::administered(conn, id).await? {
+        organizations::lock(conn, organization).await?;
         if organizations::count_admins(conn, organization).await? == 1 {
             names.push(name.to_string());
         }
     }
     for (cache, name) in caches::administered(conn, id).await? {
+        caches::lock(conn, cache).await?;
         if caches::count_admins(conn, cache).await? == 1 {
             names.push(name.to_string());
         }

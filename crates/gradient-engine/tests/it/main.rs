@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod aborts;
+mod concurrency;
 mod polling;
+mod repository;
 mod tenants;
 mod world;
