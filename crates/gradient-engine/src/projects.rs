@@ -108,6 +108,7 @@ impl Engine {
             Ok(running)
         };
         let running = self.storage().transaction(delete).await?;
+        self.something_to_reap().notify_one();
         self.stop_aborted(running).await
     }
 

@@ -5,6 +5,8 @@
 mod aborts;
 mod concurrency;
 mod polling;
+mod reaper;
 mod repository;
+mod retention;
 mod tenants;
 mod world;

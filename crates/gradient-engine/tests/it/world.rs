@@ -159,6 +159,17 @@ impl World {
         self.storage.transaction(insert).await.unwrap()
     }
 
+    /// One more evaluation of a project, which needs these builds.
+    pub(crate) async fn evaluation_of(&self, project: &gradient_engine::Project, needed: &[BuildId]) -> EvaluationId {
+        let (organization, project, needed, now) = (project.organization, project.id, needed.to_vec(), Moment::now());
+        let insert = async move |conn: &mut Conn| {
+            let id = evaluation(conn, organization, Some(project), now).await?;
+            builds::link(conn, id, &needed, now).await?;
+            Ok(id)
+        };
+        self.storage.transaction(insert).await.unwrap()
+    }
+
     /// An evaluation that the engine has not heard of yet.
     pub(crate) async fn unannounced(&self, organization: OrganizationId) -> EvaluationId {
         let now = Moment::now();
