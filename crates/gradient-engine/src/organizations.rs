@@ -151,11 +151,16 @@ impl Engine {
         self.stop_aborted(running).await
     }
 
-    /// Makes a new SSH key pair; the old one is dead at once. The answer is the public line.
+    /// Makes a new SSH key pair; the old one is dead at once, and the host keys that it met are forgotten. The answer is the public
+    /// line.
     pub async fn renew_ssh_key(&self, id: OrganizationId, name: &OrganizationName) -> Result<String, EngineError> {
         let (public, sealed) = self.new_ssh_key(id, name)?;
         let line = public.clone();
-        self.storage().write(async move |conn: &mut Conn| organizations::set_ssh_key(conn, id, &public, &sealed).await).await?;
+        let renew = async move |conn: &mut Conn| {
+            organizations::set_ssh_key(conn, id, &public, &sealed).await?;
+            organizations::set_known_hosts(conn, id, "").await
+        };
+        self.storage().transaction(renew).await?;
         Ok(line)
     }
 
@@ -178,10 +183,20 @@ pub(crate) async fn ssh_access(engine: &Engine, id: OrganizationId) -> Result<Ss
     Ok(SshAccess { private_key: Secret::new(key), known_hosts })
 }
 
-/// Keeps the host keys that a repository showed.
-pub(crate) async fn remember_hosts(engine: &Engine, id: OrganizationId, known_hosts: String) -> Result<(), EngineError> {
-    let write = async move |conn: &mut Conn| organizations::set_known_hosts(conn, id, &known_hosts).await;
-    Ok(engine.storage().write(write).await?)
+/// Keeps the host keys that a repository showed, beside those that others have shown meanwhile.
+pub(crate) async fn remember_hosts(engine: &Engine, id: OrganizationId, shown: String) -> Result<(), EngineError> {
+    let write = async move |conn: &mut Conn| {
+        organizations::lock(conn, id).await?;
+        let mut known = organizations::known_hosts(conn, id).await?;
+        for line in shown.lines() {
+            if !known.lines().any(|known| known == line) {
+                known.push_str(line);
+                known.push('\n');
+            }
+        }
+        organizations::set_known_hosts(conn, id, &known).await
+    };
+    Ok(engine.storage().transaction(write).await?)
 }
 
 /// Where an organization's private SSH key is kept, sealed.

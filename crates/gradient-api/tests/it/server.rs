@@ -28,7 +28,17 @@ impl Server {
         Self::with_settings(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }).await
     }
 
+    /// One that may reach repositories on this machine.
+    pub(crate) async fn with_local_repositories(database: &str) -> Self {
+        let settings = EngineSettings { allow_local_repositories: true, ..EngineSettings::default() };
+        Self::with_all_settings(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }, settings).await
+    }
+
     pub(crate) async fn with_settings(database: &str, settings: ApiSettings) -> Self {
+        Self::with_all_settings(database, settings, EngineSettings::default()).await
+    }
+
+    async fn with_all_settings(database: &str, settings: ApiSettings, engine_settings: EngineSettings) -> Self {
         let directory = TempDir::new().unwrap();
         let url: DatabaseUrl = database.parse().unwrap();
         let storage = Storage::connect(&url, StorageSettings::default()).await.unwrap();
@@ -39,11 +49,14 @@ impl Server {
         let engine = Engine::start(Parts {
             storage: storage.clone(),
             blobs: blobs.clone(),
-            forge: Forge::new(ForgeSettings::default()),
+            forge: Forge::new(ForgeSettings {
+                allow_local: engine_settings.allow_local_repositories,
+                ..ForgeSettings::default()
+            }),
             jwt: JwtKeys::new(&keys()),
             sealer: Sealer::new(&keys()),
             passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng()).unwrap(),
-            settings: EngineSettings { serve_url: url.clone(), ..EngineSettings::default() },
+            settings: EngineSettings { serve_url: url.clone(), ..engine_settings },
         });
         let engine = engine.await.unwrap();
         tokio::spawn(gradient_api::serve(engine.clone(), settings, listener).unwrap());
