@@ -38,6 +38,10 @@ pub(crate) const NODE: Need = Need { program: "Node.js", package: "nodejs", foun
 /// Installs them.
 pub(crate) const NPM: Need = Need { program: "npm", package: "npm", found: || on_path("npm") };
 
+/// A repository behind an SSH server.
+pub(crate) const SSHD: Need =
+    Need { program: "sshd", package: "openssh-server", found: || Path::new("/usr/sbin/sshd").is_file() || on_path("sshd") };
+
 /// Makes sure that everything is there: root on Debian installs what is missing, others are told.
 pub(crate) fn ensure(needs: &[&Need]) -> Result<()> {
     let missing: Vec<&&Need> = needs.iter().filter(|need| !(need.found)()).collect();

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::prerequisites::packages::Packages;
-use crate::prerequisites::{self, BUSYBOX, GIT, NIX, POSTGRES};
+use crate::prerequisites::{self, BUSYBOX, GIT, NIX, POSTGRES, SSHD};
 use crate::workspace::cargo;
 use crate::{arrows, interrupt, tidy, workspace};
 use postgres::Postgres;
@@ -26,7 +26,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     let mut steps = Steps::default();
-    steps.required("prerequisites", || prerequisites::ensure(&[&GIT, &NIX, &POSTGRES, &BUSYBOX]))?;
+    steps.required("prerequisites", || prerequisites::ensure(&[&GIT, &NIX, &POSTGRES, &BUSYBOX, &SSHD]))?;
     let packages = steps.required("packages from PyPI and npm", Packages::ensure)?;
     if options.filters.is_empty() {
         checks(&mut steps)?;

@@ -139,6 +139,7 @@ impl Engine {
         };
         let subscribers = self.storage().transaction(delete).await?;
         self.forget_served_cache(&cache.name);
+        self.something_to_reap().notify_one();
         for organization in subscribers {
             self.tell_of_caches(organization).await?;
         }

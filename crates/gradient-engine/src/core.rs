@@ -22,9 +22,13 @@ const EVENTS: usize = 4096;
 /// How long a question may take: it is answered from memory.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// How long the database may take to know of a decision that somebody waits for.
+const DURABLE: Duration = Duration::from_secs(10);
+
 /// Something for the core to do.
 enum Message {
     Event(Event),
+    Settle(Vec<Event>, oneshot::Sender<()>),
     ExplainBuild(BuildId, oneshot::Sender<Option<BuildWait>>),
     AssignedJobs(oneshot::Sender<Vec<(WorkerId, usize)>>),
 }
@@ -45,6 +49,16 @@ impl Core {
     /// Tells the scheduler. An event is lost only when the server is going down, and then the database has the truth.
     pub(crate) async fn send(&self, event: Event) {
         let _ = self.0.send(Message::Event(event)).await;
+    }
+
+    /// Tells the scheduler, and waits until what follows from it is durable and those whom it concerns are told.
+    pub(crate) async fn settle(&self, events: Vec<Event>) -> Result<(), EngineError> {
+        let (sender, settled) = oneshot::channel();
+        self.0.send(Message::Settle(events, sender)).await.map_err(|_| EngineError::Stopping)?;
+        match tokio::time::timeout(DURABLE, settled).await {
+            Ok(settled) => settled.map_err(|_| EngineError::Stopping),
+            Err(_) => Err(EngineError::Busy),
+        }
     }
 
     pub(crate) async fn worker_connected(&self, known: &ConnectedWorker, running: Vec<(Job, Epoch)>) {

@@ -44,6 +44,8 @@ pub enum DerivationRefusal {
 pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lease, part: Part) -> Result<(), EngineError> {
     let organization = lease.organization;
     let mentioned = mentioned_paths(&part);
+    // What is known now is not removed before it is referred to.
+    let looking = engine.ingesting().read().await;
     let known =
         engine.storage().read(async move |conn: &mut Conn| derivations::known(conn, organization, &mentioned).await).await?;
     let verified = verify(part.derivations, &known)?;
@@ -62,6 +64,7 @@ pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lea
             Ok::<_, StorageError>((grown.builds, roots))
         })
         .await?;
+    drop(looking);
     let (builds, roots) = grown;
     publish::claim_ready_entry_points(engine, evaluation, organization, &roots).await?;
     engine.core().send(Event::BuildsAdded { evaluation, builds }).await;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
 use gradient_blobs::Blobs;
 use gradient_forge::Forge;
+use gradient_nix::NarHash;
 use gradient_storage::Storage;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, MutexGuard, Notify, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, polling, sessions::Sessions,
-    substituter::Substituter,
+    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, polling, reaper,
+    sessions::Sessions, substituter::Substituter,
 };
 
 /// Jobs that are prepared for workers at the same time; each may read a whole input closure.
@@ -22,6 +23,9 @@ const ARCHIVING: usize = 1;
 
 /// Files and directories that are read out of stored NARs at the same time, each on a thread of its own.
 const EXTRACTING: usize = 16;
+
+/// NARs that are taken in or removed at the same time, when their hashes differ enough.
+const NAR_TURNS: usize = 256;
 
 /// What the engine works with.
 #[derive(Debug)]
@@ -58,6 +62,10 @@ struct Inner {
     preparing: Semaphore,
     archiving: Semaphore,
     extracting: Arc<Semaphore>,
+    nar_turns: [Mutex<()>; NAR_TURNS],
+    ingesting: RwLock<()>,
+    reaping: Mutex<()>,
+    something_to_reap: Notify,
     stopping: CancellationToken,
 }
 
@@ -77,10 +85,15 @@ impl Engine {
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
             extracting: Arc::new(Semaphore::new(EXTRACTING)),
+            nar_turns: std::array::from_fn(|_| Mutex::new(())),
+            ingesting: RwLock::new(()),
+            reaping: Mutex::new(()),
+            something_to_reap: Notify::new(),
             stopping: CancellationToken::new(),
         }));
         dormant.wake(&engine).await?;
         polling::start(engine.clone());
+        reaper::start(engine.clone());
         Ok(engine)
     }
 
@@ -162,6 +175,27 @@ impl Engine {
     /// Limits how many files and directories are read out of stored NARs at once.
     pub(crate) fn extracting(&self) -> &Arc<Semaphore> {
         &self.0.extracting
+    }
+
+    /// The turn to put a NAR and its row in place, or to remove both.
+    pub(crate) async fn turn_at(&self, nar: &NarHash) -> MutexGuard<'_, ()> {
+        let NarHash([place, ..]) = nar;
+        self.0.nar_turns[usize::from(*place)].lock().await
+    }
+
+    /// Read by who looks at derivations and then refers to them, written by who removes those that nothing refers to.
+    pub(crate) fn ingesting(&self) -> &RwLock<()> {
+        &self.0.ingesting
+    }
+
+    /// Lets one pass of the reaper run at a time.
+    pub(crate) fn reaping(&self) -> &Mutex<()> {
+        &self.0.reaping
+    }
+
+    /// To be notified when something was deleted.
+    pub(crate) fn something_to_reap(&self) -> &Notify {
+        &self.0.something_to_reap
     }
 
     /// Whether the database and the store of blobs can be used, with the part that cannot.

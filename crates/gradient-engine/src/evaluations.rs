@@ -1,16 +1,17 @@
 //! Evaluations as people ask for them: start, look at, end.
 
-use gradient_domain::{BuildStatus, CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, ProjectId, UserId};
-use gradient_forge::HeadCommit;
-use gradient_scheduler::{Event, NewEvaluation as Added, Stage};
+mod abort;
+mod start;
+
+pub(crate) use abort::end_rows;
+
+use gradient_domain::{BuildStatus, EvaluationId, ProjectId, UserId};
 use gradient_storage::{
     Conn,
-    commits::{self, Commit},
-    evaluations::{self, BuildSummary, EntryPointView, Evaluation, EvaluationMessage, NewEvaluation},
-    projects::Project,
+    evaluations::{self, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},
 };
 
-use crate::{Change, Engine, EngineError};
+use crate::{Engine, EngineError};
 
 /// What to evaluate.
 #[derive(Debug, Clone, Default)]
@@ -40,76 +41,6 @@ pub struct BuildPage {
 }
 
 impl Engine {
-    /// Starts an evaluation of a project: finds the commit, does with running evaluations what the project says, and queues the
-    /// fetch.
-    pub async fn request_evaluation(&self, project: &Project, request: EvaluationRequest) -> Result<EvaluationId, EngineError> {
-        let head = self.resolve_commit(project, request.commit.as_deref()).await?;
-        self.start_evaluation(project, head, request.triggered_by).await
-    }
-
-    /// Starts an evaluation of a commit that was found; `Conflict` when one runs and the project wants no second.
-    pub(crate) async fn start_evaluation(
-        &self,
-        project: &Project,
-        head: HeadCommit,
-        triggered_by: Option<UserId>,
-    ) -> Result<EvaluationId, EngineError> {
-        let project_id = project.id;
-        let running =
-            self.storage().read(async move |conn: &mut Conn| evaluations::unfinished_of_project(conn, project_id).await).await?;
-        if project.concurrency == Concurrency::Skip && !running.is_empty() {
-            return Err(EngineError::Conflict(format!("an evaluation of project `{}` is still running", project.name)));
-        }
-
-        let (id, now) = (EvaluationId::new(), Moment::now());
-        let (organization, priority) = (project.organization, project.priority);
-        let row = NewEvaluation {
-            id,
-            organization,
-            project: Some(project.id),
-            repository: project.repository.to_string(),
-            wildcard: project.wildcard.to_string(),
-            priority,
-            publish: project.publish,
-            allow_ifd: project.allow_ifd,
-            triggered_by,
-            created_at: now,
-        };
-        let commit = Commit {
-            id: CommitId::new(),
-            organization,
-            repository: row.repository.clone(),
-            hash: head.hash,
-            message: head.message,
-            author_name: Some(head.author_name).filter(|name| !name.is_empty()),
-            created_at: now,
-        };
-        self.storage()
-            .transaction(async move |conn: &mut Conn| {
-                let commit = commits::claim(conn, &commit).await?;
-                evaluations::insert(conn, row, commit.id).await
-            })
-            .await?;
-        for older in running {
-            match project.concurrency {
-                Concurrency::SoftAbort => self.end(older, StopRunning::No).await,
-                Concurrency::HardAbort => self.end(older, StopRunning::Yes).await,
-                Concurrency::Skip | Concurrency::All => {}
-            }
-        }
-        let added = Added {
-            evaluation: id,
-            organization,
-            priority,
-            status: EvaluationStatus::Queued,
-            stage: Stage::Fetch,
-            job_epoch: Epoch::NONE,
-            lease: None,
-        };
-        self.core().send(Event::EvaluationAdded(added)).await;
-        Ok(id)
-    }
-
     /// The evaluation, which must exist.
     pub async fn evaluation(&self, id: EvaluationId) -> Result<Evaluation, EngineError> {
         Ok(self.storage().read(async move |conn: &mut Conn| evaluations::find(conn, id).await).await?)
@@ -172,21 +103,4 @@ impl Engine {
     pub async fn entry_points(&self, id: EvaluationId) -> Result<Vec<EntryPointView>, EngineError> {
         Ok(self.storage().read(async move |conn: &mut Conn| evaluations::entry_points(conn, id).await).await?)
     }
-
-    /// Ends an evaluation and its running builds, except those that another evaluation needs. Nothing happens to one that has
-    /// ended.
-    pub async fn abort_evaluation(&self, id: EvaluationId) {
-        self.end(id, StopRunning::Yes).await;
-    }
-
-    async fn end(&self, evaluation: EvaluationId, stop: StopRunning) {
-        self.core().send(Event::AbortEvaluation { evaluation, stop_running: stop == StopRunning::Yes }).await;
-        self.changes().announce(Change::Evaluation(evaluation));
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StopRunning {
-    Yes,
-    No,
 }

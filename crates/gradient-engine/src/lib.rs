@@ -57,6 +57,7 @@ mod organizations;
 mod polling;
 mod projects;
 mod publish;
+mod reaper;
 mod results;
 mod roles;
 mod sessions;

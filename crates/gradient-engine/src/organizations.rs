@@ -9,9 +9,9 @@ use gradient_domain::{
 };
 use gradient_forge::{SshAccess, ssh_key};
 use gradient_scheduler::Event;
-use gradient_storage::{Conn, StorageError, api_keys, evaluations, organizations, roles, users};
+use gradient_storage::{Conn, StorageError, api_keys, evaluations, organizations, roles, users, workers};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, evaluations::end_rows};
 
 pub use gradient_storage::organizations::{Organization, OrganizationChanges};
 
@@ -148,25 +148,32 @@ impl Engine {
         Ok(())
     }
 
-    /// Hides an organization at once and ends its work.
+    /// Hides an organization at once and ends its work; its workers cannot come back.
     pub async fn delete_organization(&self, id: OrganizationId) -> Result<(), EngineError> {
         let now = Moment::now();
         let delete = async move |conn: &mut Conn| {
             organizations::set_deleted(conn, id, now).await?;
             api_keys::delete_of_organization(conn, id).await?;
-            evaluations::unfinished_of_organization(conn, id).await
+            workers::delete_all(conn, id).await?;
+            let running = evaluations::unfinished_of_organization(conn, id).await?;
+            end_rows(conn, &running, now).await?;
+            Ok(running)
         };
-        for evaluation in self.storage().transaction(delete).await? {
-            self.abort_evaluation(evaluation).await;
-        }
-        Ok(())
+        let running = self.storage().transaction(delete).await?;
+        self.something_to_reap().notify_one();
+        self.stop_aborted(running).await
     }
 
-    /// Makes a new SSH key pair; the old one is dead at once. The answer is the public line.
+    /// Makes a new SSH key pair; the old one is dead at once, and the host keys that it met are forgotten. The answer is the public
+    /// line.
     pub async fn renew_ssh_key(&self, id: OrganizationId, name: &OrganizationName) -> Result<String, EngineError> {
         let (public, sealed) = self.new_ssh_key(id, name)?;
         let line = public.clone();
-        self.storage().write(async move |conn: &mut Conn| organizations::set_ssh_key(conn, id, &public, &sealed).await).await?;
+        let renew = async move |conn: &mut Conn| {
+            organizations::set_ssh_key(conn, id, &public, &sealed).await?;
+            organizations::set_known_hosts(conn, id, "").await
+        };
+        self.storage().transaction(renew).await?;
         Ok(line)
     }
 
@@ -189,10 +196,20 @@ pub(crate) async fn ssh_access(engine: &Engine, id: OrganizationId) -> Result<Ss
     Ok(SshAccess { private_key: Secret::new(key), known_hosts })
 }
 
-/// Keeps the host keys that a repository showed.
-pub(crate) async fn remember_hosts(engine: &Engine, id: OrganizationId, known_hosts: String) -> Result<(), EngineError> {
-    let write = async move |conn: &mut Conn| organizations::set_known_hosts(conn, id, &known_hosts).await;
-    Ok(engine.storage().write(write).await?)
+/// Keeps the host keys that a repository showed, beside those that others have shown meanwhile.
+pub(crate) async fn remember_hosts(engine: &Engine, id: OrganizationId, shown: String) -> Result<(), EngineError> {
+    let write = async move |conn: &mut Conn| {
+        organizations::lock(conn, id).await?;
+        let mut known = organizations::known_hosts(conn, id).await?;
+        for line in shown.lines() {
+            if !known.lines().any(|known| known == line) {
+                known.push_str(line);
+                known.push('\n');
+            }
+        }
+        organizations::set_known_hosts(conn, id, &known).await
+    };
+    Ok(engine.storage().transaction(write).await?)
 }
 
 /// Where an organization's private SSH key is kept, sealed.

@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use gradient_domain::{Moment, ProjectId};
-use gradient_storage::{Conn, commits, evaluations, organizations, projects};
+use gradient_domain::Moment;
+use gradient_storage::{Conn, projects};
 use rand::RngExt;
 use tokio::{
     task::{Id, JoinSet},
@@ -92,36 +92,13 @@ async fn look(engine: Engine, project: Project, now: Moment) -> Result<(), Engin
     let id = project.id;
     engine.storage().write(async move |conn: &mut Conn| projects::set_last_check(conn, id, now).await).await?;
     let head = engine.resolve_commit(&project, None).await?;
-    let Some(current) = still_wanted(&engine, &project, &head.hash).await? else { return Ok(()) };
-    match engine.start_evaluation(&current, head, None).await {
-        Ok(evaluation) => {
+    match engine.evaluate_new_head(&project, head).await {
+        Ok(Some(evaluation)) => {
             tracing::info!(project = %id, %evaluation, "evaluating a new commit");
             Ok(())
         }
         // One is still running, and the project wants no second: the next look finds the same head.
-        Err(EngineError::Conflict(_)) => Ok(()),
+        Ok(None) | Err(EngineError::Conflict(_)) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// The project as it is by now, when it has not evaluated this commit and what was looked at is still what it is about.
-async fn still_wanted(engine: &Engine, seen: &Project, hash: &str) -> Result<Option<Project>, EngineError> {
-    let (id, seen, hash): (ProjectId, Project, String) = (seen.id, seen.clone(), hash.to_owned());
-    let find = async move |conn: &mut Conn| {
-        if organizations::lookup(conn, seen.organization).await?.is_none() {
-            return Ok(None);
-        }
-        let Some(project) = projects::lookup(conn, id).await? else { return Ok(None) };
-        let polled = project.active && project.poll_interval_secs > 0;
-        if !polled || project.repository != seen.repository || project.branch != seen.branch {
-            return Ok(None);
-        }
-        let known = commits::lookup_by_hash(conn, project.organization, &project.repository.to_string(), &hash).await?;
-        let evaluated = match known {
-            Some(commit) => evaluations::is_evaluated(conn, id, commit.id).await?,
-            None => false,
-        };
-        Ok((!evaluated).then_some(project))
-    };
-    Ok(engine.storage().read(find).await?)
 }

@@ -6,7 +6,7 @@ use gradient_domain::{
 };
 use gradient_storage::{Conn, evaluations, projects, users};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, evaluations::end_rows};
 
 pub use gradient_storage::projects::{Project, ProjectChanges};
 
@@ -103,12 +103,13 @@ impl Engine {
         let now = Moment::now();
         let delete = async move |conn: &mut Conn| {
             projects::set_deleted(conn, id, now).await?;
-            evaluations::unfinished_of_project(conn, id).await
+            let running = evaluations::unfinished_of_project(conn, id).await?;
+            end_rows(conn, &running, now).await?;
+            Ok(running)
         };
-        for evaluation in self.storage().transaction(delete).await? {
-            self.abort_evaluation(evaluation).await;
-        }
-        Ok(())
+        let running = self.storage().transaction(delete).await?;
+        self.something_to_reap().notify_one();
+        self.stop_aborted(running).await
     }
 
     /// The name of a user, as long as there is one.

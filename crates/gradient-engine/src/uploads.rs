@@ -261,8 +261,10 @@ impl Upload {
             Ok(verdict) => verdict?,
             Err(_) => return Err(UploadError::Incomplete(self.path)),
         };
-        let (file_hash, file_size) = store(&self.engine, &verified, staged).await?;
         let (engine, path, now) = (self.engine, self.path, Moment::now());
+        // Until it has its row, so that nobody removes the file in between.
+        let _turn = engine.turn_at(&verified.nar.nar_hash).await;
+        let (file_hash, file_size) = store(&engine, &verified, staged).await?;
         let nar =
             NewNar { nar_hash: verified.nar.nar_hash, nar_size: verified.nar.nar_size, file_hash, file_size, created_at: now };
         match self.purpose {

@@ -49,6 +49,15 @@ pub enum ForgeError {
         /// What git said, without credentials, at most 1000 characters.
         words: String,
     },
+    /// The host shows another key than the one that was seen first.
+    #[error(
+        "the key of the host {host} is not the one that it showed first: either the host was set up anew, or somebody is in \
+         between; a new SSH key for the organization makes it forget the host keys it knows"
+    )]
+    HostKeyChanged {
+        /// The host in the URL.
+        host: String,
+    },
     /// There was no answer in time.
     #[error("the repository did not answer within {} seconds", after.as_secs_f64())]
     TimedOut {

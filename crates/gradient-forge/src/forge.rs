@@ -144,6 +144,9 @@ impl Visit<'_> {
 
     fn explain(&self, failed: Failed) -> ForgeError {
         match failed {
+            Failed::Said(said) if is_about_another_host_key(&said) => {
+                ForgeError::HostKeyChanged { host: self.repository.host().unwrap_or_default().to_owned() }
+            }
             Failed::Said(said) => {
                 ForgeError::Unreachable { words: words::presentable(&said, self.repository, self.contact.directory()) }
             }
@@ -155,6 +158,11 @@ impl Visit<'_> {
 
 fn is_redirection(said: &[u8]) -> bool {
     String::from_utf8_lossy(said).contains("returned error: 30")
+}
+
+/// OpenSSH's words. A repository's own come over a connection whose host key was right.
+fn is_about_another_host_key(said: &[u8]) -> bool {
+    String::from_utf8_lossy(said).contains("Host key verification failed.")
 }
 
 fn is_about_a_missing_commit(said: &[u8]) -> bool {

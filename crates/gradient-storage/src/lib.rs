@@ -53,6 +53,7 @@ pub mod nars;
 pub mod organizations;
 pub mod paths;
 pub mod projects;
+pub mod remains;
 pub mod roles;
 pub mod sealed;
 pub mod sessions;

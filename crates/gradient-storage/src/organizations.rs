@@ -89,7 +89,18 @@ pub async fn find(conn: &mut Conn, id: OrganizationId) -> Result<Organization, S
     found(lookup(conn, id).await?, "organization", id)
 }
 
-/// Lets one transaction at a time decide about an organization's members; whether the organization is there.
+/// Keeps an organization from being changed or deleted until the transaction ends; whether it is there. On SQLite the writer is
+/// alone anyway.
+pub async fn keep(conn: &mut Conn, id: OrganizationId) -> Result<bool, StorageError> {
+    let there: Option<OrganizationId> = query!(
+        conn,
+        postgres | c | one!(id).for_share().first(c).await.optional()?,
+        sqlite | c | one!(id).first(c).await.optional()?,
+    );
+    Ok(there.is_some())
+}
+
+/// As [`keep`], and nobody else may keep it: one at a time decides about its members.
 pub async fn lock(conn: &mut Conn, id: OrganizationId) -> Result<bool, StorageError> {
     let there: Option<OrganizationId> = query!(
         conn,

@@ -108,6 +108,20 @@ pub async fn find(conn: &mut Conn, id: ProjectId) -> Result<Project, StorageErro
     found(lookup(conn, id).await?, "project", id)
 }
 
+/// The project with this id, kept as it is until the transaction ends. On SQLite the writer is alone anyway.
+pub async fn lock(conn: &mut Conn, id: ProjectId) -> Result<Option<Project>, StorageError> {
+    macro_rules! one {
+        () => {
+            projects::table.find(id).filter(projects::deleted_at.is_null()).select(Project::as_select())
+        };
+    }
+    Ok(query!(
+        conn,
+        postgres | c | one!().for_no_key_update().first(c).await.optional()?,
+        sqlite | c | one!().first(c).await.optional()?,
+    ))
+}
+
 /// The project of this name in an organization.
 pub async fn lookup_by_name(
     conn: &mut Conn,

@@ -34,6 +34,14 @@ diesel::allow_tables_to_appear_in_same_query!(
     entry_points,
 );
 diesel::allow_tables_to_appear_in_same_query!(attempts, log_chunks);
+diesel::allow_tables_to_appear_in_same_query!(builds, log_chunks);
+diesel::allow_tables_to_appear_in_same_query!(organizations, evaluations);
+diesel::allow_tables_to_appear_in_same_query!(organizations, builds);
+diesel::allow_tables_to_appear_in_same_query!(organizations, derivations);
+diesel::allow_tables_to_appear_in_same_query!(organizations, commits);
+diesel::allow_tables_to_appear_in_same_query!(organizations, organization_paths);
+diesel::allow_tables_to_appear_in_same_query!(projects, evaluations);
+diesel::allow_tables_to_appear_in_same_query!(caches, cache_paths);
 diesel::allow_tables_to_appear_in_same_query!(nars, organization_paths, staged_outputs, cache_paths);
 
 diesel::joinable!(organization_members -> users (user));

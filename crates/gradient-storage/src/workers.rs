@@ -104,6 +104,15 @@ pub async fn set(
     hit(rows, "worker", worker)
 }
 
+/// Removes all registrations of an organization.
+pub async fn delete_all(conn: &mut Conn, organization: OrganizationId) -> Result<(), StorageError> {
+    query!(conn, |c| {
+        let all = worker_registrations::table.filter(worker_registrations::organization.eq(organization));
+        diesel::delete(all).execute(c).await?
+    });
+    Ok(())
+}
+
 /// Removes a registration.
 pub async fn delete(conn: &mut Conn, organization: OrganizationId, worker: WorkerId) -> Result<(), StorageError> {
     let rows = query!(conn, |c| diesel::delete(worker_registrations::table.find((organization, worker))).execute(c).await?);

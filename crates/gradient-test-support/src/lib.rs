@@ -30,6 +30,7 @@ mod database;
 #[cfg(feature = "deployment")]
 pub mod deployment;
 pub mod nix;
+pub mod ssh;
 
 use std::env;
 

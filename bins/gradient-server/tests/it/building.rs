@@ -1,10 +1,15 @@
 //! Flakes become builds, logs and signed store paths.
 
+use std::{fs, time::Duration};
+
 use gradient_test_support::deployment::answer::field;
 use gradient_test_support::deployment::{CacheVisibility, DeploymentError, NixInstall, this_system, wait};
 use serde_json::{Value, json};
 
 use crate::trial::{Database, LIMIT, Outcome, Setting, Trial, build};
+
+/// How long a builder may outlive its evaluation.
+const SECONDS: Duration = Duration::from_secs(10);
 
 /// The same on both databases and with both Nix versions, where they are.
 macro_rules! everywhere {
@@ -165,11 +170,23 @@ fn a_running_build_is_aborted_with_its_evaluation() {
             let building = field(&endless, "status")? == "Building";
             Ok::<_, DeploymentError>(building.then_some(()))
         })?;
+        let nonce = trial.repository.nonce()?;
+        assert!(runs(&nonce), "a builder is said to run, and does not");
         trial.installation.api().post(&format!("/evals/{}", evaluation.id()), &json!({"method": "abort"}))?;
-        assert_eq!(evaluation.wait_for_end(LIMIT)?, "Aborted");
-        wait::until("the worker to be free again", LIMIT, || {
+        // What was answered is durable.
+        assert_eq!(field(&evaluation.get()?, "status")?, "Aborted");
+        assert_eq!(field(&build(&evaluation, "endless")?, "status")?, "Aborted");
+        wait::until("the builder to be gone", SECONDS, || Ok::<_, DeploymentError>((!runs(&nonce)).then_some(())))?;
+        wait::until("the worker to be free again", SECONDS, || {
             let live = trial.installation.live_worker()?;
             Ok(live.filter(|live| live.get("assigned_job_count") == Some(&json!(0))).map(drop))
         })
     });
+}
+
+/// Whether a process of this machine has this text in its command line.
+fn runs(text: &str) -> bool {
+    let processes = fs::read_dir("/proc").expect("Linux").flatten();
+    let mut commands = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    commands.any(|command| String::from_utf8_lossy(&command).contains(text))
 }

@@ -111,11 +111,9 @@ async fn act(
     if body.method != "abort" {
         return Err(ApiError::bad_request(format!("method: `{}` is not one; expected `abort`", body.method)));
     }
-    if scope.evaluation.status.is_final() {
-        return Ok(Answer(Sentence("the evaluation has ended already".into())));
-    }
-    engine.abort_evaluation(scope.evaluation.id).await;
-    Ok(Answer(Sentence("the evaluation is being aborted".into())))
+    engine.abort_evaluation(scope.evaluation.id).await?;
+    let ended = scope.evaluation.status.is_final();
+    Ok(Answer(Sentence(if ended { "the evaluation has ended already" } else { "the evaluation is aborted" }.into())))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -10,6 +10,7 @@ mod members;
 mod organizations;
 mod projects;
 mod rate_limits;
+mod repositories;
 mod roles;
 mod setup_token;
 mod subscriptions;

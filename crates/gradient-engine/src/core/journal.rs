@@ -11,7 +11,7 @@ use gradient_domain::{
 use gradient_protocol::ToWorker;
 use gradient_scheduler::{BuildState, Decision, Event, NewBuild};
 use gradient_storage::{Conn, StorageError, attempts, builds, evaluations};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{Change, Engine, assignments, leases::Lease, logs};
 
@@ -19,27 +19,46 @@ use crate::{Change, Engine, assignments, leases::Lease, logs};
 const WAITING: usize = 1024;
 
 /// Decisions in one transaction.
-const BATCH: usize = 512;
+const DECISIONS: usize = 512;
 
 /// The longest pause between tries when the database is away.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-pub(super) fn start(engine: Engine) -> mpsc::Sender<Vec<Decision>> {
+/// Decisions that were made at once.
+pub(super) struct Batch {
+    pub(super) decisions: Vec<Decision>,
+    /// Somebody who waits until these and all before them are durable.
+    pub(super) settled: Option<oneshot::Sender<()>>,
+}
+
+impl From<Vec<Decision>> for Batch {
+    fn from(decisions: Vec<Decision>) -> Self {
+        Self { decisions, settled: None }
+    }
+}
+
+pub(super) fn start(engine: Engine) -> mpsc::Sender<Batch> {
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(run(engine, receiver));
     sender
 }
 
-async fn run(engine: Engine, mut inbox: mpsc::Receiver<Vec<Decision>>) {
-    while let Some(mut decisions) = inbox.recv().await {
-        while decisions.len() < BATCH
+async fn run(engine: Engine, mut inbox: mpsc::Receiver<Batch>) {
+    while let Some(Batch { mut decisions, settled }) = inbox.recv().await {
+        let mut waiting: Vec<_> = settled.into_iter().collect();
+        while decisions.len() < DECISIONS
             && let Ok(more) = inbox.try_recv()
         {
-            decisions.extend(more);
+            decisions.extend(more.decisions);
+            waiting.extend(more.settled);
         }
-        let outcomes = write(&engine, &decisions).await;
+        let outcomes = if decisions.is_empty() { Vec::new() } else { write(&engine, &decisions).await };
         for (decision, outcome) in decisions.into_iter().zip(outcomes) {
             announce(&engine, decision, outcome);
+        }
+        for settled in waiting {
+            // Whoever waited may have lost patience.
+            let _ = settled.send(());
         }
     }
 }

@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod aborts;
+mod concurrency;
 mod polling;
+mod reaper;
+mod repository;
+mod retention;
 mod tenants;
 mod world;

@@ -1,77 +1,20 @@
 //! Projects that evaluate by themselves, and a repository that goes on.
 
-use std::process::Command;
-
-use gradient_domain::{Concurrency, Moment, OrganizationId, Priority, ProjectId, Publish, WorkerId};
+use gradient_domain::{Moment, ProjectId, WorkerId};
 use gradient_engine::{Engine, EngineSettings, Project, ProjectChanges};
 use gradient_storage::{Conn, commits, evaluations, projects};
-use tempfile::TempDir;
 
-use crate::{tenants::until, world::World};
+use crate::{
+    repository::{Repository, insert},
+    tenants::until,
+    world::World,
+};
 
 gradient_test_support::both_databases!(
     a_new_head_is_evaluated_once_and_not_beside_another,
     a_change_of_a_project_counts_without_a_restart,
     a_repository_that_cannot_be_reached_stops_no_other,
 );
-
-struct Repository(TempDir);
-
-impl Repository {
-    fn new() -> Self {
-        let repository = Self(TempDir::new().unwrap());
-        repository.git(&["init", "--quiet", "--initial-branch=main", "."]);
-        repository.commit();
-        repository
-    }
-
-    /// Adds a commit; its hash.
-    fn commit(&self) -> String {
-        self.git(&["commit", "--quiet", "--allow-empty", "-m", "more"]);
-        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("git");
-        command.args(arguments).current_dir(self.0.path()).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        for (name, value) in [("NAME", "A. U. Thor"), ("EMAIL", "author@example.org")] {
-            command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
-        }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn project(&self, organization: OrganizationId, name: &str) -> Project {
-        Project {
-            id: ProjectId::new(),
-            organization,
-            name: name.parse().unwrap(),
-            display_name: name.parse().unwrap(),
-            description: String::new(),
-            repository: self.0.path().to_str().unwrap().parse().unwrap(),
-            branch: None,
-            wildcard: "packages.*.#".parse().unwrap(),
-            active: true,
-            keep_evaluations: 30,
-            concurrency: Concurrency::Skip,
-            poll_interval_secs: 1,
-            publish: Publish::Runtime,
-            allow_ifd: false,
-            priority: Priority::default(),
-            last_check_at: None,
-            created_by: None,
-            created_at: Moment::now(),
-            deleted_at: None,
-        }
-    }
-}
-
-async fn insert(world: &World, project: Project) -> ProjectId {
-    let id = project.id;
-    world.storage.write(async move |conn: &mut Conn| projects::insert(conn, &project).await).await.unwrap();
-    id
-}
 
 async fn polling(world: &World) -> Engine {
     world.start(EngineSettings { allow_local_repositories: true, ..EngineSettings::default() }).await
@@ -114,12 +57,11 @@ async fn a_new_head_is_evaluated_once_and_not_beside_another(url: &str) {
     assert_eq!(evaluated(&world, project).await, std::slice::from_ref(&first), "one that runs is not disturbed");
     let running = engine.evaluations(project, 1, 0).await.unwrap().0.remove(0);
     assert_eq!(running.triggered_by, None);
-    engine.abort_evaluation(running.id).await;
+    engine.abort_evaluation(running.id).await.unwrap();
     until(async || evaluated(&world, project).await == [second.clone(), first.clone()]).await;
 
     let running = engine.evaluations(project, 1, 0).await.unwrap().0.remove(0);
-    engine.abort_evaluation(running.id).await;
-    until(async || engine.evaluation(running.id).await.unwrap().finished_at.is_some()).await;
+    engine.abort_evaluation(running.id).await.unwrap();
     looked(&world, project).await;
     assert_eq!(evaluated(&world, project).await, [second, first], "a commit is evaluated once");
     engine.stop();

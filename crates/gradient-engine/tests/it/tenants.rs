@@ -39,7 +39,7 @@ async fn read_log(engine: &Engine, tenant: &Tenant) -> String {
 }
 
 /// The next message of this kind.
-async fn next<T>(outbox: &mut mpsc::Receiver<ToWorker>, pick: impl Fn(&ToWorker) -> Option<T>) -> T {
+pub(crate) async fn next<T>(outbox: &mut mpsc::Receiver<ToWorker>, pick: impl Fn(&ToWorker) -> Option<T>) -> T {
     soon(async {
         loop {
             if let Some(found) = pick(&outbox.recv().await.expect("the session has ended")) {
@@ -50,7 +50,7 @@ async fn next<T>(outbox: &mut mpsc::Receiver<ToWorker>, pick: impl Fn(&ToWorker)
     .await
 }
 
-fn cancelled(message: &ToWorker) -> Option<()> {
+pub(crate) fn cancelled(message: &ToWorker) -> Option<()> {
     matches!(message, ToWorker::Cancel { .. }).then_some(())
 }
 
@@ -172,7 +172,7 @@ async fn what_a_worker_offers_later_has_the_same_limits(url: &str) {
     assert_eq!(known.capabilities.build_slots, 1024);
 }
 
-async fn status(world: &World, tenant: &Tenant) -> BuildStatus {
+pub(crate) async fn status(world: &World, tenant: &Tenant) -> BuildStatus {
     let build = tenant.build;
     world.storage.read(async move |conn: &mut Conn| builds::find(conn, build).await).await.unwrap().status
 }
@@ -203,7 +203,7 @@ async fn an_aborted_build_keeps_its_log(url: &str) {
     let running = vec![(tenant.job(), Tenant::EPOCH)];
     let mut worker = connect(&engine, tenant.worker, &tenant.token, running).await.unwrap();
     log(&mut worker.session, &tenant, 0, "so far").await;
-    engine.abort_evaluation(tenant.evaluation).await;
+    engine.abort_evaluation(tenant.evaluation).await.unwrap();
     until(async || {
         let build = tenant.build;
         let attempt = world.storage.read(async move |conn: &mut Conn| attempts::lookup(conn, build, None).await).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_slot_is_free_once_an_aborted_build_has_stopped(url: &str) {
 
     let (job, epoch) = (tenant.job(), Tenant::EPOCH);
     let mut worker = connect(&engine, tenant.worker, &tenant.token, vec![(job, epoch)]).await.unwrap();
-    engine.abort_evaluation(tenant.evaluation).await;
+    engine.abort_evaluation(tenant.evaluation).await.unwrap();
     next(&mut worker.outbox, cancelled).await;
     let failure = Failure { kind: FailureKind::Aborted, message: "the job was stopped".to_owned() };
     let report = Report::Failed { failure, log_bytes: 0 };

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, future::Future, num::NonZeroUsize, time::Durati
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys, WorkerToken};
 use gradient_blobs::{BlobKey, Blobs};
 use gradient_domain::{
-    BuildId, CommitId, DerivationId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId, Priority, Publish, WorkerId,
+    BuildId, CommitId, DerivationId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId, Priority, ProjectId, Publish,
+    WorkerId,
 };
 use gradient_engine::{Engine, EngineSettings, Opened, Parts, Refused};
 use gradient_forge::{Forge, ForgeSettings};
@@ -93,7 +94,7 @@ impl World {
         };
         let insert = async move |conn: &mut Conn| {
             workers::insert(conn, &registration).await?;
-            let id = evaluation(conn, organization, now).await?;
+            let id = evaluation(conn, organization, None, now).await?;
             assert!(evaluations::set_source(conn, id, Epoch::NONE, &source, now).await?);
             evaluations::assign(conn, id, Tenant::EPOCH, worker, now).await?;
             Ok(id)
@@ -102,8 +103,20 @@ impl World {
     }
 
     pub(crate) async fn tenant(&self, name: &str) -> Tenant {
-        let (worker, now) = (WorkerId::random(), Moment::now());
-        let (organization, token) = self.register(name, worker, now).await;
+        let worker = WorkerId::random();
+        let (organization, token) = self.register(name, worker, Moment::now()).await;
+        self.tenant_of(organization, worker, token, None).await
+    }
+
+    /// An organization becomes a tenant, whose evaluation is one of this project.
+    pub(crate) async fn tenant_of(
+        &self,
+        organization: OrganizationId,
+        worker: WorkerId,
+        token: String,
+        project: Option<ProjectId>,
+    ) -> Tenant {
+        let now = Moment::now();
         let path = store_path(1, "secret");
         let nar_hash = NarHash([1; 32]);
         self.blobs.put(&BlobKey::nar(&nar_hash), "secret".into()).await.unwrap();
@@ -113,7 +126,7 @@ impl World {
                 nars::claim(conn, NewNar { nar_hash, nar_size: 6, file_hash: nar_hash, file_size: 6, created_at: now }).await?;
                 let row = NewOrganizationPath { path, nar_hash, references: vec![], deriver: None, content_address: None };
                 paths::insert_many(conn, organization, vec![row], now).await?;
-                let evaluation = evaluation(conn, organization, now).await?;
+                let evaluation = evaluation(conn, organization, project, now).await?;
                 let build = build(conn, organization, evaluation, 2, now).await?;
                 attempts::assign(conn, build, Tenant::EPOCH, worker, now).await?;
                 Ok((evaluation, build))
@@ -127,12 +140,40 @@ impl World {
     pub(crate) async fn queued(&self, tenant: &Tenant) -> BuildId {
         let (organization, now) = (tenant.organization, Moment::now());
         let insert = async move |conn: &mut Conn| {
-            let evaluation = evaluation(conn, organization, now).await?;
+            let evaluation = evaluation(conn, organization, None, now).await?;
             let build = build(conn, organization, evaluation, 5, now).await?;
             evaluations::set_sealed(conn, evaluation, Epoch::NONE, now).await?;
             Ok(build)
         };
         self.storage.transaction(insert).await.unwrap()
+    }
+
+    /// One more evaluation that needs the tenant's build.
+    pub(crate) async fn sharing(&self, tenant: &Tenant) -> EvaluationId {
+        let (organization, build, now) = (tenant.organization, tenant.build, Moment::now());
+        let insert = async move |conn: &mut Conn| {
+            let id = evaluation(conn, organization, None, now).await?;
+            builds::link(conn, id, &[build], now).await?;
+            Ok(id)
+        };
+        self.storage.transaction(insert).await.unwrap()
+    }
+
+    /// One more evaluation of a project, which needs these builds.
+    pub(crate) async fn evaluation_of(&self, project: &gradient_engine::Project, needed: &[BuildId]) -> EvaluationId {
+        let (organization, project, needed, now) = (project.organization, project.id, needed.to_vec(), Moment::now());
+        let insert = async move |conn: &mut Conn| {
+            let id = evaluation(conn, organization, Some(project), now).await?;
+            builds::link(conn, id, &needed, now).await?;
+            Ok(id)
+        };
+        self.storage.transaction(insert).await.unwrap()
+    }
+
+    /// An evaluation that the engine has not heard of yet.
+    pub(crate) async fn unannounced(&self, organization: OrganizationId) -> EvaluationId {
+        let now = Moment::now();
+        self.storage.transaction(async move |conn: &mut Conn| evaluation(conn, organization, None, now).await).await.unwrap()
     }
 
     pub(crate) async fn start(&self, settings: EngineSettings) -> Engine {
@@ -167,6 +208,7 @@ fn registration(organization: OrganizationId, worker: WorkerId, token: &WorkerTo
 async fn evaluation(
     conn: &mut Conn,
     organization: OrganizationId,
+    project: Option<ProjectId>,
     now: Moment,
 ) -> Result<EvaluationId, gradient_storage::StorageError> {
     let commit = Commit {
@@ -182,7 +224,7 @@ async fn evaluation(
     let new = NewEvaluation {
         id: EvaluationId::new(),
         organization,
-        project: None,
+        project,
         repository: commit.repository.clone(),
         wildcard: "packages.*.#".to_owned(),
         priority: Priority::default(),

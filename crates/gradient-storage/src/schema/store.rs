@@ -60,3 +60,21 @@ diesel::table! {
         created_at -> Moment,
     }
 }
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    discarded_nars (nar_hash) {
+        nar_hash -> Binary,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::Key;
+
+    discarded_logs (build, epoch) {
+        build -> Key,
+        epoch -> Integer,
+    }
+}

@@ -18,7 +18,7 @@ async fn lives_until_it_ends_or_is_ended(url: &str) {
         assert!(sessions::revoke(conn, one.id, later(1)).await?);
         assert!(!sessions::revoke(conn, one.id, later(2)).await?);
         assert_eq!(sessions::lookup_live(conn, one.id, later(2)).await?, None);
-        assert_eq!(sessions::delete_expired(conn, later(60)).await?, 1);
+        assert_eq!(sessions::delete_expired(conn, later(60), 10).await?, 1);
         Ok(())
     })
     .await;

@@ -32,6 +32,11 @@ impl FlakeRepository {
         format!("file://{}", self.folder.display())
     }
 
+    /// What makes its derivations new; the command line of the endless builder has it.
+    pub fn nonce(&self) -> Result<String, DeploymentError> {
+        fs::read_to_string(self.folder.join("nonce")).map_err(DeploymentError::io("reading the nonce"))
+    }
+
     /// Writes a file of the work tree.
     pub fn write(&self, path: &str, text: &str) -> Result<(), DeploymentError> {
         let path = self.folder.join(path);

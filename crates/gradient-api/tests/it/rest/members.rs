@@ -7,6 +7,7 @@ use crate::server::Server;
 gradient_test_support::both_databases!(
     members_come_change_and_go,
     the_last_admin_stays,
+    of_two_admins_who_leave_at_once_one_stays,
     caches_have_members_too,
     members_of_a_public_cache_are_not_public,
 );
@@ -46,6 +47,26 @@ async fn the_last_admin_stays(database: &str) {
     alice.post("/orgs/acme/users", json!({"user": "bob", "role": "Admin"})).await.message();
     alice.delete_with("/orgs/acme/users", json!({"user": "alice"})).await.message();
     assert_eq!(alice.get("/orgs/acme").await.error(), (404, "not_found"));
+}
+
+async fn of_two_admins_who_leave_at_once_one_stays(database: &str) {
+    let server = Server::start(database).await;
+    let (token, other) = (server.signed_in("alice").await, server.signed_in("bob").await);
+    let (alice, bob) = (server.with(&token), server.with(&other));
+    for round in 0..10 {
+        let (organization, cache) = (format!("acme-{round}"), format!("cache-{round}"));
+        alice.organization(&organization, false).await;
+        alice.cache(&cache, false).await;
+        for members in [format!("/orgs/{organization}/users"), format!("/caches/{cache}/members")] {
+            alice.post(&members, json!({"user": "bob", "role": "Admin"})).await.message();
+            let (first, second) = tokio::join!(
+                alice.delete_with(&members, json!({"user": "alice"})),
+                bob.patch(&members, json!({"user": "bob", "role": "View"})),
+            );
+            let refused = [first, second].iter().filter(|answer| answer.status == 409).count();
+            assert_eq!(refused, 1, "{members}");
+        }
+    }
 }
 
 async fn caches_have_members_too(database: &str) {

@@ -1,0 +1,143 @@
+//! Evaluations begin: by a person, or because a repository has a new head.
+//!
+//! What a new evaluation means for those that still run is decided with the project's row locked, in the transaction that adds
+//! it. So two that begin at once see each other.
+
+use gradient_domain::{CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, OrganizationId, Priority, UserId};
+use gradient_forge::HeadCommit;
+use gradient_scheduler::{Event, NewEvaluation as Added, Stage};
+use gradient_storage::{
+    Conn, StorageError,
+    commits::{self, Commit},
+    evaluations::{self, NewEvaluation},
+    organizations,
+    projects::{self, Project},
+};
+
+use super::{EvaluationRequest, abort};
+use crate::{Change, Engine, EngineError};
+
+impl Engine {
+    /// Starts an evaluation of a project: finds the commit, does with running evaluations what the project says, and queues the
+    /// fetch. `Conflict` when one runs and the project wants no second.
+    pub async fn request_evaluation(&self, project: &Project, request: EvaluationRequest) -> Result<EvaluationId, EngineError> {
+        let head = self.resolve_commit(project, request.commit.as_deref()).await?;
+        let (seen, now) = (project.clone(), Moment::now());
+        let add = async move |conn: &mut Conn| match lock(conn, &seen).await? {
+            Some(current) => {
+                begin(conn, Project { repository: seen.repository, ..current }, head, request.triggered_by, now).await
+            }
+            None => Err(EngineError::NotFound { what: "project", name: seen.name.to_string() }),
+        };
+        let begun = self.storage().try_transaction(add).await?;
+        Ok(self.announce_begun(begun).await)
+    }
+
+    /// Starts an evaluation of the head that a look at the repository found, unless the project has evaluated it or is not what
+    /// it was when the look began. `Conflict` as in [`request_evaluation`](Self::request_evaluation).
+    pub(crate) async fn evaluate_new_head(&self, seen: &Project, head: HeadCommit) -> Result<Option<EvaluationId>, EngineError> {
+        let (seen, now) = (seen.clone(), Moment::now());
+        let add = async move |conn: &mut Conn| {
+            let Some(current) = lock(conn, &seen).await? else { return Ok(None) };
+            let is_polled = current.active && current.poll_interval_secs > 0;
+            let is_same = current.repository == seen.repository && current.branch == seen.branch;
+            if !is_polled || !is_same || is_evaluated(conn, &current, &head.hash).await? {
+                return Ok(None);
+            }
+            begin(conn, current, head, None, now).await.map(Some)
+        };
+        match self.storage().try_transaction(add).await? {
+            Some(begun) => Ok(Some(self.announce_begun(begun).await)),
+            None => Ok(None),
+        }
+    }
+
+    async fn announce_begun(&self, begun: Begun) -> EvaluationId {
+        for evaluation in begun.replaced {
+            self.core().send(Event::AbortEvaluation { evaluation, stop_running: begun.stop_running }).await;
+            self.changes().announce(Change::Evaluation(evaluation));
+        }
+        let added = Added {
+            evaluation: begun.id,
+            organization: begun.organization,
+            priority: begun.priority,
+            status: EvaluationStatus::Queued,
+            stage: Stage::Fetch,
+            job_epoch: Epoch::NONE,
+            lease: None,
+        };
+        self.core().send(Event::EvaluationAdded(added)).await;
+        begun.id
+    }
+}
+
+/// An evaluation that the scheduler does not know of yet.
+struct Begun {
+    id: EvaluationId,
+    organization: OrganizationId,
+    priority: Priority,
+    /// Those that it ended.
+    replaced: Vec<EvaluationId>,
+    /// Whether what they run is stopped.
+    stop_running: bool,
+}
+
+/// The project as it is now, kept from changing and from being deleted, with its organization, until the transaction ends.
+async fn lock(conn: &mut Conn, seen: &Project) -> Result<Option<Project>, StorageError> {
+    if !organizations::keep(conn, seen.organization).await? {
+        return Ok(None);
+    }
+    projects::lock(conn, seen.id).await
+}
+
+async fn is_evaluated(conn: &mut Conn, project: &Project, hash: &str) -> Result<bool, StorageError> {
+    match commits::lookup_by_hash(conn, project.organization, &project.repository.to_string(), hash).await? {
+        Some(commit) => evaluations::is_evaluated(conn, project.id, commit.id).await,
+        None => Ok(false),
+    }
+}
+
+/// To be called with the project locked.
+async fn begin(
+    conn: &mut Conn,
+    project: Project,
+    head: HeadCommit,
+    triggered_by: Option<UserId>,
+    now: Moment,
+) -> Result<Begun, EngineError> {
+    let running = evaluations::unfinished_of_project(conn, project.id).await?;
+    let replaced = match project.concurrency {
+        Concurrency::Skip if !running.is_empty() => {
+            return Err(EngineError::Conflict(format!("an evaluation of project `{}` is still running", project.name)));
+        }
+        Concurrency::Skip | Concurrency::All => Vec::new(),
+        Concurrency::SoftAbort | Concurrency::HardAbort => running,
+    };
+    abort::end_rows(conn, &replaced, now).await?;
+    let (id, organization, priority) = (EvaluationId::new(), project.organization, project.priority);
+    let commit = Commit {
+        id: CommitId::new(),
+        organization,
+        repository: project.repository.to_string(),
+        hash: head.hash,
+        message: head.message,
+        author_name: Some(head.author_name).filter(|name| !name.is_empty()),
+        created_at: now,
+    };
+    let commit = commits::claim(conn, &commit).await?;
+    let row = NewEvaluation {
+        id,
+        organization,
+        project: Some(project.id),
+        repository: commit.repository,
+        wildcard: project.wildcard.to_string(),
+        priority,
+        publish: project.publish,
+        allow_ifd: project.allow_ifd,
+        triggered_by,
+        created_at: now,
+    };
+    evaluations::insert(conn, row, commit.id).await?;
+    let stop_running = project.concurrency == Concurrency::HardAbort;
+    Ok(Begun { id, organization, priority, replaced, stop_running })
+}

@@ -1,0 +1,95 @@
+//! Removes for good what nobody can see any more: what was deleted, evaluations beyond those that their projects keep, and what
+//! then nothing refers to.
+//!
+//! Each transaction takes few rows, and after each the writer belongs to others for as long as it took. Nothing is remembered
+//! between them: whatever a stop of the server leaves is found by the next pass.
+
+mod blobs;
+mod graph;
+mod owners;
+
+use std::time::{Duration, Instant};
+
+use gradient_domain::Moment;
+use gradient_storage::{AsyncTask, Conn, StorageError, sessions};
+
+use crate::{Engine, EngineError};
+
+/// From one pass to the next, when nobody deletes anything.
+const EVERY: Duration = Duration::from_mins(5);
+
+/// Rows in one transaction.
+const ROWS: i64 = 500;
+
+/// How long builds and commits stay that nobody needs: whoever still writes of them has come to an end.
+const QUIET: Duration = Duration::from_hours(1);
+
+/// How long NARs stay that nobody has. Longer than an upload takes, so that who was told that one is there still finds it.
+const GRACE: Duration = Duration::from_hours(24);
+
+/// Passes until the engine is told to stop.
+pub(crate) fn start(engine: Engine) {
+    tokio::spawn(async move {
+        let stopping = engine.clone();
+        tokio::select! {
+            () = stopping.stopped() => {}
+            () = run(engine) => {}
+        }
+    });
+}
+
+async fn run(engine: Engine) {
+    loop {
+        tokio::select! {
+            () = engine.something_to_reap().notified() => {}
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        if let Err(error) = engine.reap(Moment::now()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot remove all that was deleted; trying again later");
+        }
+    }
+}
+
+impl Engine {
+    /// One pass, as of `now`. What one part of it fails at is left for the next pass, and the others go on; the answer is the first
+    /// failure.
+    pub async fn reap(&self, now: Moment) -> Result<(), EngineError> {
+        let _turn = self.reaping().lock().await;
+        let quiet = now.minus(QUIET);
+        let mut outcome = Ok(());
+        for part in [
+            owners::evaluations(self).await,
+            graph::builds(self, quiet).await,
+            graph::derivations(self).await,
+            graph::commits(self, quiet).await,
+            owners::remove(self).await,
+            blobs::condemn_nars(self, now).await,
+            blobs::remove_nars(self, now.minus(GRACE)).await,
+            blobs::remove_logs(self).await,
+            expired_sessions(self, now).await,
+        ] {
+            outcome = outcome.and(part);
+        }
+        outcome
+    }
+}
+
+async fn expired_sessions(engine: &Engine, now: Moment) -> Result<(), EngineError> {
+    while step(engine, async move |conn: &mut Conn| sessions::delete_expired(conn, now, ROWS).await).await? > 0 {}
+    Ok(())
+}
+
+/// One transaction, and a pause as long as it took.
+async fn step<R, F>(engine: &Engine, f: F) -> Result<R, EngineError>
+where
+    for<'r> F: AsyncFnOnce(&'r mut Conn) -> Result<R, StorageError>
+        + AsyncTask<&'r mut Conn, Result<R, StorageError>, Running: Send>
+        + Send
+        + 'static,
+    R: Send + 'static,
+{
+    let began = Instant::now();
+    let done = engine.storage().transaction(f).await?;
+    tokio::time::sleep(began.elapsed()).await;
+    Ok(done)
+}

@@ -1,0 +1,64 @@
+//! Builds, derivations and commits that no evaluation needs any more.
+
+use std::collections::BTreeSet;
+
+use gradient_domain::{DerivationId, Moment};
+use gradient_storage::{Conn, remains};
+
+use super::{ROWS, step};
+use crate::{Engine, EngineError};
+
+/// Removes builds, and the derivations that then have none.
+pub(super) async fn builds(engine: &Engine, ended_before: Moment) -> Result<(), EngineError> {
+    let mut after = None;
+    loop {
+        let find = async move |conn: &mut Conn| remains::unneeded_builds(conn, ended_before, after, ROWS).await;
+        let found = engine.storage().read(find).await?;
+        let Some(last) = found.last().copied() else { return Ok(()) };
+        after = Some(last);
+        let remove = async move |conn: &mut Conn| remains::delete_builds(conn, &found, ended_before).await;
+        unneeded(engine, step(engine, remove).await?).await?;
+    }
+}
+
+/// Removes derivations that a pass before this one did not come to.
+pub(super) async fn derivations(engine: &Engine) -> Result<(), EngineError> {
+    let mut after = None;
+    loop {
+        let find = async move |conn: &mut Conn| remains::unneeded_derivations(conn, after, ROWS).await;
+        let found = engine.storage().read(find).await?;
+        let Some(last) = found.last().copied() else { return Ok(()) };
+        after = Some(last);
+        unneeded(engine, found).await?;
+    }
+}
+
+/// Removes those of the derivations that nothing needs, and then what they needed.
+async fn unneeded(engine: &Engine, candidates: Vec<DerivationId>) -> Result<(), EngineError> {
+    let mut open: BTreeSet<DerivationId> = candidates.into_iter().collect();
+    while !open.is_empty() {
+        let chunk: Vec<DerivationId> = open.iter().copied().take(usize::try_from(ROWS).unwrap_or(1)).collect();
+        for id in &chunk {
+            open.remove(id);
+        }
+        let inputs = {
+            // Nobody has looked at derivations and is about to refer to them.
+            let _alone = engine.ingesting().write().await;
+            engine.storage().transaction(async move |conn: &mut Conn| remains::delete_derivations(conn, &chunk).await).await?
+        };
+        open.extend(inputs);
+    }
+    Ok(())
+}
+
+/// Removes commits.
+pub(super) async fn commits(engine: &Engine, seen_before: Moment) -> Result<(), EngineError> {
+    let mut after = None;
+    loop {
+        let find = async move |conn: &mut Conn| remains::unneeded_commits(conn, seen_before, after, ROWS).await;
+        let found = engine.storage().read(find).await?;
+        let Some(last) = found.last().copied() else { return Ok(()) };
+        after = Some(last);
+        step(engine, async move |conn: &mut Conn| remains::delete_commits(conn, &found, seen_before).await).await?;
+    }
+}
