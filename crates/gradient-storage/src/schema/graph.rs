@@ -166,6 +166,7 @@ diesel::table! {
 }
 
 diesel::table! {
+        position -> Integer,
     use diesel::sql_types::*;
     use gradient_domain::sql::{Key, Moment, Word};
 
