@@ -286,6 +286,7 @@ impl Upload {
                     build,
                     epoch: lease.epoch,
                     path,
+                    build_products: verified.nar.build_products,
                     nar_hash: verified.nar.nar_hash,
                     references: verified.nar.references.into_iter().collect(),
                     content_address: address,

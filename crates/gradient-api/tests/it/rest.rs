@@ -5,6 +5,8 @@ mod authority;
 mod caches;
 mod conventions;
 mod keys;
+mod direct_builds;
+mod downloads;
 mod members;
 mod organizations;
 mod projects;
@@ -14,6 +16,7 @@ mod setup_token;
 mod subscriptions;
 mod workers;
 
+mod worker;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

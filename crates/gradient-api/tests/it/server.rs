@@ -29,6 +29,20 @@ impl Server {
     }
 
     pub(crate) async fn with_settings(database: &str, settings: ApiSettings) -> Self {
+        Self::run(database, settings, EngineSettings::default()).await
+    }
+
+    /// One that takes repositories on this machine.
+    pub(crate) async fn with_local_repositories(database: &str) -> Self {
+        Self::with_engine(database, EngineSettings { allow_local_repositories: true, ..EngineSettings::default() }).await
+    }
+
+    /// One whose engine is set to this.
+    pub(crate) async fn with_engine(database: &str, engine_settings: EngineSettings) -> Self {
+        Self::run(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }, engine_settings).await
+    }
+
+    async fn run(database: &str, settings: ApiSettings, engine_settings: EngineSettings) -> Self {
         let directory = TempDir::new().unwrap();
         let url: DatabaseUrl = database.parse().unwrap();
         let storage = Storage::connect(&url, StorageSettings::default()).await.unwrap();
@@ -39,11 +53,14 @@ impl Server {
         let engine = Engine::start(Parts {
             storage: storage.clone(),
             blobs: blobs.clone(),
-            forge: Forge::new(ForgeSettings::default()),
+            forge: Forge::new(ForgeSettings {
+                allow_local: engine_settings.allow_local_repositories,
+                ..ForgeSettings::default()
+            }),
             jwt: JwtKeys::new(&keys()),
             sealer: Sealer::new(&keys()),
             passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng()).unwrap(),
-            settings: EngineSettings { serve_url: url.clone(), ..EngineSettings::default() },
+            settings: EngineSettings { serve_url: url.clone(), ..engine_settings },
         });
         let engine = engine.await.unwrap();
         tokio::spawn(gradient_api::serve(engine.clone(), settings, listener).unwrap());
