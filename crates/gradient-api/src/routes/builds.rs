@@ -2,6 +2,7 @@
 
 mod downloads;
 mod view;
+mod why;
 
 use actix_web::{HttpResponse, web};
 use futures_util::StreamExt;
@@ -28,6 +29,7 @@ pub(super) fn endpoints() -> Endpoints {
         downloads::downloads;
         downloads::download;
         downloads::download_token;
+        why::why;
     }
 }
 
