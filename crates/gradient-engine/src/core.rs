@@ -25,6 +25,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Something for the core to do.
 enum Message {
     Event(Event),
+    Events(Vec<Event>),
     ExplainBuild(BuildId, oneshot::Sender<Option<BuildWait>>),
     AssignedJobs(oneshot::Sender<Vec<(WorkerId, usize)>>),
 }
@@ -45,6 +46,11 @@ impl Core {
     /// Tells the scheduler. An event is lost only when the server is going down, and then the database has the truth.
     pub(crate) async fn send(&self, event: Event) {
         let _ = self.0.send(Message::Event(event)).await;
+    }
+
+    /// Tells the scheduler several things that make sense only together.
+    pub(crate) async fn send_all(&self, events: Vec<Event>) {
+        let _ = self.0.send(Message::Events(events)).await;
     }
 
     pub(crate) async fn worker_connected(&self, known: &ConnectedWorker, running: Vec<(Job, Epoch)>) {

@@ -59,6 +59,7 @@ mod organizations;
 mod polling;
 mod projects;
 mod publish;
+mod restart;
 mod results;
 mod roles;
 mod sessions;

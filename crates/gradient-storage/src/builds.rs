@@ -20,6 +20,7 @@ mod graph;
 mod link;
 mod moves;
 mod published;
+mod renew;
 mod restore;
 mod view;
 
@@ -29,6 +30,7 @@ pub use link::link;
 pub(crate) use moves::{Move, make};
 pub use moves::{complete, set_status};
 pub use published::{is_published, published_outputs};
+pub use renew::{any_renewable, renew};
 pub use restore::{RestoredBuild, of_evaluation};
 pub use view::{BuildView, view};
 
@@ -66,10 +68,10 @@ pub struct Build {
     pub updated_at: Moment,
     /// How long the builder ran.
     pub duration_ms: Option<i64>,
-}
-
     /// Whether it has something to download.
     pub has_artefacts: bool,
+}
+
 /// A build that is not stored yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBuild {
@@ -150,9 +152,9 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewBuild>) -> Result<(), Stor
             finished_at: status.is_final().then_some(new.queued_at),
             updated_at: new.queued_at,
             duration_ms: None,
+            has_artefacts: false,
         }
     });
-            has_artefacts: false,
     insert_build_rows(conn, rows).await.map_err(naming("build"))
 }
 

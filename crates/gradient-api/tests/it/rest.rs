@@ -12,6 +12,7 @@ mod members;
 mod organizations;
 mod projects;
 mod rate_limits;
+mod restarts;
 mod roles;
 mod setup_token;
 mod subscriptions;
