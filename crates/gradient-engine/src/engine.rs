@@ -23,6 +23,9 @@ const ARCHIVING: usize = 1;
 /// Files and directories that are read out of stored NARs at the same time, each on a thread of its own.
 const EXTRACTING: usize = 16;
 
+/// Uploads of sources that are on the way at the same time, each with a file of its own.
+const SPOOLING: usize = 32;
+
 /// What the engine works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -58,6 +61,7 @@ struct Inner {
     preparing: Semaphore,
     archiving: Semaphore,
     extracting: Arc<Semaphore>,
+    spooling: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -77,6 +81,7 @@ impl Engine {
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
             extracting: Arc::new(Semaphore::new(EXTRACTING)),
+            spooling: Arc::new(Semaphore::new(SPOOLING)),
             stopping: CancellationToken::new(),
         }));
         dormant.wake(&engine).await?;
@@ -162,6 +167,11 @@ impl Engine {
     /// Limits how many files and directories are read out of stored NARs at once.
     pub(crate) fn extracting(&self) -> &Arc<Semaphore> {
         &self.0.extracting
+    }
+
+    /// Limits how many uploads of sources are on the way at once.
+    pub(crate) fn spooling(&self) -> &Arc<Semaphore> {
+        &self.0.spooling
     }
 
     /// Whether the database and the store of blobs can be used, with the part that cannot.

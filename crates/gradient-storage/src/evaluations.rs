@@ -18,12 +18,14 @@ use crate::{
 
 mod builds;
 mod counts;
+mod direct;
 mod entry_points;
 mod messages;
 mod progress;
 
 pub use builds::{BuildSummary, build_names, builds};
 pub use counts::{BuildCounts, EntryPointCounts};
+pub use direct::recent_direct;
 pub use entry_points::{EntryPointBuild, EntryPointView, NewEntryPoint, entry_point_builds, entry_points, insert_entry_points};
 pub use messages::{EvaluationMessage, NewMessage, insert_messages, messages};
 pub use progress::{assign, set_error, set_error_unless_known, set_sealed, set_source, set_status, touch};
@@ -202,8 +204,6 @@ pub async fn last(conn: &mut Conn, project: ProjectId) -> Result<Option<Evaluati
     }
 }
 
-/// The id of a project's newest evaluation.
-pub async fn last_id(conn: &mut Conn, project: ProjectId) -> Result<Option<EvaluationId>, StorageError> {
 /// A project's newest evaluation of the commit with this hash.
 pub async fn last_of_commit(conn: &mut Conn, project: ProjectId, hash: &str) -> Result<Option<Evaluation>, StorageError> {
     let last: Option<EvaluationId> = query!(&mut *conn, |c| {
@@ -217,6 +217,8 @@ pub async fn last_of_commit(conn: &mut Conn, project: ProjectId, hash: &str) -> 
     }
 }
 
+/// The id of a project's newest evaluation.
+pub async fn last_id(conn: &mut Conn, project: ProjectId) -> Result<Option<EvaluationId>, StorageError> {
     Ok(query!(conn, |c| {
         let all = evaluations::table.filter(evaluations::project.eq(Some(project))).order(evaluations::id.desc());
         all.select(evaluations::id).first(c).await.optional()?

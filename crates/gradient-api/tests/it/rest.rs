@@ -5,9 +5,9 @@ mod authority;
 mod builds;
 mod caches;
 mod conventions;
-mod keys;
 mod direct_builds;
 mod downloads;
+mod keys;
 mod members;
 mod organizations;
 mod projects;
@@ -16,9 +16,9 @@ mod restarts;
 mod roles;
 mod setup_token;
 mod subscriptions;
+mod worker;
 mod workers;
 
-mod worker;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
