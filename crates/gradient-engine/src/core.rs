@@ -28,6 +28,7 @@ const DURABLE: Duration = Duration::from_secs(10);
 /// Something for the core to do.
 enum Message {
     Event(Event),
+    Events(Vec<Event>),
     Settle(Vec<Event>, oneshot::Sender<()>),
     ExplainBuild(BuildId, oneshot::Sender<Option<BuildWait>>),
     AssignedJobs(oneshot::Sender<Vec<(WorkerId, usize)>>),
@@ -49,6 +50,11 @@ impl Core {
     /// Tells the scheduler. An event is lost only when the server is going down, and then the database has the truth.
     pub(crate) async fn send(&self, event: Event) {
         let _ = self.0.send(Message::Event(event)).await;
+    }
+
+    /// Tells the scheduler several things that make sense only together.
+    pub(crate) async fn send_all(&self, events: Vec<Event>) {
+        let _ = self.0.send(Message::Events(events)).await;
     }
 
     /// Tells the scheduler, and waits until what follows from it is durable and those whom it concerns are told.

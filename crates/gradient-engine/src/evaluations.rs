@@ -4,6 +4,7 @@ mod abort;
 mod start;
 
 pub(crate) use abort::end_rows;
+pub(crate) use start::{lock, replace_running};
 
 use gradient_domain::{BuildStatus, EvaluationId, ProjectId, UserId};
 use gradient_storage::{

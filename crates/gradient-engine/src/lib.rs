@@ -47,6 +47,8 @@ mod closure;
 mod commits;
 mod core;
 mod derivations;
+mod direct_builds;
+mod downloads;
 mod engine;
 mod error;
 mod evaluations;
@@ -58,6 +60,7 @@ mod polling;
 mod projects;
 mod publish;
 mod reaper;
+mod restart;
 mod results;
 mod roles;
 mod sessions;
@@ -72,11 +75,12 @@ pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
 pub use administration::{Administration, NewUser, Resealed};
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use artefacts::{Artefact, ArtefactKind};
-pub use builds::{BuildDetails, LOG_TAIL_BYTES};
+pub use builds::{BuildDetails, Explanation, LOG_TAIL_BYTES};
 pub use caches::{Cache, CacheChanges, FoundCache, NewCache};
 pub use changes::Change;
 pub use commits::Commit;
 pub use derivations::DerivationRefusal;
+pub use direct_builds::{DirectBuild, SourceError, SourcePath, SourcePathError, Sources};
 pub use engine::{Engine, Parts, Unhealthy};
 pub use error::EngineError;
 pub use evaluations::{BuildPage, EvaluationRequest, Neighbours};
@@ -84,7 +88,7 @@ pub use gradient_forge::ForgeError;
 pub use gradient_storage::{
     StorageError,
     attempts::Attempt,
-    builds::{BuildView, Graph, GraphNode},
+    builds::{BuildArtefact, BuildView, Graph, GraphNode},
     evaluations::{BuildCounts, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},
 };
 pub use logs::{LogLine, LogPart, MAX_READ};

@@ -1,6 +1,8 @@
 //! `/builds/{id}`: a build, its log, and what it is made from.
 
+mod downloads;
 mod view;
+mod why;
 
 use actix_web::{HttpResponse, web};
 use futures_util::StreamExt;
@@ -24,6 +26,10 @@ pub(super) fn endpoints() -> Endpoints {
         follow_log;
         graph;
         dependencies;
+        downloads::downloads;
+        downloads::download;
+        downloads::download_token;
+        why::why;
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod accounts;
 mod authority;
+mod builds;
 mod caches;
 mod conventions;
+mod direct_builds;
+mod downloads;
 mod keys;
 mod log_streams;
 mod members;
@@ -11,10 +14,12 @@ mod organizations;
 mod projects;
 mod rate_limits;
 mod repositories;
+mod restarts;
 mod roles;
 mod setup_token;
 mod subscriptions;
 mod upstreams;
+mod worker;
 mod workers;
 
 use reqwest::{Method, StatusCode};

@@ -30,12 +30,16 @@ impl Server {
 
     /// One that may ask this machine and private networks.
     pub(crate) async fn with_local_network(database: &str) -> Self {
-        let settings = ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() };
-        Self::launch(database, settings, EngineSettings { allow_local_repositories: true, ..EngineSettings::default() }).await
+        Self::with_engine(database, EngineSettings { allow_local_repositories: true, ..EngineSettings::default() }).await
     }
 
     pub(crate) async fn with_settings(database: &str, settings: ApiSettings) -> Self {
         Self::launch(database, settings, EngineSettings::default()).await
+    }
+
+    /// One whose engine is set to this.
+    pub(crate) async fn with_engine(database: &str, engine: EngineSettings) -> Self {
+        Self::launch(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }, engine).await
     }
 
     async fn launch(database: &str, settings: ApiSettings, engine: EngineSettings) -> Self {

@@ -53,10 +53,7 @@ impl Engine {
     }
 
     async fn announce_begun(&self, begun: Begun) -> EvaluationId {
-        for evaluation in begun.replaced {
-            self.core().send(Event::AbortEvaluation { evaluation, stop_running: begun.stop_running }).await;
-            self.changes().announce(Change::Evaluation(evaluation));
-        }
+        self.announce_replaced(begun.replaced).await;
         let added = Added {
             evaluation: begun.id,
             organization: begun.organization,
@@ -69,6 +66,21 @@ impl Engine {
         self.core().send(Event::EvaluationAdded(added)).await;
         begun.id
     }
+
+    /// Tells of the evaluations that a new one ended.
+    pub(crate) async fn announce_replaced(&self, replaced: Replaced) {
+        for evaluation in replaced.evaluations {
+            self.core().send(Event::AbortEvaluation { evaluation, stop_running: replaced.stop_running }).await;
+            self.changes().announce(Change::Evaluation(evaluation));
+        }
+    }
+}
+
+/// The evaluations that a new one ended.
+pub(crate) struct Replaced {
+    evaluations: Vec<EvaluationId>,
+    /// Whether what they run is stopped.
+    stop_running: bool,
 }
 
 /// An evaluation that the scheduler does not know of yet.
@@ -76,14 +88,11 @@ struct Begun {
     id: EvaluationId,
     organization: OrganizationId,
     priority: Priority,
-    /// Those that it ended.
-    replaced: Vec<EvaluationId>,
-    /// Whether what they run is stopped.
-    stop_running: bool,
+    replaced: Replaced,
 }
 
 /// The project as it is now, kept from changing and from being deleted, with its organization, until the transaction ends.
-async fn lock(conn: &mut Conn, seen: &Project) -> Result<Option<Project>, StorageError> {
+pub(crate) async fn lock(conn: &mut Conn, seen: &Project) -> Result<Option<Project>, StorageError> {
     if !organizations::keep(conn, seen.organization).await? {
         return Ok(None);
     }
@@ -105,15 +114,7 @@ async fn begin(
     triggered_by: Option<UserId>,
     now: Moment,
 ) -> Result<Begun, EngineError> {
-    let running = evaluations::unfinished_of_project(conn, project.id).await?;
-    let replaced = match project.concurrency {
-        Concurrency::Skip if !running.is_empty() => {
-            return Err(EngineError::Conflict(format!("an evaluation of project `{}` is still running", project.name)));
-        }
-        Concurrency::Skip | Concurrency::All => Vec::new(),
-        Concurrency::SoftAbort | Concurrency::HardAbort => running,
-    };
-    abort::end_rows(conn, &replaced, now).await?;
+    let replaced = replace_running(conn, &project, now).await?;
     let (id, organization, priority) = (EvaluationId::new(), project.organization, project.priority);
     let commit = Commit {
         id: CommitId::new(),
@@ -138,6 +139,20 @@ async fn begin(
         created_at: now,
     };
     evaluations::insert(conn, row, commit.id).await?;
-    let stop_running = project.concurrency == Concurrency::HardAbort;
-    Ok(Begun { id, organization, priority, replaced, stop_running })
+    Ok(Begun { id, organization, priority, replaced })
+}
+
+/// Does with the project's running evaluations what it says of them when a new one begins; `Conflict` when it wants no second. To
+/// be called with the project locked.
+pub(crate) async fn replace_running(conn: &mut Conn, project: &Project, now: Moment) -> Result<Replaced, EngineError> {
+    let running = evaluations::unfinished_of_project(conn, project.id).await?;
+    let evaluations = match project.concurrency {
+        Concurrency::Skip if !running.is_empty() => {
+            return Err(EngineError::Conflict(format!("an evaluation of project `{}` is still running", project.name)));
+        }
+        Concurrency::Skip | Concurrency::All => Vec::new(),
+        Concurrency::SoftAbort | Concurrency::HardAbort => running,
+    };
+    abort::end_rows(conn, &evaluations, now).await?;
+    Ok(Replaced { evaluations, stop_running: project.concurrency == Concurrency::HardAbort })
 }
