@@ -10,7 +10,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, polling, sessions::Sessions,
+    EngineError, EngineSettings,
+    accounts::{self, ProviderSlot, SetupToken},
+    changes::Changes,
+    core::Core,
+    leases::Leases,
+    mail::Mailer,
+    polling,
+    sessions::Sessions,
     substituter::Substituter,
 };
 
@@ -50,6 +57,8 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     parts: Parts,
     setup: Option<SetupToken>,
+    mailer: Option<Mailer>,
+    oidc: Option<ProviderSlot>,
     core: Core,
     sessions: Sessions,
     leases: Leases,
@@ -66,9 +75,13 @@ impl Engine {
     pub async fn start(parts: Parts) -> Result<Self, EngineError> {
         let (core, dormant) = Core::new();
         let setup = SetupToken::of_empty(&parts.storage).await?;
+        let mailer = parts.settings.mail.as_ref().map(Mailer::new).transpose()?;
+        let oidc = parts.settings.oidc.clone().map(ProviderSlot::new).transpose()?;
         let engine = Self(Arc::new(Inner {
             parts,
             setup,
+            mailer,
+            oidc,
             core,
             sessions: Sessions::default(),
             leases: Leases::default(),
@@ -81,6 +94,7 @@ impl Engine {
         }));
         dormant.wake(&engine).await?;
         polling::start(engine.clone());
+        accounts::start_expiry(engine.clone());
         Ok(engine)
     }
 
@@ -103,6 +117,14 @@ impl Engine {
 
     pub(crate) fn setup(&self) -> Option<&SetupToken> {
         self.0.setup.as_ref()
+    }
+
+    pub(crate) fn mailer(&self) -> Option<&Mailer> {
+        self.0.mailer.as_ref()
+    }
+
+    pub(crate) fn oidc(&self) -> Option<&ProviderSlot> {
+        self.0.oidc.as_ref()
     }
 
     pub(crate) fn storage(&self) -> &Storage {

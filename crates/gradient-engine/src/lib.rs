@@ -52,6 +52,7 @@ mod error;
 mod evaluations;
 mod leases;
 mod logs;
+mod mail;
 mod members;
 mod organizations;
 mod polling;
@@ -66,7 +67,7 @@ mod substituter;
 mod uploads;
 mod workers;
 
-pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
+pub use accounts::{BegunSignIn, Confirmation, Login, Origin, Registered, Registration, Remember, User, UserChanges};
 pub use administration::{Administration, NewUser, Resealed};
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use artefacts::{Artefact, ArtefactKind};
@@ -78,6 +79,7 @@ pub use derivations::DerivationRefusal;
 pub use engine::{Engine, Parts, Unhealthy};
 pub use error::EngineError;
 pub use evaluations::{BuildPage, EvaluationRequest, Neighbours};
+pub use gradient_auth::oidc::{OidcError, OidcSettings, ProviderAnswer};
 pub use gradient_forge::ForgeError;
 pub use gradient_storage::{
     StorageError,
@@ -86,6 +88,7 @@ pub use gradient_storage::{
     evaluations::{BuildCounts, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},
 };
 pub use logs::{LogLine, LogPart, MAX_READ};
+pub use mail::{MailLogin, MailSender, MailSettings, MailSettingsError, MailTls};
 pub use members::{Member, Membership};
 pub use organizations::{FoundOrganization, NewOrganization, Organization, OrganizationChanges};
 pub use projects::{NewProject, Project, ProjectChanges};

@@ -64,7 +64,10 @@ pub async fn revoke_all_but(conn: &mut Conn, user: UserId, kept: SessionId, now:
     }))
 }
 
-/// Removes the sessions that ended by themselves before `now`.
-pub async fn delete_expired(conn: &mut Conn, now: Moment) -> Result<usize, StorageError> {
-    Ok(query!(conn, |c| diesel::delete(sessions::table.filter(sessions::expires_at.le(now))).execute(c).await?))
+/// Removes at most `limit` sessions that ended by themselves before `now`; how many there were.
+pub async fn delete_expired(conn: &mut Conn, now: Moment, limit: i64) -> Result<usize, StorageError> {
+    let ids: Vec<SessionId> = query!(conn, |c| {
+        sessions::table.filter(sessions::expires_at.le(now)).select(sessions::id).limit(limit).load(c).await?
+    });
+    Ok(query!(conn, |c| diesel::delete(sessions::table.filter(sessions::id.eq_any(&ids))).execute(c).await?))
 }

@@ -29,6 +29,17 @@ impl Server {
     }
 
     pub(crate) async fn with_settings(database: &str, settings: ApiSettings) -> Self {
+        Self::start_with(database, settings, EngineSettings::default()).await
+    }
+
+    /// With these settings, but where it is.
+    pub(crate) async fn with_engine(database: &str, engine: EngineSettings) -> Self {
+        Self::start_with(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }, engine).await
+    }
+
+    async fn start_with(database: &str, settings: ApiSettings, engine: EngineSettings) -> Self {
+        // Fails only when another test has installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let directory = TempDir::new().unwrap();
         let url: DatabaseUrl = database.parse().unwrap();
         let storage = Storage::connect(&url, StorageSettings::default()).await.unwrap();
@@ -43,12 +54,10 @@ impl Server {
             jwt: JwtKeys::new(&keys()),
             sealer: Sealer::new(&keys()),
             passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng()).unwrap(),
-            settings: EngineSettings { serve_url: url.clone(), ..EngineSettings::default() },
+            settings: EngineSettings { serve_url: url.clone(), ..engine },
         });
         let engine = engine.await.unwrap();
         tokio::spawn(gradient_api::serve(engine.clone(), settings, listener).unwrap());
-        // Fails only when another test has installed it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { url, engine, storage, blobs, http, _directory: directory }
     }
