@@ -1,5 +1,9 @@
 //! The settings, each by flag and by environment, and documented by `--help`.
 
+mod mail;
+mod oidc;
+mod secret;
+
 use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Parser};
@@ -7,6 +11,8 @@ use gradient_api::{RateLimit, RateLimitError, RateLimits, TrustedProxies};
 use gradient_telemetry::Format;
 
 use crate::commands::Command;
+use mail::MailArguments;
+use oidc::OidcArguments;
 
 /// A Nix CI system with a binary cache built in. Without any setting it runs on an embedded SQLite database and a directory,
 /// and makes its own secrets.
@@ -41,6 +47,12 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_SERVE_URL", value_name = "URL")]
     pub(crate) serve_url: Option<String>,
 
+    /// Where people find the pages of this server, when they are not at the serve URL. Whoever signed in at the OpenID provider
+    /// comes here, and links in mails lead to /verify-email below it, which has to pass its `token` on to
+    /// /api/v1/auth/verify-email [default: mails link to the API itself].
+    #[arg(long, env = "GRADIENT_FRONTEND_URL", value_name = "URL")]
+    pub(crate) frontend_url: Option<String>,
+
     /// The file with the secret that signs sessions; made on first start [default: jwt-secret in the base directory].
     #[arg(long, env = "GRADIENT_JWT_SECRET_FILE", value_name = "FILE")]
     pub(crate) jwt_secret_file: Option<PathBuf>,
@@ -49,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_CRYPT_SECRET_FILE", value_name = "FILE")]
     pub(crate) crypt_secret_file: Option<PathBuf>,
 
-    /// Whether anybody may register.
+    /// Whether anybody may register with a password.
     #[arg(long, env = "GRADIENT_ENABLE_REGISTRATION", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub(crate) enable_registration: bool,
 
@@ -124,6 +136,12 @@ pub(crate) struct Arguments {
     /// Runs a worker in the same process, with the settings that it finds in GRADIENT_WORKER_… variables.
     #[arg(long)]
     pub(crate) with_worker: bool,
+
+    #[command(flatten)]
+    pub(crate) mail: MailArguments,
+
+    #[command(flatten)]
+    pub(crate) oidc: OidcArguments,
 
     /// What to do instead of serving.
     #[command(subcommand)]

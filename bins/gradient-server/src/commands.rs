@@ -21,7 +21,7 @@ use password::PasswordSource;
 /// What to do instead of serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Makes users, promotes them and gives them new passwords.
+    /// Makes users, promotes them, verifies their addresses and gives them new passwords.
     #[command(subcommand, arg_required_else_help = false)]
     User(UserCommand),
 
@@ -43,6 +43,12 @@ pub(crate) enum UserCommand {
 
     /// Makes a user a superuser, who may do what concerns the whole server.
     Promote {
+        /// The login name.
+        username: Username,
+    },
+
+    /// Counts a user's address as verified, for when no mail reaches it.
+    VerifyEmail {
         /// The login name.
         username: Username,
     },
@@ -84,6 +90,7 @@ pub(crate) async fn run(command: Command, arguments: &Arguments) -> anyhow::Resu
     let said = match command {
         Command::User(UserCommand::Create(wanted)) => create_user(wanted, arguments).await,
         Command::User(UserCommand::Promote { username }) => promote_user(username, arguments).await,
+        Command::User(UserCommand::VerifyEmail { username }) => verify_email(username, arguments).await,
         Command::User(UserCommand::ResetPassword { username, password }) => reset_password(username, &password, arguments).await,
         Command::Backup { file } => back_up(&file, arguments).await,
         Command::Reseal => reseal(arguments).await,
@@ -105,6 +112,12 @@ async fn create_user(wanted: NewUserArguments, arguments: &Arguments) -> anyhow:
 async fn promote_user(username: Username, arguments: &Arguments) -> anyhow::Result<String> {
     let said = format!("{username} is a superuser");
     administration(arguments).await?.promote_user(username).await?;
+    Ok(said)
+}
+
+async fn verify_email(username: Username, arguments: &Arguments) -> anyhow::Result<String> {
+    let said = format!("the address of {username} counts as verified");
+    administration(arguments).await?.verify_email(username).await?;
     Ok(said)
 }
 

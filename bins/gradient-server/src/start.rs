@@ -48,7 +48,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let serve_url = serve_url(arguments.serve_url.as_deref(), address)?;
 
-    let engine = engine(&arguments, &base, serve_url.clone()).await?;
+    let engine = engine(&arguments, &base, engine_settings(&arguments, serve_url.clone())?).await?;
     let settings = ApiSettings {
         max_request_bytes: arguments.max_request_bytes,
         rate_limits: arguments.rate_limits(),
@@ -79,7 +79,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn engine(arguments: &Arguments, base: &Path, serve_url: String) -> anyhow::Result<Engine> {
+async fn engine(arguments: &Arguments, base: &Path, settings: EngineSettings) -> anyhow::Result<Engine> {
     let url = database_url(arguments, base)?;
     let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
     let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
@@ -90,7 +90,6 @@ async fn engine(arguments: &Arguments, base: &Path, serve_url: String) -> anyhow
 
     let store = base.join("store");
     let blobs = Blobs::open_directory(&store).with_context(|| format!("cannot open the store {}", store.display()))?;
-    let settings = engine_settings(arguments, serve_url);
     let forge = ForgeSettings {
         git: settings.git.clone(),
         allow_local: settings.allow_local_repositories,
@@ -104,9 +103,14 @@ async fn engine(arguments: &Arguments, base: &Path, serve_url: String) -> anyhow
     Engine::start(parts).await.context("cannot take up unfinished work")
 }
 
-fn engine_settings(arguments: &Arguments, serve_url: String) -> EngineSettings {
-    EngineSettings {
+fn engine_settings(arguments: &Arguments, serve_url: String) -> Result<EngineSettings, WrongSetting> {
+    Ok(EngineSettings {
         serve_url,
+        frontend_url: arguments.frontend_url.as_deref().map(|url| web_url("GRADIENT_FRONTEND_URL", url)).transpose()?,
+        mail: arguments.mail.settings()?,
+        require_email_verification: arguments.mail.require_email_verification,
+        oidc: arguments.oidc.settings()?,
+        oidc_required: arguments.oidc.oidc_required,
         enable_registration: arguments.enable_registration,
         allow_local_repositories: arguments.allow_local_repositories,
         global_stats_public: arguments.global_stats_public,
@@ -116,7 +120,7 @@ fn engine_settings(arguments: &Arguments, serve_url: String) -> EngineSettings {
         build_max_silent: limit(arguments.build_max_silent_secs),
         max_nar_bytes: arguments.max_upload_bytes,
         ..EngineSettings::default()
-    }
+    })
 }
 
 /// The base directory, which is made when it is not there.
@@ -151,14 +155,18 @@ pub(crate) fn database_url(arguments: &Arguments, base: &Path) -> anyhow::Result
 
 /// Where the server is reached: as set, without a slash at the end, or where it listens.
 fn serve_url(set: Option<&str>, address: SocketAddr) -> Result<String, WrongSetting> {
-    let Some(url) = set else { return Ok(format!("http://{address}")) };
+    set.map_or_else(|| Ok(format!("http://{address}")), |url| web_url("GRADIENT_SERVE_URL", url))
+}
+
+/// A URL of pages, without a slash at the end.
+fn web_url(setting: &'static str, url: &str) -> Result<String, WrongSetting> {
     let url = url.trim_end_matches('/');
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     if host.is_some_and(|host| !host.is_empty() && !host.contains(['?', '#', '@', ' '])) {
         Ok(url.to_owned())
     } else {
         Err(WrongSetting::new(
-            "GRADIENT_SERVE_URL",
+            setting,
             &format!("is `{url}`: expected http:// or https://, a host and perhaps a port and a path"),
         ))
     }

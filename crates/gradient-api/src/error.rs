@@ -7,7 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use gradient_auth::{Decision, PasswordHashError};
-use gradient_engine::{EngineError, ForgeError, StorageError};
+use gradient_engine::{EngineError, ForgeError, OidcError, StorageError};
 
 use crate::envelope;
 
@@ -17,6 +17,7 @@ pub(crate) enum Code {
     AlreadyExists,
     BadRequest,
     Conflict,
+    EmailUnverified,
     Forbidden,
     Internal,
     InvalidCredentials,
@@ -27,6 +28,7 @@ pub(crate) enum Code {
     MethodNotAllowed,
     NotFound,
     OauthDisabled,
+    OauthRequired,
     PayloadTooLarge,
     RateLimited,
     RegistrationDisabled,
@@ -43,6 +45,7 @@ impl Code {
             Self::AlreadyExists => "already_exists",
             Self::BadRequest | Self::MethodNotAllowed => "bad_request",
             Self::Conflict => "conflict",
+            Self::EmailUnverified => "email_unverified",
             Self::Forbidden => "forbidden",
             Self::Internal => "internal",
             Self::InvalidCredentials => "invalid_credentials",
@@ -52,6 +55,7 @@ impl Code {
             Self::InvalidUsername => "invalid_username",
             Self::NotFound => "not_found",
             Self::OauthDisabled => "oauth_disabled",
+            Self::OauthRequired => "oauth_required",
             Self::PayloadTooLarge => "payload_too_large",
             Self::RateLimited => "rate_limited",
             Self::RegistrationDisabled => "registration_disabled",
@@ -71,6 +75,7 @@ impl Code {
                 "The request cannot be understood; the message names the field and what was expected."
             }
             Self::Conflict => "The state of things does not allow it; the message says what is in the way.",
+            Self::EmailUnverified => "The user's email address is not verified yet.",
             Self::Forbidden => "The caller may see the thing, but not do this with it.",
             Self::Internal => "The server failed; its log says more under the answer's `x-request-id`.",
             Self::InvalidCredentials => "The user is unknown or the password is wrong.",
@@ -80,6 +85,7 @@ impl Code {
             Self::InvalidUsername => "A username breaks its rule, which the message tells.",
             Self::NotFound => "There is no such thing, or the caller may not see it.",
             Self::OauthDisabled => "The server has no OIDC provider.",
+            Self::OauthRequired => "The server takes no passwords: sign in at the OpenID provider.",
             Self::PayloadTooLarge => "The body is too large.",
             Self::RateLimited => "Too many requests; `Retry-After` says when to go on.",
             Self::RegistrationDisabled => "Nobody may register here.",
@@ -95,6 +101,7 @@ impl Code {
         match self {
             Self::AlreadyExists | Self::Conflict => StatusCode::CONFLICT,
             Self::BadRequest
+            | Self::EmailUnverified
             | Self::InvalidEmail
             | Self::InvalidName
             | Self::InvalidPassword
@@ -105,7 +112,7 @@ impl Code {
             | Self::Validation => StatusCode::BAD_REQUEST,
             Self::Forbidden | Self::SuperuserRequired => StatusCode::FORBIDDEN,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::InvalidCredentials | Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::InvalidCredentials | Self::OauthRequired | Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -159,6 +166,23 @@ impl ApiError {
         Self::new(Code::Internal, "internal server error")
     }
 
+    /// What is wrong with the provider, its users cannot help: the log is told.
+    fn oidc(error: &OidcError) -> Self {
+        let message = error.to_string();
+        match error {
+            OidcError::UnknownAttempt => Self::new(Code::BadRequest, message),
+            OidcError::Refused(_) | OidcError::BadCode => Self::new(Code::Unauthorized, message),
+            OidcError::BadToken(_) => {
+                tracing::warn!(error = error as &dyn std::error::Error, "a sign-in is refused");
+                Self::new(Code::Unauthorized, "the OpenID provider's answer is not valid")
+            }
+            OidcError::Unreachable(_) | OidcError::Misconfigured(_) => {
+                tracing::warn!(error = error as &dyn std::error::Error, "the OpenID provider cannot be used");
+                Self::new(Code::Unavailable, "the OpenID provider cannot be used now; try again later")
+            }
+        }
+    }
+
     fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::warn!(error, "a request could not be served");
         Self::new(Code::Unavailable, "the server cannot do this now; try again later")
@@ -201,6 +225,12 @@ impl From<EngineError> for ApiError {
             EngineError::RegistrationDisabled => Self::new(Code::RegistrationDisabled, message),
             EngineError::InvalidCredentials => Self::new(Code::InvalidCredentials, message),
             EngineError::Unauthorized => Self::unauthorized(),
+            EngineError::OauthRequired => Self::new(Code::OauthRequired, message),
+            EngineError::OauthDisabled => Self::new(Code::OauthDisabled, message),
+            EngineError::Oidc(error) => Self::oidc(error),
+            EngineError::NoEmailFromProvider => Self::new(Code::InvalidEmail, message),
+            EngineError::EmailUnverified => Self::new(Code::EmailUnverified, message),
+            EngineError::VerificationDisabled | EngineError::UnknownEmailToken => Self::new(Code::BadRequest, message),
             EngineError::Forbidden(_) => Self::new(Code::Forbidden, message),
             EngineError::Repository(ForgeError::Git(_)) => Self::internal(&error),
             EngineError::Repository(_) => Self::new(Code::RepositoryUnreachable, message),
@@ -224,6 +254,8 @@ impl From<EngineError> for ApiError {
             | EngineError::InputsMissing(_)
             | EngineError::Damaged(_)
             | EngineError::Compression(_)
+            | EngineError::Mail(_)
+            | EngineError::HttpClient(_)
             | EngineError::Blobs(_) => Self::internal(&error),
         }
     }

@@ -1,5 +1,5 @@
-//! Who somebody is and what they may do: password hashes, session tokens and keys, sealing of secrets, and the decision
-//! "may this caller do that". No SQL, no HTTP.
+//! Who somebody is and what they may do: password hashes, session tokens and keys, OpenID providers, sealing of secrets, and the
+//! decision "may this caller do that". No SQL, no sockets.
 //!
 //! ```
 //! use gradient_auth::{ApiKey, Authenticated, Caller, Decision, OrganizationAccess, Via};
@@ -23,6 +23,7 @@
 mod authority;
 mod hash;
 mod jwt;
+pub mod oidc;
 mod passwords;
 mod sealing;
 mod secrets;
@@ -34,4 +35,4 @@ pub use jwt::{Claims, JwtError, JwtKeys};
 pub use passwords::{PasswordHash, PasswordHashError, PasswordHasher};
 pub use sealing::{Place, SealError, Sealer};
 pub use secrets::{KeyId, SecretKeys, SecretKeysError};
-pub use tokens::{ApiKey, Bearer, SessionToken, WorkerToken, WorkerTokenError};
+pub use tokens::{ApiKey, Bearer, EmailToken, SessionToken, WorkerToken, WorkerTokenError};

@@ -96,27 +96,41 @@ impl WorkerToken {
     }
 }
 
-/// What a connected worker proves its session with on the bulk routes: 32 random bytes in URL-safe base64.
-#[derive(Debug, Clone)]
-pub struct SessionToken(Secret<String>);
+/// Declares a token of 32 random bytes in URL-safe base64.
+macro_rules! random_token {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone)]
+        pub struct $name(Secret<String>);
 
-impl SessionToken {
-    /// A new random token.
-    pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        Self(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
-    }
+        impl $name {
+            /// A new random token.
+            pub fn generate(rng: &mut impl CryptoRng) -> Self {
+                let mut bytes = [0; 32];
+                rng.fill_bytes(&mut bytes);
+                Self(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
+            }
 
-    /// The plain text.
-    pub fn expose(&self) -> &str {
-        self.0.expose()
-    }
+            /// The plain text.
+            pub fn expose(&self) -> &str {
+                self.0.expose()
+            }
 
-    /// What is kept of it; a presented token proves the session when its [`SecretHash::of`] matches.
-    pub fn hash(&self) -> SecretHash {
-        SecretHash::of(self.expose().as_bytes())
-    }
+            /// What is kept of it; a presented token is this one when its [`SecretHash::of`] matches.
+            pub fn hash(&self) -> SecretHash {
+                SecretHash::of(self.expose().as_bytes())
+            }
+        }
+    };
+}
+
+random_token! {
+    /// What a connected worker proves its session with on the bulk routes.
+    SessionToken
+}
+random_token! {
+    /// What proves that mail to an address is read: whoever has it has read the mail.
+    EmailToken
 }
 
 #[cfg(test)]

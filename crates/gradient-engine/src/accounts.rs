@@ -1,19 +1,24 @@
-//! Who people are: registration, login, and from a bearer token to the caller.
+//! Who people are: registration, login, and one's own account.
 
+mod bearer;
+mod oidc;
 mod setup;
+mod verification;
 
 use std::time::Duration;
 
-use gradient_auth::{ApiKey, Authenticated, Bearer, Caller, KeyAuthority, PasswordHash, Pin, Via};
+use gradient_auth::PasswordHash;
 use gradient_domain::{DisplayName, Email, Moment, Password, Secret, SessionId, UserId, Username};
 use gradient_storage::{
-    Conn, Digest, StorageError, api_keys,
+    Conn,
     sessions::{self, Session},
     users,
 };
 
 use crate::{Engine, EngineError};
 
+pub use oidc::BegunSignIn;
+pub(crate) use oidc::ProviderSlot;
 pub(crate) use setup::SetupToken;
 
 pub use gradient_storage::users::{User, UserChanges};
@@ -22,8 +27,6 @@ pub use gradient_storage::users::{User, UserChanges};
 const SESSION: Duration = Duration::from_hours(24);
 /// How long one lasts whose user asked to be remembered.
 const REMEMBERED_SESSION: Duration = Duration::from_hours(24 * 30);
-/// How exact the last use of an API key is.
-const KEY_USE: Duration = Duration::from_mins(1);
 
 /// Somebody who registers.
 #[derive(Debug)]
@@ -51,6 +54,24 @@ pub enum Origin {
     Elsewhere,
 }
 
+/// A user who is registered.
+#[derive(Debug, Clone, Copy)]
+pub struct Registered {
+    /// The new user.
+    pub id: UserId,
+    /// Whether the address has to be proven before the user can sign in.
+    pub unverified: bool,
+}
+
+/// How somebody confirms that the account is theirs to delete.
+#[derive(Debug)]
+pub enum Confirmation {
+    /// By the password.
+    Password(Secret<String>),
+    /// By the username, for those who have no password here.
+    Username(String),
+}
+
 /// How long to stay signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remember {
@@ -70,9 +91,15 @@ pub struct Login {
 }
 
 impl Engine {
-    /// Registers a user. The first one becomes superuser when the request comes from this machine or with the setup token.
-    pub async fn register(&self, registration: Registration) -> Result<UserId, EngineError> {
-        if !self.settings().enable_registration {
+    /// Whether anybody may register with a password.
+    pub fn may_register(&self) -> bool {
+        self.settings().enable_registration && !self.settings().oidc_required
+    }
+
+    /// Registers a user. The first one becomes superuser when the request comes from this machine or with the setup token; whoever
+    /// runs the server need not prove the address, for the mail may be what does not work yet.
+    pub async fn register(&self, registration: Registration) -> Result<Registered, EngineError> {
+        if !self.may_register() {
             return Err(EngineError::RegistrationDisabled);
         }
         let Registration { username, name, email, password, origin } = registration;
@@ -85,15 +112,18 @@ impl Engine {
             password_hash: Some(hash.as_str().to_owned()),
             superuser: false,
             created_at: Moment::now(),
+            email_verified: !self.verifies_email(),
         };
-        let id = user.id;
-        self.storage()
-            .transaction(async move |conn: &mut Conn| {
-                let superuser = origin != Origin::Elsewhere && users::count(conn).await? == 0;
-                users::insert(conn, &User { superuser, ..user }).await
-            })
-            .await?;
-        Ok(id)
+        let insert = async move |conn: &mut Conn| {
+            let superuser = origin != Origin::Elsewhere && users::count(conn).await? == 0;
+            let user = User { superuser, email_verified: user.email_verified || superuser, ..user };
+            users::insert(conn, &user).await.map(|()| user)
+        };
+        let user = self.storage().transaction(insert).await?;
+        if !user.email_verified {
+            self.ask_new_user(&user).await?;
+        }
+        Ok(Registered { id: user.id, unverified: !user.email_verified })
     }
 
     /// Whether nobody has this username.
@@ -104,12 +134,21 @@ impl Engine {
 
     /// Begins a session. `login` is a username or an email address; whether it or the password is wrong, nobody can tell.
     pub async fn login(&self, login: String, password: Secret<String>, remember: Remember) -> Result<Login, EngineError> {
+        if self.settings().oidc_required {
+            return Err(EngineError::OauthRequired);
+        }
         let user = self.storage().read(async move |conn: &mut Conn| users::lookup_by_login(conn, &login).await).await?;
         let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
         let hash = hash.map(str::parse::<PasswordHash>).transpose()?;
         let right = self.passwords().verify(password, hash.as_ref()).await?;
         let user = user.filter(|_| right).ok_or(EngineError::InvalidCredentials)?;
+        if self.verifies_email() && !user.email_verified {
+            return Err(EngineError::EmailUnverified);
+        }
+        self.begin_session(user.id, remember).await
+    }
 
+    async fn begin_session(&self, user: UserId, remember: Remember) -> Result<Login, EngineError> {
         let lifetime = match remember {
             Remember::Day => SESSION,
             Remember::Month => REMEMBERED_SESSION,
@@ -117,13 +156,13 @@ impl Engine {
         let now = Moment::now();
         let session = Session {
             id: SessionId::new(),
-            user: user.id,
+            user,
             created_at: now,
             expires_at: now.plus(lifetime),
             remember: remember == Remember::Month,
             revoked_at: None,
         };
-        let token = self.jwt().issue(user.id, session.id, now, lifetime)?;
+        let token = self.jwt().issue(user, session.id, now, lifetime)?;
         self.storage().write(async move |conn: &mut Conn| sessions::insert(conn, &session).await).await?;
         Ok(Login { token, lifetime })
     }
@@ -135,59 +174,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Whose token this is: a JWT or an API key. Bad, expired and revoked ones are all `Unauthorized`.
-    pub async fn caller(&self, bearer: &str) -> Result<Caller, EngineError> {
-        match Bearer::parse(bearer).ok_or(EngineError::Unauthorized)? {
-            Bearer::Jwt(token) => self.caller_of_session(token).await,
-            Bearer::ApiKey(key) => self.caller_of_key(&key).await,
-        }
-    }
-
-    async fn caller_of_session(&self, token: &str) -> Result<Caller, EngineError> {
-        let now = Moment::now();
-        let claims = self.jwt().verify(token, now)?;
-        let live = async move |conn: &mut Conn| {
-            let session = sessions::lookup_live(conn, claims.jti, now).await?;
-            match session.filter(|session| session.user == claims.id) {
-                Some(session) => users::lookup(conn, session.user).await,
-                None => Ok(None),
-            }
-        };
-        let user = self.storage().read(live).await?.ok_or(EngineError::Unauthorized)?;
-        Ok(Caller::User(Authenticated { user: user.id, superuser: user.superuser, via: Via::Session(claims.jti) }))
-    }
-
-    async fn caller_of_key(&self, key: &ApiKey) -> Result<Caller, EngineError> {
-        let (hash, now) = (Digest(*key.hash().as_bytes()), Moment::now());
-        let found = async move |conn: &mut Conn| {
-            let key = api_keys::lookup_by_hash(conn, hash).await?;
-            match key.filter(|key| key.expires_at.is_none_or(|end| now < end)) {
-                Some(key) => Ok(users::lookup(conn, key.user).await?.map(|user| (key, user))),
-                None => Ok::<_, StorageError>(None),
-            }
-        };
-        let (key, user) = self.storage().read(found).await?.ok_or(EngineError::Unauthorized)?;
-        if key.last_used_at.is_none_or(|last| now.since(last) >= KEY_USE) {
-            let id = key.id;
-            self.storage().write(async move |conn: &mut Conn| api_keys::touch(conn, id, now).await).await?;
-        }
-        let pin = match (key.organization, key.cache) {
-            (_, Some(cache)) => Pin::Cache(cache),
-            (Some(organization), None) => Pin::Organization(organization),
-            (None, None) => Pin::Everywhere,
-        };
-        let authority = KeyAuthority { id: key.id, permissions: key.permissions, cache_permissions: key.cache_permissions, pin };
-        // A key does not carry its user's rights over the server.
-        Ok(Caller::User(Authenticated { user: user.id, superuser: false, via: Via::ApiKey(authority) }))
-    }
-
     /// The user, which must exist.
     pub async fn user(&self, id: UserId) -> Result<User, EngineError> {
         Ok(self.storage().read(async move |conn: &mut Conn| users::find(conn, id).await).await?)
     }
 
-    /// Changes a user's names or address.
-    pub async fn change_user(&self, id: UserId, changes: UserChanges) -> Result<User, EngineError> {
+    /// Changes a user's names or address; the address, where addresses have to be proven, once the new one is.
+    pub async fn change_user(&self, id: UserId, mut changes: UserChanges) -> Result<User, EngineError> {
+        self.ask_before_change(id, &mut changes).await?;
         let change = async move |conn: &mut Conn| {
             users::set(conn, id, &changes).await?;
             users::find(conn, id).await
@@ -213,9 +207,12 @@ impl Engine {
         Ok(self.storage().transaction(change).await?)
     }
 
-    /// Removes a user. `Forbidden` when the password is wrong, `Conflict` while the user is the last Admin of something.
-    pub async fn delete_user(&self, id: UserId, password: Secret<String>) -> Result<(), EngineError> {
-        self.confirm_password(id, password).await?;
+    /// Removes a user. `Forbidden` when the confirmation is wrong, `Conflict` while the user is the last Admin of something.
+    pub async fn delete_user(&self, id: UserId, confirmation: Confirmation) -> Result<(), EngineError> {
+        match confirmation {
+            Confirmation::Password(password) => self.confirm_password(id, password).await?,
+            Confirmation::Username(username) => self.confirm_username(id, &username).await?,
+        }
         let delete = async move |conn: &mut Conn| {
             let left_alone = users::last_admin_of(conn, id).await?;
             if !left_alone.is_empty() {
@@ -228,12 +225,25 @@ impl Engine {
     }
 
     async fn confirm_password(&self, id: UserId, password: Secret<String>) -> Result<(), EngineError> {
-        let hash = self.user(id).await?.password_hash;
-        let hash = hash.as_deref().map(str::parse::<PasswordHash>).transpose()?;
-        if self.passwords().verify(password, hash.as_ref()).await? {
+        let Some(hash) = self.user(id).await?.password_hash else {
+            let why = "you have no password here: you sign in at the OpenID provider";
+            return Err(EngineError::Forbidden(why.to_owned()));
+        };
+        if self.passwords().verify(password, Some(&hash.parse()?)).await? {
             Ok(())
         } else {
             Err(EngineError::Forbidden("the password is wrong".to_owned()))
+        }
+    }
+
+    async fn confirm_username(&self, id: UserId, username: &str) -> Result<(), EngineError> {
+        let user = self.user(id).await?;
+        if user.password_hash.is_some() {
+            Err(EngineError::Forbidden("confirm it with your password".to_owned()))
+        } else if user.username.as_str() == username {
+            Ok(())
+        } else {
+            Err(EngineError::Forbidden("this is not your username".to_owned()))
         }
     }
 }

@@ -40,12 +40,21 @@ impl Administration {
         Self { storage }
     }
 
-    /// Makes a user, also where nobody may register. `AlreadyExists` when the username or the address is taken.
+    /// Makes a user, also where nobody may register. Whoever runs the server answers for the address. `AlreadyExists` when the username or the address is taken.
     pub async fn create_user(&self, passwords: &PasswordHasher, wanted: NewUser) -> Result<UserId, EngineError> {
         let NewUser { username, name, email, password, superuser } = wanted;
         let hash = passwords.hash(password.into_secret(), &mut rand::rng()).await?;
         let password_hash = Some(hash.as_str().to_owned());
-        let user = User { id: UserId::new(), username, name, email, password_hash, superuser, created_at: Moment::now() };
+        let user = User {
+            id: UserId::new(),
+            username,
+            name,
+            email,
+            password_hash,
+            superuser,
+            created_at: Moment::now(),
+            email_verified: true,
+        };
         let id = user.id;
         self.storage.write(async move |conn: &mut Conn| users::insert(conn, &user).await).await?;
         Ok(id)
@@ -59,6 +68,16 @@ impl Administration {
             Ok(users::set(conn, user.id, &changes).await?)
         };
         self.storage.try_transaction(promote).await
+    }
+
+    /// Counts a user's address as proven, which no mail reaches or no mail was sent to.
+    pub async fn verify_email(&self, username: Username) -> Result<(), EngineError> {
+        let verify = async move |conn: &mut Conn| {
+            let user = find(conn, &username).await?;
+            let changes = UserChanges { email_verified: Some(true), ..UserChanges::default() };
+            Ok(users::set(conn, user.id, &changes).await?)
+        };
+        self.storage.try_transaction(verify).await
     }
 
     /// Gives a user a new password and ends all of the user's sessions; how many there were.

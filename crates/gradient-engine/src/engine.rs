@@ -11,8 +11,15 @@ use tokio::sync::{Mutex, MutexGuard, Notify, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, polling, reaper,
-    sessions::Sessions, substituter::Substituter,
+    EngineError, EngineSettings,
+    accounts::{ProviderSlot, SetupToken},
+    changes::Changes,
+    core::Core,
+    leases::Leases,
+    mail::Mailer,
+    polling, reaper,
+    sessions::Sessions,
+    substituter::Substituter,
 };
 
 /// Jobs that are prepared for workers at the same time; each may read a whole input closure.
@@ -57,6 +64,8 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     parts: Parts,
     setup: Option<SetupToken>,
+    mailer: Option<Mailer>,
+    oidc: Option<ProviderSlot>,
     core: Core,
     sessions: Sessions,
     leases: Leases,
@@ -78,9 +87,13 @@ impl Engine {
     pub async fn start(parts: Parts) -> Result<Self, EngineError> {
         let (core, dormant) = Core::new();
         let setup = SetupToken::of_empty(&parts.storage).await?;
+        let mailer = parts.settings.mail.as_ref().map(Mailer::new).transpose()?;
+        let oidc = parts.settings.oidc.clone().map(ProviderSlot::new).transpose()?;
         let engine = Self(Arc::new(Inner {
             parts,
             setup,
+            mailer,
+            oidc,
             core,
             sessions: Sessions::default(),
             leases: Leases::default(),
@@ -121,6 +134,14 @@ impl Engine {
 
     pub(crate) fn setup(&self) -> Option<&SetupToken> {
         self.0.setup.as_ref()
+    }
+
+    pub(crate) fn mailer(&self) -> Option<&Mailer> {
+        self.0.mailer.as_ref()
+    }
+
+    pub(crate) fn oidc(&self) -> Option<&ProviderSlot> {
+        self.0.oidc.as_ref()
     }
 
     pub(crate) fn storage(&self) -> &Storage {

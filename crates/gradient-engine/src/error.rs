@@ -1,6 +1,6 @@
 //! What can go wrong in a use case, as far as a caller can tell it apart.
 
-use gradient_auth::{JwtError, PasswordHashError, SealError};
+use gradient_auth::{JwtError, PasswordHashError, SealError, oidc::OidcError};
 use gradient_blobs::BlobError;
 use gradient_forge::ForgeError;
 use gradient_storage::StorageError;
@@ -44,6 +44,27 @@ pub enum EngineError {
     /// The login name or the password is wrong.
     #[error("the login name or the password is wrong")]
     InvalidCredentials,
+    /// Passwords are not taken here.
+    #[error("sign in at the OpenID provider: this server takes no passwords")]
+    OauthRequired,
+    /// There is no OpenID provider.
+    #[error("this server has no OpenID provider")]
+    OauthDisabled,
+    /// Somebody could not sign in at the OpenID provider.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
+    /// The OpenID provider knows somebody without an address.
+    #[error("the OpenID provider tells no valid email address of you, without which there can be no account")]
+    NoEmailFromProvider,
+    /// The address is still to be proven.
+    #[error("your email address is not verified yet: open the link in the mail, or ask for another one")]
+    EmailUnverified,
+    /// Addresses are not proven here.
+    #[error("this server does not verify email addresses")]
+    VerificationDisabled,
+    /// Not a token of a mail, or not one any more.
+    #[error("the verification link is used up, too old or not complete; ask for another mail")]
+    UnknownEmailToken,
     /// The token is not one, or not one any more.
     #[error("the token is not valid")]
     Unauthorized,
@@ -86,6 +107,12 @@ pub enum EngineError {
     /// The store of blobs failed.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// Mail cannot be sent with these settings.
+    #[error("cannot send mail with these settings")]
+    Mail(#[source] lettre::transport::smtp::Error),
+    /// Requests cannot be sent.
+    #[error("cannot send requests")]
+    HttpClient(#[source] reqwest::Error),
     /// As many do it at the same time as may.
     #[error("the server is busy, try again in a moment")]
     Busy,

@@ -54,6 +54,7 @@ mod error;
 mod evaluations;
 mod leases;
 mod logs;
+mod mail;
 mod members;
 mod organizations;
 mod polling;
@@ -71,7 +72,7 @@ mod uploads;
 mod upstreams;
 mod workers;
 
-pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
+pub use accounts::{BegunSignIn, Confirmation, Login, Origin, Registered, Registration, Remember, User, UserChanges};
 pub use administration::{Administration, NewUser, Resealed};
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use artefacts::{Artefact, ArtefactKind};
@@ -84,6 +85,7 @@ pub use direct_builds::{DirectBuild, SourceError, SourcePath, SourcePathError, S
 pub use engine::{Engine, Parts, Unhealthy};
 pub use error::EngineError;
 pub use evaluations::{BuildPage, EvaluationRequest, Neighbours};
+pub use gradient_auth::oidc::{OidcError, OidcSettings, ProviderAnswer};
 pub use gradient_forge::ForgeError;
 pub use gradient_storage::{
     StorageError,
@@ -92,6 +94,7 @@ pub use gradient_storage::{
     evaluations::{BuildCounts, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},
 };
 pub use logs::{LogLine, LogPart, MAX_READ};
+pub use mail::{MailLogin, MailSender, MailSettings, MailSettingsError, MailTls};
 pub use members::{Member, Membership};
 pub use organizations::{FoundOrganization, NewOrganization, Organization, OrganizationChanges};
 pub use projects::{NewProject, Project, ProjectChanges};

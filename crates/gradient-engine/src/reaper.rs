@@ -11,7 +11,7 @@ mod owners;
 use std::time::{Duration, Instant};
 
 use gradient_domain::Moment;
-use gradient_storage::{AsyncTask, Conn, StorageError, sessions};
+use gradient_storage::{AsyncTask, Conn, StorageError, email_verifications, sessions};
 
 use crate::{Engine, EngineError};
 
@@ -66,7 +66,7 @@ impl Engine {
             blobs::condemn_nars(self, now).await,
             blobs::remove_nars(self, now.minus(GRACE)).await,
             blobs::remove_logs(self).await,
-            expired_sessions(self, now).await,
+            expired(self, now).await,
         ] {
             outcome = outcome.and(part);
         }
@@ -74,8 +74,10 @@ impl Engine {
     }
 }
 
-async fn expired_sessions(engine: &Engine, now: Moment) -> Result<(), EngineError> {
+/// Sessions and verifications that ended by themselves. They are good for nothing from then on, so this is only about space.
+async fn expired(engine: &Engine, now: Moment) -> Result<(), EngineError> {
     while step(engine, async move |conn: &mut Conn| sessions::delete_expired(conn, now, ROWS).await).await? > 0 {}
+    while step(engine, async move |conn: &mut Conn| email_verifications::delete_expired(conn, now, ROWS).await).await? > 0 {}
     Ok(())
 }
 

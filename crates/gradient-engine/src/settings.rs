@@ -2,13 +2,30 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use gradient_auth::oidc::OidcSettings;
+
+use crate::MailSettings;
+
 /// Settings of the engine; where they come from is the binary's business.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct EngineSettings {
     /// Where people and Nix reach the server, without a slash at the end, such as `https://gradient.example.com`.
     pub serve_url: String,
+    /// Where people find the pages of this server, if not at `serve_url`.
+    pub frontend_url: Option<String>,
     /// Whether anybody may register.
     pub enable_registration: bool,
+    /// The mail server.
+    pub mail: Option<MailSettings>,
+    /// Whether users have to prove their addresses, where there is a mail server.
+    pub require_email_verification: bool,
+    /// How long after a mail to an address another one may follow.
+    pub email_pause: Duration,
+    /// The OpenID provider.
+    pub oidc: Option<OidcSettings>,
+    /// Whether people sign in there only.
+    pub oidc_required: bool,
     /// Whether repositories on this machine and in private networks may be evaluated.
     pub allow_local_repositories: bool,
     /// Whether everybody who is signed in may see all connected workers.
@@ -35,7 +52,13 @@ impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             serve_url: "http://127.0.0.1:3000".into(),
+            frontend_url: None,
             enable_registration: true,
+            mail: None,
+            require_email_verification: false,
+            email_pause: Duration::from_mins(1),
+            oidc: None,
+            oidc_required: false,
             allow_local_repositories: false,
             global_stats_public: false,
             lease: Duration::from_mins(5),

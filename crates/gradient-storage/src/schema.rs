@@ -44,6 +44,9 @@ diesel::allow_tables_to_appear_in_same_query!(projects, evaluations);
 diesel::allow_tables_to_appear_in_same_query!(caches, cache_paths);
 diesel::allow_tables_to_appear_in_same_query!(nars, organization_paths, staged_outputs, cache_paths);
 
+diesel::allow_tables_to_appear_in_same_query!(oidc_identities, users);
+
+diesel::joinable!(oidc_identities -> users (user));
 diesel::joinable!(organization_members -> users (user));
 diesel::joinable!(organization_members -> roles (role));
 diesel::joinable!(organization_members -> organizations (organization));

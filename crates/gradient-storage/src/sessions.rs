@@ -64,10 +64,10 @@ pub async fn revoke_all_but(conn: &mut Conn, user: UserId, kept: SessionId, now:
     }))
 }
 
-/// Removes at most `limit` sessions that ended by themselves before `now`. How many there were.
+/// Removes at most `limit` sessions that ended by themselves before `now`; how many there were.
 pub async fn delete_expired(conn: &mut Conn, now: Moment, limit: i64) -> Result<usize, StorageError> {
-    let expired: Vec<SessionId> = query!(&mut *conn, |c| {
+    let ids: Vec<SessionId> = query!(conn, |c| {
         sessions::table.filter(sessions::expires_at.le(now)).select(sessions::id).limit(limit).load(c).await?
     });
-    Ok(query!(conn, |c| diesel::delete(sessions::table.filter(sessions::id.eq_any(&expired))).execute(c).await?))
+    Ok(query!(conn, |c| diesel::delete(sessions::table.filter(sessions::id.eq_any(&ids))).execute(c).await?))
 }

@@ -31,6 +31,8 @@ pub struct User {
     pub superuser: bool,
     /// When it was registered.
     pub created_at: Moment,
+    /// Whether the address counts as its own: it was proven, or nobody asked for a proof.
+    pub email_verified: bool,
 }
 
 /// What of a user changes; `None` keeps.
@@ -45,6 +47,8 @@ pub struct UserChanges {
     pub email: Option<Email>,
     /// Whether it is a superuser from now on.
     pub superuser: Option<bool>,
+    /// Whether the address counts as its own from now on.
+    pub email_verified: Option<bool>,
 }
 
 /// Adds a user; `AlreadyExists` when the username or the address is taken.

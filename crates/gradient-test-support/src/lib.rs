@@ -22,6 +22,14 @@
 //! # gradient_test_support::on_sqlite(async |url| assert!(url.starts_with("sqlite:")));
 //! ```
 //!
+//! # Programs from PyPI and npm
+//!
+//! A mail server and an OpenID provider, which `cargo xtask packages` installs. Without `GRADIENT_TEST_PYTHON` and
+//! `GRADIENT_TEST_OIDC_PROVIDER` the tests that need them are skipped with a line that says so, or fail when
+//! `GRADIENT_TEST_REQUIRE_PACKAGES` is `1`.
+//!
+//! # PostgreSQL
+//!
 //! PostgreSQL is the server at `GRADIENT_TEST_POSTGRES_URL`, which `cargo xtask test` starts; its user must be allowed to create
 //! databases. Without that variable the test is skipped with a line that says so, or fails when `GRADIENT_TEST_REQUIRE_POSTGRES`
 //! is `1`.
@@ -81,6 +89,22 @@ pub fn postgres() -> Option<PostgresDatabase> {
     let required = env::var("GRADIENT_TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
     assert!(!required, "GRADIENT_TEST_POSTGRES_URL is not set, and GRADIENT_TEST_REQUIRE_POSTGRES is 1");
     eprintln!("skipped on PostgreSQL: GRADIENT_TEST_POSTGRES_URL is not set");
+    None
+}
+
+/// What a variable names; `None`, with a line on standard error, when it is not set and none is required.
+///
+/// # Panics
+///
+/// When `GRADIENT_TEST_REQUIRE_PACKAGES` is `1` and the variable is not set.
+#[cfg(feature = "deployment")]
+pub(crate) fn package(variable: &str) -> Option<std::path::PathBuf> {
+    if let Some(path) = env::var_os(variable) {
+        return Some(path.into());
+    }
+    let required = env::var("GRADIENT_TEST_REQUIRE_PACKAGES").is_ok_and(|value| value == "1");
+    assert!(!required, "{variable} is not set, and GRADIENT_TEST_REQUIRE_PACKAGES is 1");
+    eprintln!("skipped: {variable} is not set; see `cargo xtask packages`");
     None
 }
 

@@ -48,6 +48,7 @@ impl Place {
             database_url: database.as_ref().map(|database| database.url().to_owned()),
             hosted_worker: None,
             rate_limits: false,
+            environment: Vec::new(),
         };
         Some(Self { settings, folder, _database: database })
     }

@@ -1,6 +1,7 @@
 //! End to end: the real server, the real worker, real Nix, through the public interfaces only.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod accounts;
 mod building;
 mod caches;
 mod commands;

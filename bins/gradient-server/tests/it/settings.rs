@@ -41,6 +41,29 @@ fn the_server_names_the_setting_that_is_wrong() {
 }
 
 #[test]
+fn settings_that_only_make_sense_together_are_named() {
+    let (host, from) = (("GRADIENT_SMTP_HOST", "mail.example.com"), ("GRADIENT_SMTP_FROM", "ci@example.com"));
+    let provider = ("GRADIENT_OIDC_DISCOVERY_URL", "https://id.example.com");
+    let client = ("GRADIENT_OIDC_CLIENT_ID", "gradient");
+    for (settings, named) in [
+        (&[("GRADIENT_FRONTEND_URL", "pages")][..], "GRADIENT_FRONTEND_URL"),
+        (&[("GRADIENT_REQUIRE_EMAIL_VERIFICATION", "true")], "GRADIENT_REQUIRE_EMAIL_VERIFICATION"),
+        (&[host], "GRADIENT_SMTP_FROM"),
+        (&[host, ("GRADIENT_SMTP_FROM", "ci")], "GRADIENT_SMTP_FROM"),
+        (&[host, from, ("GRADIENT_SMTP_TLS", "perhaps")], "GRADIENT_SMTP_TLS"),
+        (&[host, from, ("GRADIENT_SMTP_USERNAME", "ci")], "GRADIENT_SMTP_USERNAME"),
+        (&[host, from, ("GRADIENT_SMTP_PASSWORD", "x")], "GRADIENT_SMTP_USERNAME"),
+        (&[host, from, ("GRADIENT_SMTP_PASSWORD_FILE", "/nonexistent/x")], "GRADIENT_SMTP_PASSWORD_FILE"),
+        (&[("GRADIENT_OIDC_REQUIRED", "true")], "GRADIENT_OIDC_REQUIRED"),
+        (&[provider], "GRADIENT_OIDC_CLIENT_ID"),
+        (&[client, ("GRADIENT_OIDC_DISCOVERY_URL", "http://id.example.com")], "GRADIENT_OIDC_DISCOVERY_URL"),
+        (&[client, provider, ("GRADIENT_OIDC_CLIENT_SECRET_FILE", "/nonexistent/x")], "GRADIENT_OIDC_CLIENT_SECRET_FILE"),
+    ] {
+        check(Command::new(programs().server), settings, named);
+    }
+}
+
+#[test]
 fn the_worker_names_the_setting_that_is_wrong_or_missing() {
     let url = ("GRADIENT_WORKER_SERVER_URL", "ws://127.0.0.1:1/proto");
     check(Command::new(programs().worker), &[], "GRADIENT_WORKER_SERVER_URL");
@@ -64,6 +87,7 @@ fn the_secrets_are_made_for_the_owner_only() {
         database_url: None,
         hosted_worker: None,
         rate_limits: false,
+        environment: Vec::new(),
     };
     let mut server = Server::start(&settings).unwrap();
     assert!(server.process().stop(LIMIT).unwrap().success());

@@ -1,15 +1,14 @@
-//! `/auth`: registration, login, logout.
+//! `/auth`: registration, login, logout; proof of addresses and sign-in at a provider in the modules below.
+
+mod cookies;
+mod email;
+mod oidc;
 
 use std::net::IpAddr;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    cookie::{Cookie, SameSite, time},
-    http::header,
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use gradient_domain::{DisplayName, Email, Password, Secret, Username};
-use gradient_engine::{Engine, Login, Origin, Registration, Remember};
+use gradient_engine::{Engine, Origin, Registered, Registration, Remember};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,7 +19,7 @@ use crate::{
     endpoints::{Endpoints, endpoints},
     envelope::{Answer, Envelope, Sentence},
     error::Code,
-    scope::{AnySession, COOKIE},
+    scope::AnySession,
 };
 
 /// The header with the token that the server prints while it has no users.
@@ -29,13 +28,13 @@ const SETUP_TOKEN: &str = "x-gradient-setup";
 pub(super) fn endpoints() -> Endpoints {
     endpoints! { Authentication:
         register => AlreadyExists, Forbidden, InvalidEmail, InvalidName, InvalidPassword, InvalidUsername, RegistrationDisabled;
-        login => InvalidCredentials;
+        login => EmailUnverified, InvalidCredentials, OauthRequired, Unavailable;
         check_username;
-        verify_email => BadRequest;
-        resend_verification => BadRequest;
-        authorize => OauthDisabled;
-        oidc_login => OauthDisabled;
-        oidc_callback => OauthDisabled;
+        email::verify => AlreadyExists, BadRequest;
+        email::resend => BadRequest, Unavailable;
+        oidc::authorize => OauthDisabled, Unavailable;
+        oidc::login => OauthDisabled, Unavailable;
+        oidc::callback => AlreadyExists, BadRequest, EmailUnverified, InvalidEmail, OauthDisabled, Unauthorized, Unavailable;
         logout;
     }
 }
@@ -57,7 +56,8 @@ struct RegisterBody {
 /// Registers a user.
 ///
 /// The first one becomes a superuser, when the request comes from the server's own machine or has the token in
-/// `x-gradient-setup` that the server printed at its first start.
+/// `x-gradient-setup` that the server printed at its first start. Where addresses have to be verified, everybody else opens the
+/// link in a mail before they can sign in.
 #[utoipa::path(post, path = "/auth/basic/register")]
 async fn register(
     request: HttpRequest,
@@ -81,8 +81,9 @@ async fn register(
         origin,
     };
     let username = registration.username.clone();
-    let id = engine.register(registration).await?;
-    Ok(Answer(Sentence(format!("user `{username}` is registered with the id {id}"))))
+    let Registered { id, unverified } = engine.register(registration).await?;
+    let next = if unverified { "; open the link in the mail that is on its way to you before you sign in" } else { "" };
+    Ok(Answer(Sentence(format!("user `{username}` is registered with the id {id}{next}"))))
 }
 
 /// A request that a proxy passed on says so, and is then from elsewhere.
@@ -136,29 +137,8 @@ async fn login(body: Body<LoginBody>, engine: web::Data<Engine>) -> Result<HttpR
     let remember = if remember_me { Remember::Month } else { Remember::Day };
     let login = engine.login(sought(&loginname), password, remember).await?;
     let mut response = Answer(login.token.expose()).into_response();
-    set_cookie(&mut response, &session_cookie(&login, remember, &engine))?;
+    cookies::add(&mut response, &cookies::session(&login, remember, &engine))?;
     Ok(response)
-}
-
-fn session_cookie(login: &Login, remember: Remember, engine: &Engine) -> Cookie<'static> {
-    let cookie = Cookie::build(COOKIE, login.token.expose().clone())
-        .http_only(true)
-        .same_site(SameSite::Strict)
-        .path("/")
-        .secure(engine.settings().serve_url.starts_with("https://"));
-    match remember {
-        Remember::Day => cookie.finish(),
-        Remember::Month => {
-            let seconds = i64::try_from(login.lifetime.as_secs()).unwrap_or(i64::MAX);
-            cookie.max_age(time::Duration::seconds(seconds)).finish()
-        }
-    }
-}
-
-fn set_cookie(response: &mut HttpResponse, cookie: &Cookie<'_>) -> Result<(), ApiError> {
-    response.add_cookie(cookie).map_err(|_| ApiError::new(Code::Internal, "internal server error"))?;
-    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    Ok(())
 }
 
 /// A username.
@@ -221,48 +201,8 @@ async fn logout(AnySession(session): AnySession, engine: web::Data<Engine>) -> R
         engine.logout(session).await?;
     }
     let mut response = Answer("you are signed out").into_response();
-    let mut cookie = Cookie::build(COOKIE, "").http_only(true).same_site(SameSite::Strict).path("/").finish();
-    cookie.make_removal();
-    set_cookie(&mut response, &cookie)?;
+    cookies::add(&mut response, &cookies::no_session())?;
     Ok(response)
-}
-
-/// Verifies an email address.
-#[utoipa::path(get, path = "/auth/verify-email")]
-async fn verify_email() -> Result<Answer<Sentence>, ApiError> {
-    Err(verification_is_off())
-}
-
-/// Sends the mail with which an email address is verified once more.
-#[utoipa::path(post, path = "/auth/resend-verification")]
-async fn resend_verification() -> Result<Answer<Sentence>, ApiError> {
-    Err(verification_is_off())
-}
-
-fn verification_is_off() -> ApiError {
-    ApiError::bad_request("this server does not verify email addresses")
-}
-
-/// Begins a login at the OIDC provider: answers the URL to go to.
-#[utoipa::path(post, path = "/auth/oauth/authorize")]
-async fn authorize() -> Result<Answer<String>, ApiError> {
-    Err(oauth_is_off())
-}
-
-/// Begins a login at the OIDC provider: leads there.
-#[utoipa::path(get, path = "/auth/oidc/login", responses((status = 302, description = "To the provider.")))]
-async fn oidc_login() -> Result<HttpResponse, ApiError> {
-    Err(oauth_is_off())
-}
-
-/// Ends a login at the OIDC provider, and leads back to the pages of the server.
-#[utoipa::path(get, path = "/auth/oidc/callback", responses((status = 302, description = "Back to the pages of the server.")))]
-async fn oidc_callback() -> Result<HttpResponse, ApiError> {
-    Err(oauth_is_off())
-}
-
-fn oauth_is_off() -> ApiError {
-    ApiError::new(Code::OauthDisabled, "this server has no OIDC provider")
 }
 
 #[cfg(test)]

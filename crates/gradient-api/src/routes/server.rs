@@ -49,10 +49,10 @@ struct ConfigBody {
 async fn settings(engine: web::Data<Engine>) -> Answer<ConfigBody> {
     Answer(ConfigBody {
         version: env!("CARGO_PKG_VERSION"),
-        oidc_enabled: false,
-        oidc_required: false,
-        registration_enabled: engine.settings().enable_registration,
-        email_verification_enabled: false,
+        oidc_enabled: engine.settings().oidc.is_some(),
+        oidc_required: engine.settings().oidc_required,
+        registration_enabled: engine.may_register(),
+        email_verification_enabled: engine.verifies_email(),
     })
 }
 

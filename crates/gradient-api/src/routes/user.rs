@@ -2,7 +2,7 @@
 
 use actix_web::web;
 use gradient_domain::{DisplayName, Email, Password, Secret, UserId, Username};
-use gradient_engine::{Engine, User, UserChanges};
+use gradient_engine::{Confirmation, Engine, User, UserChanges};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,7 +21,7 @@ pub(super) fn endpoints() -> Endpoints {
         delete => Conflict;
         change_password => InvalidPassword;
         settings;
-        change_settings => AlreadyExists, InvalidEmail, InvalidName, InvalidUsername;
+        change_settings => AlreadyExists, Conflict, InvalidEmail, InvalidName, InvalidUsername;
     }
 }
 
@@ -43,12 +43,14 @@ async fn show(user: SignedIn, engine: web::Data<Engine>) -> Result<Answer<UserBo
     Ok(Answer(UserBody { id, username, name, email, superuser }))
 }
 
-/// The proof that it is really meant.
+/// The proof that it is really meant: the password, or for those who have none here the username.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = AccountDeletion)]
 struct DeleteBody {
-    #[schema(value_type = String, format = Password, example = "Correct-Horse-7")]
-    password: Secret<String>,
+    #[schema(value_type = Option<String>, format = Password, example = "Correct-Horse-7")]
+    password: Option<Secret<String>>,
+    #[schema(example = "alice")]
+    confirm_username: Option<String>,
 }
 
 /// Deletes the caller's account.
@@ -56,7 +58,15 @@ struct DeleteBody {
 /// Not while the caller is the last Admin of an organization or cache; the message names them.
 #[utoipa::path(delete, path = "/user")]
 async fn delete(user: SessionUser, body: Body<DeleteBody>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
-    engine.delete_user(user.user.user, body.read()?.password).await?;
+    let confirmation = match body.read()? {
+        DeleteBody { password: Some(password), .. } => Confirmation::Password(password),
+        DeleteBody { confirm_username: Some(username), .. } => Confirmation::Username(username),
+        DeleteBody { .. } => {
+            let expected = "confirm it with `password`, or with `confirm_username` if you have no password here";
+            return Err(ApiError::bad_request(expected));
+        }
+    };
+    engine.delete_user(user.user.user, confirmation).await?;
     Ok(Answer(Sentence("your account is deleted".to_owned())))
 }
 
@@ -90,19 +100,23 @@ struct SettingsBody {
     username: Username,
     name: DisplayName,
     email: Email,
+    /// The address that takes its place once it is verified.
+    pending_email: Option<Email>,
+    /// Whether the user signs in at the OpenID provider, and has no password here.
     is_oidc: bool,
-}
-
-impl From<User> for SettingsBody {
-    fn from(user: User) -> Self {
-        Self { username: user.username, name: user.name, email: user.email, is_oidc: user.password_hash.is_none() }
-    }
 }
 
 /// Shows the caller's settings.
 #[utoipa::path(get, path = "/user/settings")]
 async fn settings(user: SignedIn, engine: web::Data<Engine>) -> Result<Answer<SettingsBody>, ApiError> {
-    Ok(Answer(engine.user(user.user.user).await?.into()))
+    let user = engine.user(user.user.user).await?;
+    settings_of(user, &engine).await
+}
+
+async fn settings_of(user: User, engine: &Engine) -> Result<Answer<SettingsBody>, ApiError> {
+    let pending_email = engine.pending_email(&user).await?;
+    let is_oidc = user.password_hash.is_none();
+    Ok(Answer(SettingsBody { username: user.username, name: user.name, email: user.email, pending_email, is_oidc }))
 }
 
 /// What to change of the account.
@@ -119,7 +133,8 @@ struct ChangeBody {
 
 /// Changes the caller's settings.
 ///
-/// What is left out stays as it is.
+/// What is left out stays as it is. Where addresses have to be verified, a new one gets a mail, and takes the place of the old
+/// one once its link is opened; a second mail within a minute is a conflict.
 #[utoipa::path(patch, path = "/user/settings")]
 async fn change_settings(
     user: SessionUser,
@@ -131,7 +146,8 @@ async fn change_settings(
         username: optional(body.username.as_ref())?,
         name: optional(body.name.as_ref())?,
         email: optional(body.email.as_ref())?,
-        superuser: None,
+        ..UserChanges::default()
     };
-    Ok(Answer(engine.change_user(user.user.user, changes).await?.into()))
+    let changed = engine.change_user(user.user.user, changes).await?;
+    settings_of(changed, &engine).await
 }

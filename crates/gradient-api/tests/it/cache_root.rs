@@ -21,6 +21,7 @@ async fn user(server: &Server, name: &str) -> UserId {
         name: name.parse().unwrap(),
         email: format!("{name}@example.com").parse().unwrap(),
         password_hash: None,
+        email_verified: true,
         superuser: false,
         created_at: Moment::now(),
     };

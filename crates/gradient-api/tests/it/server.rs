@@ -43,6 +43,8 @@ impl Server {
     }
 
     async fn launch(database: &str, settings: ApiSettings, engine: EngineSettings) -> Self {
+        // Fails only when another test has installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let directory = TempDir::new().unwrap();
         let url: DatabaseUrl = database.parse().unwrap();
         let storage = Storage::connect(&url, StorageSettings::default()).await.unwrap();
@@ -64,8 +66,6 @@ impl Server {
         });
         let engine = engine.await.unwrap();
         tokio::spawn(gradient_api::serve(engine.clone(), settings, listener).unwrap());
-        // Fails only when another test has installed it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { url, engine, storage, blobs, http, _directory: directory }
     }

@@ -12,6 +12,32 @@ diesel::table! {
         password_hash -> Nullable<Text>,
         superuser -> Bool,
         created_at -> Moment,
+        email_verified -> Bool,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment, Word};
+
+    email_verifications (user) {
+        user -> Key,
+        email -> Word,
+        token_hash -> Binary,
+        created_at -> Moment,
+        expires_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
+    oidc_identities (issuer, subject) {
+        issuer -> Text,
+        subject -> Text,
+        user -> Key,
+        created_at -> Moment,
     }
 }
 

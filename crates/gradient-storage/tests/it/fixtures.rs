@@ -72,6 +72,7 @@ pub(crate) fn user(username: &str) -> User {
         password_hash: None,
         superuser: false,
         created_at: NOW,
+        email_verified: true,
     }
 }
 

@@ -3,7 +3,12 @@ use gradient_storage::{Conn, sessions, sessions::Session, users};
 
 use crate::fixtures::*;
 
-gradient_test_support::both_databases!(lives_until_it_ends_or_is_ended, ends_the_others, goes_with_its_user);
+gradient_test_support::both_databases!(
+    lives_until_it_ends_or_is_ended,
+    ends_the_others,
+    goes_with_its_user,
+    goes_some_time_after_its_end
+);
 
 fn session(user: UserId) -> Session {
     Session { id: SessionId::new(), user, created_at: NOW, expires_at: later(60), remember: true, revoked_at: None }
@@ -18,7 +23,25 @@ async fn lives_until_it_ends_or_is_ended(url: &str) {
         assert!(sessions::revoke(conn, one.id, later(1)).await?);
         assert!(!sessions::revoke(conn, one.id, later(2)).await?);
         assert_eq!(sessions::lookup_live(conn, one.id, later(2)).await?, None);
-        assert_eq!(sessions::delete_expired(conn, later(60), 10).await?, 1);
+        Ok(())
+    })
+    .await;
+}
+
+async fn goes_some_time_after_its_end(url: &str) {
+    with(url, async |conn: &mut Conn| {
+        let ada = insert_user(conn, "ada").await?;
+        let kept = Session { expires_at: later(61), ..session(ada) };
+        sessions::insert(conn, &kept).await?;
+        for _ in 0..3 {
+            sessions::insert(conn, &session(ada)).await?;
+        }
+        let mut removed = Vec::new();
+        for _ in 0..3 {
+            removed.push(sessions::delete_expired(conn, later(60), 2).await?);
+        }
+        assert_eq!(removed, [2, 1, 0], "a few at a time");
+        assert_eq!(sessions::lookup_live(conn, kept.id, later(60)).await?, Some(kept));
         Ok(())
     })
     .await;

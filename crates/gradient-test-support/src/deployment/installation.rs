@@ -68,7 +68,9 @@ impl Installation {
     ) -> Result<Self, DeploymentError> {
         let program = programs.server.clone();
         let folder_of_server = folder.join("server");
-        let settings = ServerSettings { program, folder: folder_of_server, database_url, hosted_worker, rate_limits };
+        let environment = Vec::new();
+        let settings =
+            ServerSettings { program, folder: folder_of_server, database_url, hosted_worker, rate_limits, environment };
         let server = Server::start(&settings)?;
         Ok(Self {
             programs: programs.clone(),

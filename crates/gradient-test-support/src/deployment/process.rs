@@ -36,6 +36,26 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log: log.to_path_buf(), left_running: false })
     }
 
+    /// What it prints behind `beginning`, once it has printed such a line.
+    pub fn wait_for_line(&mut self, beginning: &str, limit: Duration) -> Result<String, DeploymentError> {
+        let what = format!("{} to say `{}`", self.name, beginning.trim());
+        wait::until(&what, limit, || {
+            self.expect_running()?;
+            let log = self.log_tail();
+            let whole_lines = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
+            Ok(whole_lines.lines().find_map(|line| line.strip_prefix(beginning)).map(str::to_owned))
+        })
+    }
+
+    /// Waits until it has printed this.
+    pub fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<(), DeploymentError> {
+        let what = format!("{} to say `{text}`", self.name);
+        wait::until(&what, limit, || {
+            self.expect_running()?;
+            Ok(self.log_tail().contains(text).then_some(()))
+        })
+    }
+
     /// Its process id, which is also that of its group.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -24,6 +24,8 @@ pub struct ServerSettings {
     pub hosted_worker: Option<NixInstall>,
     /// Whether it limits how often a client may ask, as it does by default. Tests ask as fast as they can.
     pub rate_limits: bool,
+    /// Further settings, as variables.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// A running server.
@@ -84,6 +86,7 @@ impl Server {
         if let Some(url) = &settings.database_url {
             command.env("GRADIENT_DATABASE_URL", url);
         }
+        command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 

@@ -48,7 +48,11 @@ fn users_are_made_promoted_and_given_passwords(database: Database) {
 
     // What is taken or not there is told, and nothing changes.
     assert!(place.run_with_input(&bob, PASSWORD).failed(1).contains("there already is such a user"));
-    for (words, input) in [(&["user", "promote", "carol"][..], ""), (&["user", "reset-password", "carol"], PASSWORD)] {
+    for (words, input) in [
+        (&["user", "promote", "carol"][..], ""),
+        (&["user", "verify-email", "carol"], ""),
+        (&["user", "reset-password", "carol"], PASSWORD),
+    ] {
         assert!(place.run_with_input(words, input).failed(1).contains("there is no user `carol`"), "{words:?}");
     }
     assert!(server.process().stop(super::LIMIT).unwrap().success());

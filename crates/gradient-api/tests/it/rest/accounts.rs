@@ -125,7 +125,10 @@ async fn settings_and_password_change(database: &str) {
     let other = server.login("alice", PASSWORD).await;
     let alice = server.with(&token);
     let changed = alice.patch("/user/settings", json!({"name": "Alice B", "email": "a@example.org"})).await.message();
-    assert_eq!(changed, json!({"username": "alice", "name": "Alice B", "email": "a@example.org", "is_oidc": false}));
+    assert_eq!(
+        changed,
+        json!({"username": "alice", "name": "Alice B", "email": "a@example.org", "pending_email": null, "is_oidc": false})
+    );
     assert_eq!(alice.get("/user/settings").await.message(), changed);
     assert_eq!(alice.patch("/user/settings", json!({"username": "Bob"})).await.error(), (409, "already_exists"));
 
