@@ -1,8 +1,8 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use diesel::prelude::*;
+use diesel::{prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
-use gradient_domain::{BuildId, BuildStatus, DerivationId, Moment};
+use gradient_domain::{BuildId, BuildStatus, DerivationId, Moment, sql::Key};
 use gradient_nix::StorePath;
 
 use super::{find, latest};
@@ -52,33 +52,34 @@ pub struct GraphEdge {
 /// What a build is made from, breadth first, at most `limit` builds. Each derivation is shown by its newest build.
 pub async fn graph(conn: &mut Conn, root: BuildId, limit: usize) -> Result<Graph, StorageError> {
     let start = find(conn, root).await?.derivation;
-    let mut build_of: HashMap<DerivationId, BuildId> = HashMap::from([(start, root)]);
-    let mut order = vec![root];
-    let mut links: Vec<(DerivationId, DerivationId)> = Vec::new();
-    let mut wave = vec![start];
-    while !wave.is_empty() {
-        let edges = inputs(conn, &wave).await?;
-        let mut seen = HashSet::new();
-        let unknown: Vec<DerivationId> =
-            edges.iter().map(|(_, input)| *input).filter(|input| !build_of.contains_key(input) && seen.insert(*input)).collect();
-        links.extend(edges);
-        let found = latest(conn, &unknown).await?;
-        wave.clear();
-        for derivation in unknown {
-            if let Some(latest) = found.get(&derivation)
-                && order.len() < limit.max(1)
-            {
-                build_of.insert(derivation, latest.build);
-                order.push(latest.build);
-                wave.push(derivation);
-            }
-        }
-    }
-    let edge = |(target, input): &(DerivationId, DerivationId)| {
-        Some(GraphEdge { source: *build_of.get(input)?, target: *build_of.get(target)? })
+    let derivations = closure(conn, start, limit.max(1)).await?;
+    let newest = latest(conn, &derivations).await?;
+    let mut build_of: HashMap<DerivationId, BuildId> =
+        newest.into_iter().map(|(derivation, latest)| (derivation, latest.build)).collect();
+    build_of.insert(start, root);
+    let order: Vec<BuildId> = derivations.iter().filter_map(|derivation| build_of.get(derivation)).copied().collect();
+    let edge = |(target, input): (DerivationId, DerivationId)| {
+        Some(GraphEdge { source: *build_of.get(&input)?, target: *build_of.get(&target)? })
     };
-    let edges = links.iter().filter_map(edge).collect();
+    let edges = inputs(conn, &derivations).await?.into_iter().filter_map(edge).collect();
     Ok(Graph { root, nodes: nodes(conn, &order).await?, edges })
+}
+
+/// A derivation and what it needs, breadth first, until there are `limit`. Both databases add to a recursive query wave by wave,
+/// and stop as soon as they have enough.
+async fn closure(conn: &mut Conn, start: DerivationId, limit: usize) -> Result<Vec<DerivationId>, StorageError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Key)]
+        id: DerivationId,
+    }
+    const CLOSURE: &str = "WITH RECURSIVE closure(id) AS (\
+        SELECT $1 UNION SELECT needed.input FROM closure JOIN derivation_inputs AS needed ON needed.derivation = closure.id\
+        ) SELECT id FROM closure LIMIT $2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows: Vec<Row> =
+        query!(conn, |c| diesel::sql_query(CLOSURE).bind::<Key, _>(start).bind::<BigInt, _>(limit).load(c).await?);
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 /// The builds of a build's direct inputs.

@@ -9,13 +9,19 @@ use crate::{
     Conn, StorageError,
     conn::{KEYS_PER_QUERY, insert_rows, query},
     counters::{self, Delta},
-    schema::{evaluation_builds, evaluations},
+    evaluations::BuildCounts,
+    schema::{evaluation_builds, evaluation_counters, evaluations},
 };
 
 /// Notes that an evaluation needs these builds, and counts them. Those that it needs already are not counted twice; those that do
 /// not exist are left out. To be called in a transaction.
 pub async fn link(conn: &mut Conn, evaluation: EvaluationId, builds: &[BuildId], now: Moment) -> Result<(), StorageError> {
     counters::lock(conn).await?;
+    let counts: Option<BuildCounts> = query!(&mut *conn, |c| {
+        evaluation_counters::table.find(evaluation).select(BuildCounts::as_select()).first(c).await.optional()?
+    });
+    // Those that are linked have the places below; none is ever unlinked.
+    let mut positions = counts.unwrap_or_default().total()..;
     let wanted: BTreeSet<BuildId> = builds.iter().copied().collect();
     let wanted: Vec<BuildId> = wanted.into_iter().collect();
     let mut delta = Delta::default();
@@ -27,19 +33,22 @@ pub async fn link(conn: &mut Conn, evaluation: EvaluationId, builds: &[BuildId],
             links.load(c).await?.into_iter().collect()
         });
         let fresh: Vec<BuildId> = chunk.iter().copied().filter(|build| !linked.contains(build)).collect();
-        for (build, status) in statuses(conn, &fresh).await? {
+        let statuses = statuses(conn, &fresh).await?;
+        let existing = fresh.into_iter().filter_map(|build| Some((build, *statuses.get(&build)?)));
+        for ((build, status), position) in existing.zip(&mut positions) {
             delta.add_build(status, 1);
             rows.push((
                 evaluation_builds::evaluation.eq(evaluation),
                 evaluation_builds::build.eq(build),
                 evaluation_builds::status.eq(status),
+                evaluation_builds::position.eq(position),
             ));
         }
     }
     if rows.is_empty() {
         return Ok(());
     }
-    insert_rows!(&mut *conn, evaluation_builds::table, 3, rows);
+    insert_rows!(&mut *conn, evaluation_builds::table, 4, rows);
     counters::adjust(conn, evaluation, delta).await?;
     query!(conn, |c| {
         diesel::update(evaluations::table.find(evaluation)).set(evaluations::updated_at.eq(now)).execute(c).await?

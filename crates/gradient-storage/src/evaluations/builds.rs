@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use gradient_domain::{BuildId, BuildStatus, EvaluationId, Moment};
@@ -39,20 +41,75 @@ pub async fn builds(
         evaluation_counters::table.find(evaluation).select(BuildCounts::as_select()).first(c).await.optional()?
     });
     let counts = counts.unwrap_or_default();
-    let total = status.map_or_else(|| counts.total(), |status| counts.of(status));
-    // The page is cut from the index alone; only what is on it is looked up.
-    let page: Vec<BuildId> = query!(&mut *conn, |c| {
-        let mut links = evaluation_builds::table.filter(evaluation_builds::evaluation.eq(evaluation)).into_boxed::<DB>();
-        if let Some(status) = status {
-            links = links.filter(evaluation_builds::status.eq(status));
+    let (page, total) = match status {
+        None => (page(conn, evaluation, limit, offset).await?, counts.total()),
+        Some(status) => {
+            let total = counts.of(status);
+            (page_of(conn, evaluation, status, Cut::new(total.into(), limit, offset)).await?, total)
         }
-        links.order(evaluation_builds::build).limit(limit).offset(offset).select(evaluation_builds::build).load(c).await?
+    };
+    let mut found: HashMap<BuildId, BuildSummary> = summaries(conn, &page).await?;
+    Ok((page.iter().filter_map(|id| found.remove(id)).collect(), i64::from(total)))
+}
+
+/// A page of all builds, by their places: none of those before is looked at.
+async fn page(conn: &mut Conn, evaluation: EvaluationId, limit: i64, offset: i64) -> Result<Vec<BuildId>, StorageError> {
+    let bound = |place: i64| i32::try_from(place).unwrap_or(i32::MAX);
+    let (first, end) = (bound(offset), bound(offset.saturating_add(limit)));
+    Ok(query!(conn, |c| {
+        let links = evaluation_builds::table.filter(evaluation_builds::evaluation.eq(evaluation));
+        let links = links.filter(evaluation_builds::position.ge(first)).filter(evaluation_builds::position.lt(end));
+        links.order(evaluation_builds::position).select(evaluation_builds::build).load(c).await?
+    }))
+}
+
+/// A page of the builds of one status, out of the index.
+async fn page_of(conn: &mut Conn, evaluation: EvaluationId, status: BuildStatus, cut: Cut) -> Result<Vec<BuildId>, StorageError> {
+    let mut page: Vec<BuildId> = query!(conn, |c| {
+        let links = evaluation_builds::table.filter(evaluation_builds::evaluation.eq(evaluation)).into_boxed::<DB>();
+        let links = links.filter(evaluation_builds::status.eq(status)).limit(cut.limit).offset(cut.offset);
+        let links = match cut.from {
+            Side::Beginning => links.order(evaluation_builds::position),
+            Side::End => links.order(evaluation_builds::position.desc()),
+        };
+        links.select(evaluation_builds::build).load(c).await?
     });
-    let rows = query!(conn, |c| {
+    if cut.from == Side::End {
+        page.reverse();
+    }
+    Ok(page)
+}
+
+/// Where a page is cut from a list: counted from the side that is nearer, as those between are counted one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    from: Side,
+    limit: i64,
+    offset: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Beginning,
+    End,
+}
+
+impl Cut {
+    fn new(total: i64, limit: i64, offset: i64) -> Self {
+        if offset <= total / 2 {
+            return Self { from: Side::Beginning, limit, offset };
+        }
+        let behind = total.saturating_sub(offset).saturating_sub(limit);
+        Self { from: Side::End, limit: limit.saturating_add(behind.min(0)).max(0), offset: behind.max(0) }
+    }
+}
+
+/// These builds, as lines.
+async fn summaries(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildId, BuildSummary>, StorageError> {
+    let rows: Vec<BuildSummary> = query!(conn, |c| {
         build_rows::table
             .inner_join(derivations::table)
-            .filter(build_rows::id.eq_any(&page))
-            .order(build_rows::id)
+            .filter(build_rows::id.eq_any(ids))
             .select((
                 build_rows::id,
                 derivations::name,
@@ -64,7 +121,7 @@ pub async fn builds(
             .load(c)
             .await?
     });
-    Ok((rows, i64::from(total)))
+    Ok(rows.into_iter().map(|build| (build.id, build)).collect())
 }
 
 /// The builds that an evaluation needs, with their derivations' names.
@@ -73,9 +130,37 @@ pub async fn build_names(conn: &mut Conn, evaluation: EvaluationId) -> Result<Ve
         evaluation_builds::table
             .inner_join(build_rows::table.inner_join(derivations::table))
             .filter(evaluation_builds::evaluation.eq(evaluation))
-            .order(evaluation_builds::build)
+            .order(evaluation_builds::position)
             .select((build_rows::id, derivations::name))
             .load(c)
             .await?
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_the_same_from_either_side() {
+        for (total, limit, offset) in
+            [(10, 3, 0), (10, 3, 5), (10, 3, 6), (10, 3, 8), (10, 30, 6), (10, 3, 10), (10, 3, 99), (0, 3, 0)]
+        {
+            let list: Vec<i64> = (0..total).collect();
+            let place = |number: i64| usize::try_from(number).unwrap();
+            let expected: Vec<i64> = list.iter().copied().skip(place(offset)).take(place(limit)).collect();
+            let cut = Cut::new(total, limit, offset);
+            let taken = |list: &mut dyn Iterator<Item = i64>| -> Vec<i64> {
+                list.skip(place(cut.offset)).take(place(cut.limit)).collect()
+            };
+            let mut page = match cut.from {
+                Side::Beginning => taken(&mut list.iter().copied()),
+                Side::End => taken(&mut list.iter().rev().copied()),
+            };
+            if cut.from == Side::End {
+                page.reverse();
+            }
+            assert_eq!(page, expected, "{total} {limit} {offset}");
+        }
+    }
 }

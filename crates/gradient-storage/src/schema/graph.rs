@@ -148,6 +148,7 @@ diesel::table! {
         evaluation -> Key,
         build -> Key,
         status -> Word,
+        position -> Integer,
     }
 }
 
