@@ -50,6 +50,7 @@ mod cache_root;
 mod endpoints;
 mod envelope;
 mod error;
+mod files;
 mod ndjson;
 mod openapi;
 mod rate_limit;

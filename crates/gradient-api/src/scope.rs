@@ -2,6 +2,7 @@
 //! that permission, and its signature says so.
 
 mod caller;
+mod download;
 mod permission;
 
 use std::{future::Future, marker::PhantomData, pin::Pin};
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn};
+pub(crate) use download::DownloadScope;
 pub(crate) use permission::{
     CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageMembers,
     ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers, Member, Needs, NeedsCache,

@@ -1,10 +1,12 @@
-//! Session tokens of people: JWTs, signed with HS256.
+//! Tokens of people, as JWTs signed with HS256: of sessions, and of downloads.
+//!
+//! Each purpose has a key of its own, derived from the server's secret, so that a token for one is worth nothing for the other.
 
 use std::time::Duration;
 
-use gradient_domain::{Moment, Secret, SessionId, UserId};
+use gradient_domain::{BuildId, Moment, Secret, SessionId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use crate::secrets::{SecretKey, SecretKeys};
@@ -12,7 +14,10 @@ use crate::secrets::{SecretKey, SecretKeys};
 /// Longer texts are no tokens of ours.
 const MAX_LENGTH: usize = 2048;
 
-/// What a token says. Whether the session still lives, its row tells.
+/// How long a token of a download is good.
+const DOWNLOAD: Duration = Duration::from_hours(1);
+
+/// What a session's token says. Whether the session still lives, its row tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// When it ends, in seconds since 1970.
@@ -23,6 +28,13 @@ pub struct Claims {
     pub id: UserId,
     /// Which session it is of.
     pub jti: SessionId,
+}
+
+/// What a download's token says.
+#[derive(Debug, Serialize, Deserialize)]
+struct DownloadClaims {
+    exp: i64,
+    build: BuildId,
 }
 
 /// A token that proves nothing.
@@ -42,15 +54,55 @@ pub enum JwtError {
 /// Signs and checks tokens with the server's JWT secrets.
 #[derive(Clone)]
 pub struct JwtKeys {
-    signing: EncodingKey,
-    header: Header,
-    known: Vec<(String, DecodingKey)>,
+    sessions: Signer,
+    downloads: Signer,
 }
 
 impl JwtKeys {
     /// Signs with the newest of `keys`, believes all.
     pub fn new(keys: &SecretKeys) -> Self {
-        let derive = |key: &SecretKey| key.derive("session tokens");
+        Self { sessions: Signer::new(keys, "session tokens"), downloads: Signer::new(keys, "download tokens") }
+    }
+
+    /// A token for a session that ends `lifetime` after `now`.
+    pub fn issue(&self, user: UserId, session: SessionId, now: Moment, lifetime: Duration) -> Result<Secret<String>, JwtError> {
+        self.sessions.sign(&Claims { exp: now.plus(lifetime).seconds(), iat: now.seconds(), id: user, jti: session })
+    }
+
+    /// What `token` says, when one of the secrets signed it for a session and it has not expired.
+    pub fn verify(&self, token: &str, now: Moment) -> Result<Claims, JwtError> {
+        let claims: Claims = self.sessions.open(token)?;
+        if claims.exp <= now.seconds() { Err(JwtError::Expired) } else { Ok(claims) }
+    }
+
+    /// A token for the downloads of one build, good for an hour.
+    pub fn issue_download(&self, build: BuildId, now: Moment) -> Result<Secret<String>, JwtError> {
+        self.downloads.sign(&DownloadClaims { exp: now.plus(DOWNLOAD).seconds(), build })
+    }
+
+    /// Whose downloads `token` is for, when one of the secrets signed it for downloads and it has not expired.
+    pub fn verify_download(&self, token: &str, now: Moment) -> Result<BuildId, JwtError> {
+        let claims: DownloadClaims = self.downloads.open(token)?;
+        if claims.exp <= now.seconds() { Err(JwtError::Expired) } else { Ok(claims.build) }
+    }
+
+    /// The id of the secret that signs.
+    pub fn signing_key(&self) -> Option<&str> {
+        self.sessions.header.kid.as_deref()
+    }
+}
+
+/// Signs and checks the tokens of one purpose.
+#[derive(Clone)]
+struct Signer {
+    signing: EncodingKey,
+    header: Header,
+    known: Vec<(String, DecodingKey)>,
+}
+
+impl Signer {
+    fn new(keys: &SecretKeys, purpose: &str) -> Self {
+        let derive = |key: &SecretKey| key.derive(purpose);
         let header = Header { kid: Some(keys.newest().id().to_string()), ..Header::new(Algorithm::HS256) };
         let decoding = |key: &SecretKey| (key.id().to_string(), DecodingKey::from_secret(derive(key).expose()));
         Self {
@@ -60,27 +112,19 @@ impl JwtKeys {
         }
     }
 
-    /// A token for a session that ends `lifetime` after `now`.
-    pub fn issue(&self, user: UserId, session: SessionId, now: Moment, lifetime: Duration) -> Result<Secret<String>, JwtError> {
-        let claims = Claims { exp: now.plus(lifetime).seconds(), iat: now.seconds(), id: user, jti: session };
-        jsonwebtoken::encode(&self.header, &claims, &self.signing).map(Secret::new).map_err(|_| JwtError::Signing)
+    fn sign(&self, claims: &impl Serialize) -> Result<Secret<String>, JwtError> {
+        jsonwebtoken::encode(&self.header, claims, &self.signing).map(Secret::new).map_err(|_| JwtError::Signing)
     }
 
-    /// What `token` says, when one of the secrets signed it and it has not expired.
-    pub fn verify(&self, token: &str, now: Moment) -> Result<Claims, JwtError> {
+    /// What a token of ours says, whether it has expired or not.
+    fn open<T: DeserializeOwned>(&self, token: &str) -> Result<T, JwtError> {
         if token.len() > MAX_LENGTH {
             return Err(JwtError::Invalid);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| JwtError::Invalid)?;
         let kid = header.kid.ok_or(JwtError::Invalid)?;
         let (_, key) = self.known.iter().find(|(known, _)| *known == kid).ok_or(JwtError::Invalid)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation()).map_err(|_| JwtError::Invalid)?.claims;
-        if claims.exp <= now.seconds() { Err(JwtError::Expired) } else { Ok(claims) }
-    }
-
-    /// The id of the secret that signs.
-    pub fn signing_key(&self) -> Option<&str> {
-        self.header.kid.as_deref()
+        jsonwebtoken::decode(token, key, &validation()).map(|token| token.claims).map_err(|_| JwtError::Invalid)
     }
 }
 
@@ -95,7 +139,7 @@ fn validation() -> Validation {
 
 impl std::fmt::Debug for JwtKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JwtKeys").field("signing", &self.header.kid).finish_non_exhaustive()
+        f.debug_struct("JwtKeys").field("signing", &self.sessions.header.kid).finish_non_exhaustive()
     }
 }
 
@@ -133,6 +177,17 @@ mod tests {
         let (token, ..) = issue(&keys(OLD), now);
         assert!(keys(&format!("{NEW}\n{OLD}")).verify(token.expose(), now).is_ok());
         assert_eq!(keys(NEW).verify(token.expose(), now), Err(JwtError::Invalid));
+    }
+
+    #[test]
+    fn a_download_is_no_session_and_a_session_no_download() {
+        let (keys, now, build) = (keys(OLD), Moment::from_micros(1_700_000_000_000_000), BuildId::new());
+        let download = keys.issue_download(build, now).unwrap();
+        assert_eq!(keys.verify_download(download.expose(), now.plus(Duration::from_secs(3599))), Ok(build));
+        assert_eq!(keys.verify_download(download.expose(), now.plus(DOWNLOAD)), Err(JwtError::Expired));
+        assert_eq!(keys.verify(download.expose(), now), Err(JwtError::Invalid));
+        let (session, ..) = issue(&keys, now);
+        assert_eq!(keys.verify_download(session.expose(), now), Err(JwtError::Invalid));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct VerifiedNar {
     pub references: BTreeSet<StorePath>,
     /// What it contains, and where.
     pub listing: Listing,
+    /// The file that declares its [build products](gradient_nix::build_products), as much of it as is read; empty without one.
+    pub build_products: Vec<u8>,
 }
 
 /// What a NAR turned out to be, and the compressed form it came in.

@@ -69,7 +69,12 @@ impl Engine {
         }
     }
 
-    async fn artefact(&self, store_path: StorePath, nar_hash: NarHash, path: String) -> Result<Option<Artefact>, EngineError> {
+    pub(crate) async fn artefact(
+        &self,
+        store_path: StorePath,
+        nar_hash: NarHash,
+        path: String,
+    ) -> Result<Option<Artefact>, EngineError> {
         let permit = tokio::time::timeout(MAX_WAIT, self.extracting().clone().acquire_owned()).await;
         let permit = permit.map_err(|_| EngineError::Busy)?.map_err(|_| EngineError::Stopping)?;
         let Some(json) = self.nar_listing(nar_hash).await? else { return Ok(None) };
@@ -98,6 +103,28 @@ impl Engine {
         };
         Extraction::start(self, artefact.nar_hash, work, artefact.permit).await
     }
+}
+
+/// What is at each of these paths of a store path whose NAR is stored; `None` where nothing is.
+pub(crate) async fn kinds(
+    engine: &Engine,
+    store_path: StorePath,
+    nar_hash: NarHash,
+    paths: Vec<String>,
+) -> Result<Vec<Option<ArtefactKind>>, EngineError> {
+    let json = engine.nar_listing(nar_hash).await?;
+    let json = json.ok_or_else(|| EngineError::Damaged(format!("the listing of {store_path} is gone")))?;
+    let kinds = tokio::task::spawn_blocking(move || {
+        let listing = Listing::from_json(&json).map_err(|error| EngineError::Damaged(error.to_string()))?;
+        let kind = |path: &String| {
+            Some(match resolve(&listing, &store_path, path)? {
+                resolution::Found::File { size, .. } => ArtefactKind::File(size),
+                resolution::Found::Directory(_) => ArtefactKind::Directory,
+            })
+        };
+        Ok(paths.iter().map(kind).collect())
+    });
+    kinds.await.map_err(|_| EngineError::Stopping)?
 }
 
 fn find(json: &[u8], store_path: &StorePath, path: &str) -> Result<Option<(String, Place)>, EngineError> {

@@ -47,6 +47,8 @@ mod closure;
 mod commits;
 mod core;
 mod derivations;
+mod direct_builds;
+mod downloads;
 mod engine;
 mod error;
 mod evaluations;
@@ -83,7 +85,7 @@ pub use gradient_forge::ForgeError;
 pub use gradient_storage::{
     StorageError,
     attempts::Attempt,
-    builds::{BuildView, Graph, GraphNode},
+    builds::{BuildArtefact, BuildView, Graph, GraphNode},
     evaluations::{BuildCounts, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},
 };
 pub use logs::{LogLine, LogPart, MAX_READ};

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::{
     Engine, EngineError,
     build_context::{BuildContext, ContextError},
-    closure,
+    closure, downloads,
     leases::Lease,
     logs, results,
 };
@@ -71,6 +71,7 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     let epoch = lease.epoch;
     let staged = engine.storage().read(async move |conn: &mut Conn| paths::list_staged(conn, build, epoch).await).await?;
     check(&context, &finished.outputs, &staged)?;
+    let artefacts = downloads::offered(engine, &staged).await?;
 
     let now = Moment::now();
     let is_owner = engine
@@ -82,6 +83,7 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
             }
             let published = staged.iter().map(|output| organization_path(output, &context)).collect();
             paths::insert_many(conn, context.organization, published, now).await?;
+            builds::insert_artefacts(conn, build, artefacts).await?;
             paths::delete_staged(conn, build).await?;
             let log_bytes = i64::try_from(finished.log_bytes).unwrap_or(i64::MAX);
             attempts::set_succeeded(conn, build, epoch, log_bytes, now).await?;

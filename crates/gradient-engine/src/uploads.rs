@@ -291,6 +291,7 @@ impl Upload {
                     nar_hash: verified.nar.nar_hash,
                     references: verified.nar.references.into_iter().collect(),
                     content_address: address,
+                    build_products: verified.nar.build_products,
                 };
                 let insert = engine.storage().transaction(async move |conn: &mut Conn| {
                     nars::claim(conn, nar).await?;

@@ -7,6 +7,9 @@ use crate::StorePath;
 /// The file inside an output that declares its products.
 pub const FILE: &str = "nix-support/hydra-build-products";
 
+/// How much of the file is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 256 << 10;
+
 /// Lines beyond this many are not read.
 pub const MAX_PRODUCTS: usize = 1000;
 
@@ -25,7 +28,16 @@ pub struct BuildProduct {
     pub default_path: Option<String>,
 }
 
-/// Reads the products of a file. A line that is not one is skipped: a build does not fail for what it says about itself.
+/// Reads the products of a file, or of its first [`MAX_FILE_BYTES`]; a line that is cut there is not read. A line that is no
+/// product is skipped: a build does not fail for what it says about itself.
+pub fn parse_bytes(file: &[u8]) -> Vec<BuildProduct> {
+    let read = file.get(..MAX_FILE_BYTES).unwrap_or(file);
+    let is_cut = read.len() == MAX_FILE_BYTES;
+    let whole = if is_cut { read.iter().rposition(|byte| *byte == b'\n').unwrap_or(0) } else { read.len() };
+    parse(&String::from_utf8_lossy(read.get(..whole).unwrap_or_default()))
+}
+
+/// Reads the products of a file that is a text.
 pub fn parse(text: &str) -> Vec<BuildProduct> {
     text.lines().filter_map(parse_line).take(MAX_PRODUCTS).collect()
 }
@@ -111,6 +123,15 @@ mod tests {
         ] {
             assert_eq!(check(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_cut_is_not_read() {
+        let line = format!("file x {OUT}/yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy {}\n", "z".repeat(MAX_FILE_BYTES / 4));
+        assert_eq!(parse_bytes(line.repeat(2).as_bytes()).len(), 2);
+        assert_eq!(parse_bytes(line.repeat(9).as_bytes()).len(), 3);
+        assert_eq!(parse_bytes(format!("\u{fffd}\nfile x {OUT}/y").as_bytes()).len(), 1);
+        assert_eq!(parse_bytes(format!("file x {OUT}/\0").as_bytes()).len(), 0);
     }
 
     #[test]

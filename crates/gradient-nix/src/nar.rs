@@ -7,4 +7,4 @@ pub use listing::{Listing, ListingError, Node};
 pub use nix_archive::nar::{
     CaseHack, Encoder, ReferencePattern, ReferencePatternError, ReferenceScanner, encode_path, restore_reader,
 };
-pub use reader::{MAX_ENTRIES, MAX_NAME_BYTES, MAX_TARGET_BYTES, NarError, read, read_with_root_file};
+pub use reader::{Files, MAX_ENTRIES, MAX_NAME_BYTES, MAX_TARGET_BYTES, NarError, read, read_with_files};

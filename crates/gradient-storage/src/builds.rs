@@ -15,6 +15,7 @@ use crate::{
     schema::{builds, evaluation_builds},
 };
 
+mod artefacts;
 mod graph;
 mod link;
 mod moves;
@@ -22,7 +23,8 @@ mod published;
 mod restore;
 mod view;
 
-pub use graph::{Graph, GraphEdge, GraphNode, dependencies, dependents, graph};
+pub use artefacts::{BuildArtefact, artefacts, insert_artefacts, lookup_artefact};
+pub use graph::{Graph, GraphEdge, GraphNode, dependencies, dependents, graph, names};
 pub use link::link;
 pub(crate) use moves::{Move, make};
 pub use moves::{complete, set_status};
@@ -64,6 +66,8 @@ pub struct Build {
     pub updated_at: Moment,
     /// How long the builder ran.
     pub duration_ms: Option<i64>,
+    /// Whether it has something to download.
+    pub has_artefacts: bool,
 }
 
 /// A build that is not stored yet.
@@ -146,6 +150,7 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewBuild>) -> Result<(), Stor
             finished_at: status.is_final().then_some(new.queued_at),
             updated_at: new.queued_at,
             duration_ms: None,
+            has_artefacts: false,
         }
     });
     insert_build_rows(conn, rows).await.map_err(naming("build"))
@@ -158,7 +163,7 @@ pub async fn lock(conn: &mut Conn) -> Result<(), StorageError> {
 }
 
 async fn insert_build_rows(conn: &mut Conn, rows: impl Iterator<Item = Build> + Send) -> QueryResult<()> {
-    insert_rows!(conn, builds::table, 15, rows);
+    insert_rows!(conn, builds::table, 16, rows);
     Ok(())
 }
 

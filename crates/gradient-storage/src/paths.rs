@@ -60,6 +60,8 @@ pub struct StagedOutput {
     pub references: Vec<StorePath>,
     /// Its content address, in Nix's notation.
     pub content_address: Option<String>,
+    /// The beginning of the file in which it declares build products; empty when it has none.
+    pub build_products: Vec<u8>,
 }
 
 /// An output that is not staged yet. Its NAR is there already.
@@ -77,6 +79,8 @@ pub struct NewStagedOutput {
     pub references: Vec<StorePath>,
     /// Its content address, in Nix's notation.
     pub content_address: Option<String>,
+    /// The beginning of the file in which it declares build products; empty when it has none.
+    pub build_products: Vec<u8>,
 }
 
 /// Those of the paths that are in the organization's scope.
@@ -153,6 +157,7 @@ pub async fn stage(conn: &mut Conn, new: NewStagedOutput, now: Moment) -> Result
             staged_outputs::nar_hash.eq(new.nar_hash),
             staged_outputs::reference_list.eq(&references),
             staged_outputs::content_address.eq(&new.content_address),
+            staged_outputs::build_products.eq(&new.build_products),
             staged_outputs::created_at.eq(now),
         );
         let key = (staged_outputs::build.eq(new.build), staged_outputs::epoch.eq(new.epoch), staged_outputs::path.eq(&new.path));
@@ -181,6 +186,7 @@ pub async fn list_staged(conn: &mut Conn, build: BuildId, epoch: Epoch) -> Resul
                 nars::nar_size,
                 staged_outputs::reference_list,
                 staged_outputs::content_address,
+                staged_outputs::build_products,
             ))
             .load(c)
             .await?

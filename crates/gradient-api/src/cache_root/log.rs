@@ -7,7 +7,8 @@ use actix_web::{
 use gradient_nix::StorePath;
 use serde::Deserialize;
 
-use super::{nar::Unsent, pull::Pull, refusal::Refusal};
+use super::{pull::Pull, refusal::Refusal};
+use crate::files::Unsent;
 
 /// Which log, by the basename of its derivation, with or without `.drv`.
 #[derive(Debug, Deserialize)]

@@ -1,5 +1,6 @@
 //! `/builds/{id}`: a build, its log, and what it is made from.
 
+mod downloads;
 mod view;
 
 use actix_web::{HttpResponse, web};
@@ -24,6 +25,10 @@ pub(super) fn endpoints() -> Endpoints {
         follow_log;
         graph;
         dependencies;
+        downloads::downloads;
+        downloads::download;
+        downloads::download_token;
+        why::why;
     }
 }
 

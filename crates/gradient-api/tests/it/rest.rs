@@ -4,6 +4,8 @@ mod accounts;
 mod authority;
 mod caches;
 mod conventions;
+mod direct_builds;
+mod downloads;
 mod keys;
 mod members;
 mod organizations;
@@ -13,6 +15,7 @@ mod repositories;
 mod roles;
 mod setup_token;
 mod subscriptions;
+mod worker;
 mod workers;
 
 use reqwest::{Method, StatusCode};

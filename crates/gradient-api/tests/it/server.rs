@@ -30,7 +30,11 @@ impl Server {
 
     /// One that may reach repositories on this machine.
     pub(crate) async fn with_local_repositories(database: &str) -> Self {
-        let settings = EngineSettings { allow_local_repositories: true, ..EngineSettings::default() };
+        Self::with_engine(database, EngineSettings { allow_local_repositories: true, ..EngineSettings::default() }).await
+    }
+
+    /// One whose engine is set to this.
+    pub(crate) async fn with_engine(database: &str, settings: EngineSettings) -> Self {
         Self::with_all_settings(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }, settings).await
     }
 

@@ -1,7 +1,7 @@
 use std::io::{self, BufReader, Read, Write};
 
-use gradient_nix::nar::{NarError, Node, ReferenceScanner, read_with_root_file};
-use gradient_nix::{CAHash, ContentAddressMethod, HashAlgorithm, NarHash, NixHash, NixHasher};
+use gradient_nix::nar::{Files, NarError, Node, ReferenceScanner, read_with_files};
+use gradient_nix::{CAHash, ContentAddressMethod, HashAlgorithm, NarHash, NixHash, NixHasher, build_products};
 use sha2::{Digest as _, Sha256};
 
 use super::compressed::{Broken, Source};
@@ -25,7 +25,9 @@ pub(super) fn read(source: &mut dyn Source, expectation: &Expectation) -> Result
         stopped: None,
     };
     let mut file = FileHash(address.and_then(file_algorithm).map(NixHasher::new));
-    let listing = read_with_root_file(BufReader::with_capacity(CHUNK, &mut tap), &mut file);
+    let mut products = Beginning(Vec::new());
+    let files = Files { root: &mut file, build_products: &mut products };
+    let listing = read_with_files(BufReader::with_capacity(CHUNK, &mut tap), files);
     let listing = match (tap.stopped.take(), listing) {
         (Some(Stopped::TooLarge), _) => return Err(IngestError::TooLarge { path: path.clone(), max: tap.max }),
         (Some(Stopped::Broken(Broken::Upload(source))), _) | (None, Err(NarError::Read(source))) => {
@@ -51,7 +53,7 @@ pub(super) fn read(source: &mut dyn Source, expectation: &Expectation) -> Result
             return Err(IngestError::Content { path: path.clone(), claimed: Box::new(claimed.clone()), found: Box::new(found) });
         }
     }
-    Ok(VerifiedNar { nar_hash, nar_size: tap.size, references, listing })
+    Ok(VerifiedNar { nar_hash, nar_size: tap.size, references, listing, build_products: products.0 })
 }
 
 /// The algorithm that the NAR has to be hashed by, when it is not the one it is hashed by anyway.
@@ -141,6 +143,21 @@ impl Write for FileHash {
         if let Some(hasher) = &mut self.0 {
             hasher.update(bytes);
         }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps as much of a file as is read of build products.
+struct Beginning(Vec<u8>);
+
+impl Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = build_products::MAX_FILE_BYTES.saturating_sub(self.0.len());
+        self.0.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         Ok(bytes.len())
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use nix_archive::nar::{ReadEvent, decode_events_reader};
 
 use super::{Listing, Node};
+use crate::build_products;
 
 /// How long a name in a directory may be: what Linux can hold.
 pub const MAX_NAME_BYTES: usize = 255;
@@ -15,11 +16,20 @@ pub const MAX_ENTRIES: usize = 2_000_000;
 /// Reads a whole NAR, in the form Nix writes it and no other, and lists what is in it. `reader` should be buffered. The depth of
 /// directories is at most 64, Nix's own bound. File contents are passed over, so memory does not grow with them.
 pub fn read(reader: impl Read) -> Result<Listing, NarError> {
-    read_with_root_file(reader, &mut io::sink())
+    read_with_files(reader, Files { root: &mut io::sink(), build_products: &mut io::sink() })
 }
 
-/// As [`read`], and when the NAR is a single file, copies its contents into `file`: that is what a flat hash is of.
-pub fn read_with_root_file(reader: impl Read, file: &mut dyn Write) -> Result<Listing, NarError> {
+/// Where the contents of two files of a NAR are copied to.
+pub struct Files<'a> {
+    /// The NAR itself, when it is a single file: that is what a flat hash is of.
+    pub root: &'a mut dyn Write,
+    /// The file that declares [build products](crate::build_products), when it is there.
+    pub build_products: &'a mut dyn Write,
+}
+
+/// As [`read`], and copies files that are of interest as they pass.
+pub fn read_with_files(reader: impl Read, files: Files<'_>) -> Result<Listing, NarError> {
+    let Files { root, build_products: products } = files;
     let offset = Cell::new(0);
     let mut reader = Counting { inner: reader, offset: &offset };
     let mut tree = Tree::default();
@@ -35,7 +45,9 @@ pub fn read_with_root_file(reader: impl Read, file: &mut dyn Write) -> Result<Li
             ReadEvent::Regular { name, executable, mut contents } => {
                 let node = Node::Regular { executable, size: contents.size(), nar_offset: offset.get() };
                 if name.is_none() {
-                    contents.copy_to(file)?;
+                    contents.copy_to(root)?;
+                } else if tree.is_at(name, build_products::FILE) {
+                    contents.copy_to(products)?;
                 }
                 tree.add(name, node)
             }
@@ -124,6 +136,12 @@ impl Tree {
         let name = self.admit(name)?;
         self.attach(name, node);
         Ok(())
+    }
+
+    /// Whether something of this name in the innermost open directory is what `path` leads to.
+    fn is_at(&self, name: Option<&[u8]>, path: &str) -> bool {
+        let open = self.open.iter().filter_map(|(name, _)| name.as_deref());
+        path.split('/').map(str::as_bytes).eq(open.map(str::as_bytes).chain(name))
     }
 
     fn attach(&mut self, name: Option<String>, node: Node) {

@@ -27,6 +27,8 @@ pub struct BuildSummary {
     pub updated_at: Moment,
     /// How long the builder ran.
     pub duration_ms: Option<i64>,
+    /// Whether it has something to download.
+    pub has_artefacts: bool,
 }
 
 /// A page of the builds that an evaluation needs, of one status or all, in a fixed order; and how many there are.
@@ -117,6 +119,7 @@ async fn summaries(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildId, 
                 build_rows::status,
                 build_rows::updated_at,
                 build_rows::duration_ms,
+                build_rows::has_artefacts,
             ))
             .load(c)
             .await?

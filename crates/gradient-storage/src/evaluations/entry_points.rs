@@ -54,6 +54,8 @@ pub struct EntryPointBuild {
     pub system: String,
     /// How long the builder ran.
     pub duration_ms: Option<i64>,
+    /// Whether it has something to download.
+    pub has_artefacts: bool,
     /// The outputs by name.
     pub outputs: Vec<(String, Option<StorePath>)>,
 }
@@ -106,7 +108,7 @@ pub async fn insert_entry_points(
 pub async fn entry_points(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<EntryPointView>, StorageError> {
     type Found = (
         (EntryPointId, String, Option<String>, Moment),
-        Option<(BuildId, BuildStatus, Option<i64>)>,
+        Option<(BuildId, BuildStatus, Option<i64>, bool)>,
         Option<(DerivationId, StorePath, String)>,
     );
     let found: Vec<Found> = query!(&mut *conn, |c| {
@@ -116,7 +118,7 @@ pub async fn entry_points(conn: &mut Conn, evaluation: EvaluationId) -> Result<V
             .order(entry_points::attribute)
             .select((
                 (entry_points::id, entry_points::attribute, entry_points::error, entry_points::created_at),
-                (builds::id, builds::status, builds::duration_ms).nullable(),
+                (builds::id, builds::status, builds::duration_ms, builds::has_artefacts).nullable(),
                 (derivation_rows::id, derivation_rows::drv_path, derivation_rows::system).nullable(),
             ))
             .load(c)
@@ -125,10 +127,10 @@ pub async fn entry_points(conn: &mut Conn, evaluation: EvaluationId) -> Result<V
     let ids: Vec<DerivationId> = found.iter().filter_map(|(_, _, derivation)| Some(derivation.as_ref()?.0)).collect();
     let outputs: HashMap<DerivationId, Vec<(String, Option<StorePath>)>> = derivations::outputs(conn, &ids).await?;
     let view = |((id, attribute, error, created_at), build, derivation): Found| {
-        let build = build.zip(derivation).map(|((id, status, duration_ms), (derivation, drv_path, system))| {
+        let build = build.zip(derivation).map(|((id, status, duration_ms, has_artefacts), (derivation, drv_path, system))| {
             // Two attributes may have the same derivation.
             let outputs = outputs.get(&derivation).cloned().unwrap_or_default();
-            EntryPointBuild { id, status, drv_path, system, duration_ms, outputs }
+            EntryPointBuild { id, status, drv_path, system, duration_ms, has_artefacts, outputs }
         });
         EntryPointView { id, attribute, error, created_at, build }
     };

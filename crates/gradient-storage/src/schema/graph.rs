@@ -138,10 +138,28 @@ diesel::table! {
         finished_at -> Nullable<Moment>,
         updated_at -> Moment,
         duration_ms -> Nullable<BigInt>,
+        has_artefacts -> Bool,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::Key;
+
+    build_artefacts (build, name) {
+        build -> Key,
+        name -> Text,
+        position -> Integer,
+        file_type -> Text,
+        subtype -> Text,
+        store_path -> Text,
+        subpath -> Text,
+        size -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     use gradient_domain::sql::{Key, Word};
 
     evaluation_builds (evaluation, build) {

@@ -41,6 +41,7 @@ diesel::table! {
         reference_list -> Text,
         content_address -> Nullable<Text>,
         created_at -> Moment,
+        build_products -> Binary,
     }
 }
 

@@ -56,6 +56,7 @@ async fn are_staged_by_attempt(url: &str) {
             nar_hash,
             references: vec![path(number, "out")],
             content_address: Some("fixed:r:sha256:0".to_owned()),
+            build_products: vec![number.try_into().unwrap(), 0, 0xff],
         };
         paths::stage(conn, staged(Epoch(1), 1, first), NOW).await?;
         paths::stage(conn, staged(Epoch(2), 2, first), NOW).await?;
@@ -64,6 +65,7 @@ async fn are_staged_by_attempt(url: &str) {
         let found = paths::list_staged(conn, build, Epoch(2)).await?;
         assert_eq!(found.iter().map(|output| output.path.clone()).collect::<Vec<_>>(), [path(1, "out"), path(2, "out")]);
         assert_eq!((found[0].nar_hash, found[0].references.as_slice()), (second, [path(1, "out")].as_slice()));
+        assert_eq!(found[1].build_products, [2, 0, 0xff]);
         assert_eq!(paths::list_staged(conn, build, Epoch(1)).await?[0].nar_hash, first);
         assert_eq!(paths::delete_staged(conn, build).await?, 3);
         assert!(paths::list_staged(conn, build, Epoch(2)).await?.is_empty());

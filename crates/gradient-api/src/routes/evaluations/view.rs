@@ -149,7 +149,7 @@ impl From<BuildSummary> for BuildLine {
             name: build.name,
             derivation_path: build.drv_path.to_absolute(),
             status: build.status,
-            has_artefacts: false,
+            has_artefacts: build.has_artefacts,
             updated_at: build.updated_at,
             build_time_ms: build.duration_ms,
         }
@@ -206,7 +206,7 @@ impl From<EntryPointView> for EntryPointBody {
             derivation_path: build.map(|build| build.drv_path.to_absolute()),
             eval: point.attribute,
             build_status: build.map(|build| build.status),
-            has_artefacts: false,
+            has_artefacts: build.is_some_and(|build| build.has_artefacts),
             outputs: outputs.into_iter().map(|(name, path)| (name, path.map(|path| path.to_absolute()))).collect(),
             architecture: build.map(|build| build.system.clone()),
             build_time_ms: build.and_then(|build| build.duration_ms),

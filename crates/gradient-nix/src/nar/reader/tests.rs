@@ -25,6 +25,13 @@ fn directory_with(add: impl FnOnce(&mut Encoder<Vec<u8>>)) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// The listing, the file that the NAR is, and its build products.
+fn read_copying(nar: &[u8]) -> (Listing, Vec<u8>, Vec<u8>) {
+    let (mut root, mut build_products) = (Vec::new(), Vec::new());
+    let listing = read_with_files(nar, Files { root: &mut root, build_products: &mut build_products }).unwrap();
+    (listing, root, build_products)
+}
+
 #[test]
 fn the_listing_is_the_one_nix_writes() {
     let listing = read(BufReader::new(TREE)).unwrap();
@@ -41,13 +48,29 @@ fn offsets_lead_to_the_contents() {
 
 #[test]
 fn a_file_that_is_the_root_is_copied_out() {
-    let mut contents = Vec::new();
-    let listing = read_with_root_file(FILE, &mut contents).unwrap();
-    assert_eq!(contents, include_bytes!("../../../tests/vectors/nar/file"));
+    let (listing, root, _) = read_copying(FILE);
+    assert_eq!(root, include_bytes!("../../../tests/vectors/nar/file"));
     assert!(matches!(listing.root(), Node::Regular { executable: false, .. }));
-    let mut contents = Vec::new();
-    read_with_root_file(TREE, &mut contents).unwrap();
-    assert!(contents.is_empty());
+    assert!(read_copying(TREE).1.is_empty());
+}
+
+#[test]
+fn build_products_are_copied_out_of_their_one_place() {
+    let products = |nar: &mut Encoder<Vec<u8>>, text: &[u8]| nar.regular(Some(b"hydra-build-products"), false, text).unwrap();
+    let nar = directory_with(|nar| {
+        products(nar, b"at the root");
+        nar.start_directory(Some(b"nix-support")).unwrap();
+        nar.start_directory(Some(b"a")).unwrap();
+        products(nar, b"too deep");
+        nar.end_directory().unwrap();
+        products(nar, b"here");
+        nar.end_directory().unwrap();
+        nar.start_directory(Some(b"z")).unwrap();
+        products(nar, b"elsewhere");
+        nar.end_directory().unwrap();
+    });
+    assert_eq!(read_copying(&nar).2, b"here");
+    assert!(read_copying(TREE).2.is_empty());
 }
 
 #[test]
@@ -99,8 +122,7 @@ proptest! {
     fn a_file_is_listed_with_its_size(contents: Vec<u8>, executable: bool) {
         let mut nar = Vec::new();
         encode_regular(&mut nar, &contents, executable).unwrap();
-        let mut copied = Vec::new();
-        let listing = read_with_root_file(nar.as_slice(), &mut copied).unwrap();
+        let (listing, copied, _) = read_copying(&nar);
         let nar_offset = if executable { 128 } else { 96 };
         let size = contents.len() as u64;
         prop_assert_eq!(listing.root(), &Node::Regular { executable, size, nar_offset });
