@@ -1,5 +1,7 @@
 //! Builds as people look at them.
 
+mod why;
+
 use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationId, OrganizationId};
 use gradient_storage::{
     Conn,
@@ -7,6 +9,8 @@ use gradient_storage::{
     builds::{self, BuildView, Graph, GraphNode},
     evaluations,
 };
+
+pub use why::Explanation;
 
 use crate::{Engine, EngineError};
 

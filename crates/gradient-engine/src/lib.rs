@@ -73,7 +73,7 @@ pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
 pub use administration::{Administration, NewUser, Resealed};
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use artefacts::{Artefact, ArtefactKind};
-pub use builds::{BuildDetails, LOG_TAIL_BYTES};
+pub use builds::{BuildDetails, Explanation, LOG_TAIL_BYTES};
 pub use caches::{Cache, CacheChanges, FoundCache, NewCache};
 pub use changes::Change;
 pub use commits::Commit;

@@ -2,6 +2,7 @@
 
 mod downloads;
 mod view;
+mod why;
 
 use actix_web::{HttpResponse, web};
 use futures_util::StreamExt;

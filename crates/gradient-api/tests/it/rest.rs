@@ -2,6 +2,7 @@
 
 mod accounts;
 mod authority;
+mod builds;
 mod caches;
 mod conventions;
 mod direct_builds;

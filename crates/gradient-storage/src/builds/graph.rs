@@ -99,6 +99,11 @@ pub async fn dependents(conn: &mut Conn, id: BuildId) -> Result<Vec<GraphNode>, 
     newest(conn, &users).await
 }
 
+/// The names of these builds, in this order; of what is not there, none.
+pub async fn names(conn: &mut Conn, ids: &[BuildId]) -> Result<Vec<String>, StorageError> {
+    Ok(nodes(conn, ids).await?.into_iter().map(|node| node.name).collect())
+}
+
 async fn newest(conn: &mut Conn, derivations: &[DerivationId]) -> Result<Vec<GraphNode>, StorageError> {
     let found = latest(conn, derivations).await?;
     let builds: Vec<BuildId> = derivations.iter().filter_map(|id| found.get(id)).map(|latest| latest.build).collect();

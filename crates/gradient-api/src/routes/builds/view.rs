@@ -52,7 +52,9 @@ struct FailureBody {
     kind: FailureKind,
     message: String,
     log_tail: Option<String>,
+    /// Whether it failed before the evaluation asked for it, which took that failure over.
     cached: bool,
+    failed_at: Option<Moment>,
 }
 
 impl From<Attempt> for AttemptBody {
@@ -62,6 +64,7 @@ impl From<Attempt> for AttemptBody {
             message: attempt.failure_message.unwrap_or_default(),
             log_tail: None,
             cached: false,
+            failed_at: attempt.finished_at,
         });
         Self {
             attempt: attempt.epoch.0,
@@ -84,6 +87,7 @@ impl From<BuildDetails> for BuildBody {
             message: build.failure_message.unwrap_or_default(),
             log_tail: log_tail.as_deref().map(whole_lines),
             cached,
+            failed_at: build.finished_at,
         });
         let outputs: BTreeMap<_, _> =
             view.outputs.into_iter().map(|(name, path)| (name, path.map(|path| path.to_absolute()))).collect();
