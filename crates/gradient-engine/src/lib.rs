@@ -60,6 +60,7 @@ mod polling;
 mod projects;
 mod publish;
 mod reaper;
+mod restart;
 mod results;
 mod roles;
 mod sessions;

@@ -20,6 +20,7 @@ mod graph;
 mod link;
 mod moves;
 mod published;
+mod renew;
 mod restore;
 mod view;
 
@@ -29,6 +30,7 @@ pub use link::link;
 pub(crate) use moves::{Move, make};
 pub use moves::{complete, set_status};
 pub use published::{is_published, published_outputs};
+pub use renew::{any_renewable, renew};
 pub use restore::{RestoredBuild, of_evaluation};
 pub use view::{BuildView, view};
 

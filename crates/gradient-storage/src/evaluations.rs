@@ -13,7 +13,7 @@ use crate::{
     Conn, StorageError,
     conn::query,
     error::found,
-    schema::{evaluation_counters, evaluations},
+    schema::{commits, evaluation_counters, evaluations},
 };
 
 mod builds;
@@ -197,6 +197,19 @@ pub async fn page(conn: &mut Conn, project: ProjectId, limit: i64, offset: i64) 
 /// A project's newest evaluation.
 pub async fn last(conn: &mut Conn, project: ProjectId) -> Result<Option<Evaluation>, StorageError> {
     match last_id(conn, project).await? {
+        Some(id) => lookup(conn, id).await,
+        None => Ok(None),
+    }
+}
+
+/// A project's newest evaluation of the commit with this hash.
+pub async fn last_of_commit(conn: &mut Conn, project: ProjectId, hash: &str) -> Result<Option<Evaluation>, StorageError> {
+    let last: Option<EvaluationId> = query!(&mut *conn, |c| {
+        let all = evaluations::table.inner_join(commits::table.on(commits::id.eq(evaluations::commit)));
+        let all = all.filter(evaluations::project.eq(Some(project))).filter(commits::hash.eq(hash));
+        all.order(evaluations::id.desc()).select(evaluations::id).first(c).await.optional()?
+    });
+    match last {
         Some(id) => lookup(conn, id).await,
         None => Ok(None),
     }

@@ -41,10 +41,14 @@ struct EvaluateBody {
     /// 40 hexadecimal digits.
     #[schema(example = "2c26b46b68ffc68ff99b453c1d30413413422d70")]
     commit: Option<String>,
-    /// This server knows none yet.
-    #[schema(example = json!(null))]
+    /// With `restart_failed` nothing is evaluated: the newest evaluation, or the newest one of the commit, is made again with new
+    /// builds for those that failed.
+    #[schema(pattern = "^restart_failed$", example = json!(null))]
     mode: Option<String>,
 }
+
+/// The mode in which what failed is built again.
+const RESTART_FAILED: &str = "restart_failed";
 
 /// Starts an evaluation: answers its id.
 ///
@@ -56,12 +60,16 @@ async fn evaluate(
     engine: web::Data<Engine>,
 ) -> Result<Answer<EvaluationId>, ApiError> {
     let EvaluateBody { commit, mode } = body.read()?.unwrap_or_default();
-    // Whoever asks for another kind of evaluation does not mean this one.
-    if let Some(mode) = mode {
-        return Err(ApiError::new(Code::Validation, format!("mode: this server does not know `{mode}`")));
-    }
     let request = EvaluationRequest { commit, triggered_by: scope.user() };
-    Ok(Answer(engine.request_evaluation(&scope.project, request).await?))
+    match mode.as_deref() {
+        None => Ok(Answer(engine.request_evaluation(&scope.project, request).await?)),
+        Some(RESTART_FAILED) => Ok(Answer(engine.restart_failed(&scope.project, request).await?)),
+        // Whoever asks for another kind of evaluation does not mean this one.
+        Some(mode) => {
+            let message = format!("mode: this server does not know `{mode}`, only `{RESTART_FAILED}`");
+            Err(ApiError::new(Code::Validation, message))
+        }
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

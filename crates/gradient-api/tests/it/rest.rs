@@ -13,6 +13,7 @@ mod organizations;
 mod projects;
 mod rate_limits;
 mod repositories;
+mod restarts;
 mod roles;
 mod setup_token;
 mod subscriptions;
