@@ -207,6 +207,8 @@ impl From<EngineError> for ApiError {
             EngineError::Storage(StorageError::Unavailable(_)) | EngineError::PasswordHash(PasswordHashError::Overloaded) => {
                 Self::unavailable(&error)
             }
+            EngineError::TooLarge(_) => Self::new(Code::PayloadTooLarge, message),
+            EngineError::Spool(_) => Self::unavailable(&error),
             EngineError::Busy | EngineError::Stopping => Self::new(Code::Unavailable, message),
             EngineError::Storage(
                 StorageError::BrokenReference(_)

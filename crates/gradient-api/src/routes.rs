@@ -4,6 +4,7 @@ mod auth;
 pub(crate) mod builds;
 mod caches;
 mod commits;
+mod direct_builds;
 pub(crate) mod evaluations;
 mod fields;
 mod keys;
@@ -57,6 +58,7 @@ pub(crate) fn endpoints() -> Endpoints {
         evaluations::endpoints,
         projects::endpoints,
         builds::endpoints,
+        direct_builds::endpoints,
         commits::endpoints,
     ];
     modules.iter().map(|endpoints| endpoints()).collect()

@@ -27,6 +27,9 @@ const EXTRACTING: usize = 16;
 /// NARs that are taken in or removed at the same time, when their hashes differ enough.
 const NAR_TURNS: usize = 256;
 
+/// Uploads of sources that are on the way at the same time, each with a file of its own.
+const SPOOLING: usize = 32;
+
 /// What the engine works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -66,6 +69,7 @@ struct Inner {
     ingesting: RwLock<()>,
     reaping: Mutex<()>,
     something_to_reap: Notify,
+    spooling: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -89,6 +93,7 @@ impl Engine {
             ingesting: RwLock::new(()),
             reaping: Mutex::new(()),
             something_to_reap: Notify::new(),
+            spooling: Arc::new(Semaphore::new(SPOOLING)),
             stopping: CancellationToken::new(),
         }));
         dormant.wake(&engine).await?;
@@ -196,6 +201,11 @@ impl Engine {
     /// To be notified when something was deleted.
     pub(crate) fn something_to_reap(&self) -> &Notify {
         &self.0.something_to_reap
+    }
+
+    /// Limits how many uploads of sources are on the way at once.
+    pub(crate) fn spooling(&self) -> &Arc<Semaphore> {
+        &self.0.spooling
     }
 
     /// Whether the database and the store of blobs can be used, with the part that cannot.

@@ -68,6 +68,12 @@ pub enum EngineError {
     /// Compression or decompression failed.
     #[error("cannot compress or decompress")]
     Compression(#[source] std::io::Error),
+    /// More was sent than is taken.
+    #[error("{0}")]
+    TooLarge(String),
+    /// What is on its way to the store cannot be written or read back.
+    #[error("cannot write or read what was sent")]
+    Spool(#[source] std::io::Error),
     /// A password could not be hashed, or too many are waiting.
     #[error(transparent)]
     PasswordHash(#[from] PasswordHashError),

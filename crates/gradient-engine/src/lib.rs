@@ -79,6 +79,7 @@ pub use caches::{Cache, CacheChanges, FoundCache, NewCache};
 pub use changes::Change;
 pub use commits::Commit;
 pub use derivations::DerivationRefusal;
+pub use direct_builds::{DirectBuild, SourceError, SourcePath, SourcePathError, Sources};
 pub use engine::{Engine, Parts, Unhealthy};
 pub use error::EngineError;
 pub use evaluations::{BuildPage, EvaluationRequest, Neighbours};

@@ -53,7 +53,9 @@ impl Engine {
             let restarted = insert(conn, row, &failed, &source).await?;
             Ok((restarted, replaced, wanted.concurrency == Concurrency::HardAbort))
         };
+        let looking = self.ingesting().read().await;
         let (restarted, replaced, stop_running) = self.storage().try_transaction(restart).await?;
+        drop(looking);
         let (id, organization) = (restarted.added.evaluation, restarted.added.organization);
         publish::claim_ready_entry_points(self, id, organization, &restarted.entry_points).await?;
         let ended = replaced.iter().map(|&evaluation| Event::AbortEvaluation { evaluation, stop_running });

@@ -1,17 +1,17 @@
 //! NARs that workers send: verified while they stream through, in constant memory, and kept only when they are what they
 //! claim to be.
 
+mod store;
+
 use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use gradient_blobs::{Blob, BlobKey, Put, StagedFile};
+use gradient_blobs::{Blob, BlobKey, StagedFile};
 use gradient_cache_protocol::ingest::{self, Candidates, Expectation, IngestError, VerifiedUpload};
 use gradient_domain::{Epoch, Job, Moment};
-use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher, StorePath};
+use gradient_nix::{CAHash, StorePath};
 use gradient_storage::{
-    Conn,
-    nars::{self, NewNar},
+    Conn, nars,
     paths::{self, NewOrganizationPath, NewStagedOutput},
 };
 use thiserror::Error;
@@ -19,6 +19,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     task::JoinHandle,
 };
+
+pub(crate) use store::store;
 
 use crate::{
     Engine, EngineError,
@@ -28,9 +30,6 @@ use crate::{
 
 /// Chunks that may wait for the verifier; beyond that the sender waits.
 const WAITING_CHUNKS: usize = 16;
-
-/// How well listings are compressed.
-const LISTING_LEVEL: i32 = 3;
 
 /// How long the sender may pause between two chunks.
 const MAX_PAUSE: Duration = Duration::from_mins(2);
@@ -264,9 +263,7 @@ impl Upload {
         let (engine, path, now) = (self.engine, self.path, Moment::now());
         // Until it has its row, so that nobody removes the file in between.
         let _turn = engine.turn_at(&verified.nar.nar_hash).await;
-        let (file_hash, file_size) = store(&engine, &verified, staged).await?;
-        let nar =
-            NewNar { nar_hash: verified.nar.nar_hash, nar_size: verified.nar.nar_size, file_hash, file_size, created_at: now };
+        let nar = store(&engine, &verified, staged, now).await?;
         match self.purpose {
             Purpose::Source { lease, declared } => {
                 let row = NewOrganizationPath {
@@ -302,29 +299,4 @@ impl Upload {
         }
         Ok(())
     }
-}
-
-/// Gives the verified bytes their name; answers the hash and the size of the file that has it then. The listing goes first:
-/// whoever finds the NAR finds its listing too.
-async fn store(engine: &Engine, verified: &VerifiedUpload, staged: StagedFile) -> Result<(NarHash, u64), EngineError> {
-    let json = verified.nar.listing.to_json().map_err(|error| EngineError::Damaged(error.to_string()))?;
-    let listing = zstd::bulk::compress(&json, LISTING_LEVEL).map_err(EngineError::Compression)?;
-    engine.blobs().put(&BlobKey::listing(&verified.nar.nar_hash), listing.into()).await?;
-    let key = BlobKey::nar(&verified.nar.nar_hash);
-    match engine.blobs().put_staged(&key, staged).await? {
-        Put::New => Ok((verified.file_hash, verified.file_size)),
-        Put::Existed => stored_file(engine, &key).await,
-    }
-}
-
-/// The same NAR may have come before, compressed in another way: what is there is what is served.
-async fn stored_file(engine: &Engine, key: &BlobKey) -> Result<(NarHash, u64), EngineError> {
-    let gone = || EngineError::Damaged(format!("{key} went while it was looked at"));
-    let Blob { size, mut stream, .. } = engine.blobs().get(key).await?.ok_or_else(gone)?;
-    let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
-    while let Some(chunk) = stream.try_next().await? {
-        hasher.update(&chunk);
-    }
-    let digest = hasher.finalize().digest_as_bytes().try_into().map_err(|_| gone())?;
-    Ok((NarHash(digest), size))
 }

@@ -18,12 +18,14 @@ use crate::{
 
 mod builds;
 mod counts;
+mod direct;
 mod entry_points;
 mod messages;
 mod progress;
 
 pub use builds::{BuildSummary, build_names, builds};
 pub use counts::{BuildCounts, EntryPointCounts};
+pub use direct::recent_direct;
 pub use entry_points::{EntryPointBuild, EntryPointView, NewEntryPoint, entry_point_builds, entry_points, insert_entry_points};
 pub use messages::{EvaluationMessage, NewMessage, insert_messages, messages};
 pub use progress::{assign, set_error, set_error_unless_known, set_sealed, set_source, set_status, touch};

@@ -4,6 +4,7 @@
 mod building;
 mod caches;
 mod commands;
+mod direct_builds;
 mod hosted_worker;
 mod requests;
 mod sessions;

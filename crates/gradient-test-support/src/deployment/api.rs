@@ -54,6 +54,11 @@ impl Api {
         self.call("POST", path, Some(body))
     }
 
+    /// What `POST /api/v1…` answers to a form with these fields.
+    pub fn post_form(&self, path: &str, fields: &[(&str, &[u8])]) -> Result<Value, DeploymentError> {
+        self.call_with("POST", path, Some(Content::form(fields)))
+    }
+
     /// What `PATCH /api/v1…` answers.
     pub fn patch(&self, path: &str, body: &Value) -> Result<Value, DeploymentError> {
         self.call("PATCH", path, Some(body))
@@ -89,6 +94,10 @@ impl Api {
     }
 
     fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, DeploymentError> {
+        self.call_with(method, path, body.map(Content::json))
+    }
+
+    fn call_with(&self, method: &str, path: &str, body: Option<Content>) -> Result<Value, DeploymentError> {
         let (request, mut response) = self.send(method, path, body)?;
         let status = response.status().as_u16();
         let text = match response.body_mut().read_to_string() {
@@ -107,7 +116,7 @@ impl Api {
         }
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(String, Response<Body>), DeploymentError> {
+    fn send(&self, method: &str, path: &str, body: Option<Content>) -> Result<(String, Response<Body>), DeploymentError> {
         let request = format!("{method} {path}");
         let unreachable = |source| DeploymentError::Unreachable { request: request.clone(), source: Box::new(source) };
         let mut builder = Request::builder().method(method).uri(format!("{}/api/v1{path}", self.server));
@@ -115,9 +124,9 @@ impl Api {
             builder = builder.header("authorization", format!("Bearer {token}"));
         }
         let body = match body {
-            Some(json) => {
-                builder = builder.header("content-type", "application/json");
-                SendBody::from_json(json).map_err(unreachable)?
+            Some(content) => {
+                builder = builder.header("content-type", content.media_type).header("content-length", content.bytes.len());
+                SendBody::from_owned_reader(std::io::Cursor::new(content.bytes))
             }
             None => SendBody::none(),
         };
@@ -125,6 +134,30 @@ impl Api {
         let message = self.agent.configure_request(message).timeout_recv_body(Some(STREAM_LIMIT)).build();
         let response = self.agent.run(message).map_err(unreachable)?;
         Ok((request, response))
+    }
+}
+
+/// The body of a request.
+struct Content {
+    media_type: String,
+    bytes: Vec<u8>,
+}
+
+impl Content {
+    fn json(json: &Value) -> Self {
+        Self { media_type: "application/json".to_owned(), bytes: json.to_string().into_bytes() }
+    }
+
+    fn form(fields: &[(&str, &[u8])]) -> Self {
+        let boundary = uuid::Uuid::new_v4().simple().to_string();
+        let mut bytes = Vec::new();
+        for (name, value) in fields {
+            bytes.extend(format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").into_bytes());
+            bytes.extend_from_slice(value);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend(format!("--{boundary}--\r\n").into_bytes());
+        Self { media_type: format!("multipart/form-data; boundary={boundary}"), bytes }
     }
 }
 
