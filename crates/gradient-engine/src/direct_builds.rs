@@ -7,6 +7,8 @@ mod path;
 mod sources;
 mod tree;
 
+use std::fmt::Write as _;
+
 use gradient_auth::{Caller, OrganizationAccess};
 use gradient_domain::{
     CommitId, Epoch, EvaluationId, EvaluationStatus, Moment, OrgPermission, OrganizationId, Priority, Publish, UserId, Wildcard,
@@ -22,9 +24,7 @@ use gradient_storage::{
 pub use path::{SourcePath, SourcePathError};
 pub use sources::{SourceError, Sources};
 
-use sources::Stored;
-
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, uploads};
 
 /// What stands where other evaluations have the URL of a repository.
 const REPOSITORY: &str = "direct";
@@ -49,14 +49,14 @@ impl Engine {
     /// Stores the sources and starts an evaluation of them. When it fails, nothing is left.
     pub async fn request_direct_build(&self, wanted: DirectBuild) -> Result<EvaluationId, EngineError> {
         let DirectBuild { organization, wildcard, triggered_by, sources } = wanted;
-        let Stored { path, nar, turn } = sources.store(self).await?;
+        let packed = sources.pack(self).await?;
         let (id, now, priority) = (EvaluationId::new(), Moment::now(), Priority::default());
         let commit = Commit {
             id: CommitId::new(),
             organization,
             repository: REPOSITORY.to_owned(),
             // There is no commit: as many digits that tell these sources from others stand for it.
-            hash: hex(path.path.hash().as_bytes()),
+            hash: hex(packed.path.path.hash().as_bytes()),
             message: format!("direct build of {wildcard}"),
             author_name: None,
             created_at: now,
@@ -74,21 +74,27 @@ impl Engine {
             created_at: now,
         };
         let source = SourceInfo {
-            path: path.path.clone(),
-            nar_hash: path.nar_hash,
+            path: packed.path.path.clone(),
+            nar_hash: packed.path.nar_hash,
             rev: None,
             rev_count: None,
             last_modified: None,
         };
+        // Until it has its row, so that nobody removes the file in between.
+        let _turn = self.turn_at(&packed.path.nar_hash).await;
+        let nar = uploads::store(self, &packed.verified, packed.nar, now).await?;
         let insert = async move |conn: &mut Conn| {
+            if !organizations::keep(conn, organization).await? {
+                return Err(EngineError::NotFound { what: "organization", name: organization.to_string() });
+            }
             nars::claim(conn, nar).await?;
-            paths::insert_many(conn, organization, vec![path], now).await?;
+            paths::insert_many(conn, organization, vec![packed.path], now).await?;
             let commit = commits::claim(conn, &commit).await?;
             evaluations::insert(conn, row, commit.id).await?;
-            evaluations::set_source(conn, id, Epoch::NONE, &source, now).await
+            evaluations::set_source(conn, id, Epoch::NONE, &source, now).await?;
+            Ok(())
         };
-        self.storage().transaction(insert).await?;
-        drop(turn);
+        self.storage().try_transaction(insert).await?;
         let added = Added {
             evaluation: id,
             organization,
@@ -120,5 +126,9 @@ impl Engine {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

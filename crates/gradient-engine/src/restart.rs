@@ -50,10 +50,10 @@ impl Engine {
         let looking = self.ingesting().read().await;
         let (restarted, replaced) = self.storage().try_transaction(restart).await?;
         drop(looking);
-        self.announce_replaced(replaced).await;
         let (id, organization) = (restarted.added.evaluation, restarted.added.organization);
         publish::claim_ready_entry_points(self, id, organization, &restarted.entry_points).await?;
-        self.core().send_all(restarted.into_events()).await;
+        self.announce_replaced(replaced).await;
+        self.core().settle(restarted.into_events()).await?;
         Ok(id)
     }
 }

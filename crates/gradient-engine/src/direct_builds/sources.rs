@@ -13,20 +13,19 @@ use gradient_cache_protocol::{
     content_address,
     ingest::{self, Expectation, IngestError, VerifiedUpload},
 };
-use gradient_domain::Moment;
-use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher, StorePath};
-use gradient_storage::{nars::NewNar, paths::NewOrganizationPath};
+use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher};
+use gradient_storage::paths::NewOrganizationPath;
 use thiserror::Error;
 use tokio::{
     io::{AsyncWriteExt, BufWriter as AsyncBufWriter},
-    sync::{MutexGuard, OwnedSemaphorePermit},
+    sync::OwnedSemaphorePermit,
 };
 
 use super::{
     SourcePath,
     tree::{Part, Taken, Tree},
 };
-use crate::{Engine, EngineError, uploads};
+use crate::{Engine, EngineError};
 
 /// How many files one upload may have.
 const MAX_FILES: usize = 20_000;
@@ -84,11 +83,11 @@ pub enum SourceError {
     Engine(#[from] EngineError),
 }
 
-/// A source tree that is stored, but nobody's yet. It is not removed while its turn is held.
-pub(super) struct Stored<'e> {
+/// A source tree as a verified NAR, which is not stored yet.
+pub(super) struct Packed {
     pub(super) path: NewOrganizationPath,
-    pub(super) nar: NewNar,
-    pub(super) turn: MutexGuard<'e, ()>,
+    pub(super) verified: VerifiedUpload,
+    pub(super) nar: StagedFile,
 }
 
 impl Engine {
@@ -148,8 +147,8 @@ impl Sources {
         Ok(self.spool.flush().await.map_err(EngineError::Spool)?)
     }
 
-    /// Makes a NAR of the tree, which is then verified and stored like any other.
-    pub(super) async fn store(self, engine: &Engine) -> Result<Stored<'_>, EngineError> {
+    /// Makes a NAR of the tree, and verifies it like any other.
+    pub(super) async fn pack(self, engine: &Engine) -> Result<Packed, EngineError> {
         let nar = engine.blobs().staging().create().await?;
         let (spool, tree, permit) = (self.staged, self.tree, self.permit);
         let max_bytes = self.max_bytes;
@@ -157,25 +156,8 @@ impl Sources {
             let _permit = permit;
             pack(&tree, &spool, nar, max_bytes)
         });
-        let Packed { path, address, verified, nar } = packing.await.map_err(|_| EngineError::Stopping)??;
-        let row = NewOrganizationPath {
-            path,
-            nar_hash: verified.nar.nar_hash,
-            references: Vec::new(),
-            deriver: None,
-            content_address: Some(address.to_nix_string()),
-        };
-        let turn = engine.turn_at(&verified.nar.nar_hash).await;
-        let nar = uploads::store(engine, &verified, nar, Moment::now()).await?;
-        Ok(Stored { path: row, nar, turn })
+        packing.await.map_err(|_| EngineError::Stopping)?
     }
-}
-
-struct Packed {
-    path: StorePath,
-    address: CAHash,
-    verified: VerifiedUpload,
-    nar: StagedFile,
 }
 
 fn pack(tree: &Tree, spool: &StagedFile, mut nar: StagedFile, max_bytes: u64) -> Result<Packed, EngineError> {
@@ -186,7 +168,16 @@ fn pack(tree: &Tree, spool: &StagedFile, mut nar: StagedFile, max_bytes: u64) ->
     let expectation = Expectation::declared(path.clone(), address.clone(), BTreeSet::new(), max_bytes);
     let written = File::open(nar.path()).map_err(EngineError::Spool)?;
     match ingest::verify(BufReader::with_capacity(BUFFER, written), &expectation) {
-        Ok(verified) => Ok(Packed { path, address, verified, nar }),
+        Ok(verified) => {
+            let path = NewOrganizationPath {
+                path,
+                nar_hash,
+                references: Vec::new(),
+                deriver: None,
+                content_address: Some(address.to_nix_string()),
+            };
+            Ok(Packed { path, verified, nar })
+        }
         Err(IngestError::TooLarge { max, .. }) => {
             Err(EngineError::TooLarge(format!("the files make a source tree of more than {max} bytes")))
         }

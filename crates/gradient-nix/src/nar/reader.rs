@@ -29,6 +29,7 @@ pub struct Files<'a> {
 
 /// As [`read`], and copies files that are of interest as they pass.
 pub fn read_with_files(reader: impl Read, files: Files<'_>) -> Result<Listing, NarError> {
+    let Files { root, build_products: products } = files;
     let offset = Cell::new(0);
     let mut reader = Counting { inner: reader, offset: &offset };
     let mut tree = Tree::default();
@@ -44,9 +45,9 @@ pub fn read_with_files(reader: impl Read, files: Files<'_>) -> Result<Listing, N
             ReadEvent::Regular { name, executable, mut contents } => {
                 let node = Node::Regular { executable, size: contents.size(), nar_offset: offset.get() };
                 if name.is_none() {
-                    contents.copy_to(files.root)?;
+                    contents.copy_to(root)?;
                 } else if tree.is_at(name, build_products::FILE) {
-                    contents.copy_to(files.build_products)?;
+                    contents.copy_to(products)?;
                 }
                 tree.add(name, node)
             }

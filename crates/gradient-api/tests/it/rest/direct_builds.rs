@@ -202,13 +202,13 @@ async fn what_is_too_large_is_refused(database: &str) {
     alice.organization("acme", false).await;
 
     let form = Form::new(&[ACME, BASE_PACKAGE, FLAKE]);
-    let two = form.clone().with("file:a", &[0; 50_000]).with("file:b", &[0; 50_000]).finish();
+    let two = form.clone().with("file:a", &vec![0; 50_000]).with("file:b", &vec![0; 50_000]).finish();
     assert_eq!(submit(alice, two).await.error(), (413, "payload_too_large"));
     // The files fit, but not what a NAR has beside them.
     let many = (0..500).fold(form.clone(), |form, number| form.with(&format!("file:{number}"), &[0; 100])).finish();
     assert_eq!(submit(alice, many).await.error(), (413, "payload_too_large"));
     assert_nothing_is_left(&server);
-    submit(alice, form.with("file:a", &[0; 90_000]).finish()).await.message();
+    submit(alice, form.with("file:a", &vec![0; 90_000]).finish()).await.message();
 }
 
 async fn only_those_who_may_evaluate_may_build(database: &str) {
