@@ -45,6 +45,8 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
         .disable_signals()
         .shutdown_timeout(30)
         .client_request_timeout(Duration::from_secs(30))
+        // Who closes its side has gone: a stream that has nothing to say would wait for it for ever.
+        .h1_allow_half_closed(false)
         .tcp_nodelay(true)
         .listen(listener)?;
     Ok(server.run())

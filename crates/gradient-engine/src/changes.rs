@@ -34,6 +34,10 @@ impl Changes {
         let _ = self.0.send(change);
     }
 
+    pub(crate) fn followers(&self) -> usize {
+        self.0.receiver_count()
+    }
+
     pub(crate) fn follow(&self) -> broadcast::Receiver<Change> {
         self.0.subscribe()
     }

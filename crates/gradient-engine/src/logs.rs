@@ -67,13 +67,19 @@ impl Engine {
         if let Some(frames) = &attempt.log_frames {
             return archive::read(self, build, epoch, frames, offset, limit).await;
         }
-        let (bytes, total) = self
+        let (bytes, total, archived) = self
             .storage()
             .read(async move |conn: &mut Conn| {
                 let bytes = rows::read(conn, build, epoch, offset, limit).await?;
-                Ok((bytes, rows::length(conn, build, epoch).await?))
+                let total = rows::length(conn, build, epoch).await?;
+                // Rows that are gone since the attempt was looked at are in a blob now.
+                let again = if total == 0 { attempts::lookup(conn, build, Some(epoch)).await? } else { None };
+                Ok((bytes, total, again.and_then(|attempt| attempt.log_frames)))
             })
             .await?;
-        Ok(LogPart { bytes, total })
+        match archived {
+            Some(frames) => archive::read(self, build, epoch, &frames, offset, limit).await,
+            None => Ok(LogPart { bytes, total }),
+        }
     }
 }

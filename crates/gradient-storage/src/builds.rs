@@ -12,7 +12,7 @@ use crate::{
     conn::{KEYS_PER_QUERY, insert_rows, query},
     counters,
     error::{found, naming},
-    schema::{builds, evaluation_builds},
+    schema::{builds, derivations, evaluation_builds},
 };
 
 mod graph;
@@ -170,6 +170,15 @@ pub async fn lookup(conn: &mut Conn, id: BuildId) -> Result<Option<Build>, Stora
 /// The build with this id, which has to be there.
 pub async fn find(conn: &mut Conn, id: BuildId) -> Result<Build, StorageError> {
     found(lookup(conn, id).await?, "build", id)
+}
+
+/// The name of a build's derivation.
+pub async fn name(conn: &mut Conn, id: BuildId) -> Result<String, StorageError> {
+    let name = query!(conn, |c| {
+        let one = builds::table.inner_join(derivations::table).filter(builds::id.eq(id));
+        one.select(derivations::name).first(c).await.optional()?
+    });
+    found(name, "build", id)
 }
 
 /// Whose a build is.

@@ -22,7 +22,7 @@ mod entry_points;
 mod messages;
 mod progress;
 
-pub use builds::{BuildSummary, build_names, builds};
+pub use builds::{BuildSummary, begun_builds, builds, needs};
 pub use counts::{BuildCounts, EntryPointCounts};
 pub use entry_points::{EntryPointBuild, EntryPointView, NewEntryPoint, entry_point_builds, entry_points, insert_entry_points};
 pub use messages::{EvaluationMessage, NewMessage, insert_messages, messages};

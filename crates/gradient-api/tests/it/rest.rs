@@ -5,6 +5,7 @@ mod authority;
 mod caches;
 mod conventions;
 mod keys;
+mod log_streams;
 mod members;
 mod organizations;
 mod projects;

@@ -1,6 +1,6 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use gradient_domain::{BuildId, BuildStatus, EvaluationId, Moment};
+use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, Moment};
 use gradient_nix::StorePath;
 
 use super::BuildCounts;
@@ -67,14 +67,30 @@ pub async fn builds(
     Ok((rows, i64::from(total)))
 }
 
-/// The builds that an evaluation needs, with their derivations' names.
-pub async fn build_names(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<(BuildId, String)>, StorageError> {
+/// Whether an evaluation needs a build.
+pub async fn needs(conn: &mut Conn, evaluation: EvaluationId, build: BuildId) -> Result<bool, StorageError> {
+    Ok(query!(conn, |c| {
+        let link = evaluation_builds::table.find((evaluation, build)).select(evaluation_builds::build);
+        diesel::select(diesel::dsl::exists(link)).get_result(c).await?
+    }))
+}
+
+/// The builds of an evaluation that were ever given to a worker, by id, from the first behind `after` on.
+pub async fn begun_builds(
+    conn: &mut Conn,
+    evaluation: EvaluationId,
+    after: BuildId,
+    limit: i64,
+) -> Result<Vec<BuildId>, StorageError> {
     Ok(query!(conn, |c| {
         evaluation_builds::table
-            .inner_join(build_rows::table.inner_join(derivations::table))
+            .inner_join(build_rows::table)
             .filter(evaluation_builds::evaluation.eq(evaluation))
+            .filter(evaluation_builds::build.gt(after))
+            .filter(build_rows::epoch.gt(Epoch::NONE))
             .order(evaluation_builds::build)
-            .select((build_rows::id, derivations::name))
+            .limit(limit)
+            .select(evaluation_builds::build)
             .load(c)
             .await?
     }))
