@@ -19,8 +19,8 @@ use crate::{
 
 pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn};
 pub(crate) use permission::{
-    CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageMembers,
-    ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers, Member, Needs, NeedsCache,
+    CacheMember, CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings,
+    ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers, Member, Needs, NeedsCache,
     TriggerEvaluation, ViewCache, ViewOrg,
 };
 
@@ -54,7 +54,7 @@ pub(crate) struct BuildScope<P> {
     permission: PhantomData<P>,
 }
 
-/// The commit of the path's `{id}`. It belongs to the organization whose evaluation brought it.
+/// The commit of the path's `{id}`. It belongs to the organization whose evaluations refer to it.
 pub(crate) struct CommitScope<P> {
     pub(crate) commit: Commit,
     permission: PhantomData<P>,
@@ -200,7 +200,7 @@ impl<P: Needs> FromRequest for CommitScope<P> {
             let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
             let missing = || nothing(&caller, "commit");
             let id = segment(&request, "id").ok_or_else(missing)?;
-            let commit = engine.find_commit(id).await?.ok_or_else(missing)?;
+            let commit = engine.evaluated_commit(id).await?.ok_or_else(missing)?;
             belongs(&engine, &caller, commit.organization, P::PERMISSION, "commit").await?;
             Ok(Self { commit, permission: PhantomData })
         })
@@ -218,7 +218,7 @@ impl<P: NeedsCache> FromRequest for CacheScope<P> {
             let missing = || nothing(&caller, "cache");
             let name = segment(&request, "cache").ok_or_else(missing)?;
             let found = engine.find_cache(&caller, name).await?.ok_or_else(missing)?;
-            ApiError::decided(found.access.decide(&caller, P::PERMISSION), "cache")?;
+            ApiError::decided(P::decide(&found.access, &caller), "cache")?;
             Ok(Self { found, caller, permission: PhantomData })
         })
     }
@@ -262,9 +262,7 @@ impl<P: Needs> Describe for CommitScope<P> {
 
 impl<P: NeedsCache> Describe for CacheScope<P> {
     fn describe(description: &mut Description) {
-        let mutating = P::PERMISSION.is_mutating();
-        let errors: &[Code] = if mutating { &[Code::NotFound, Code::Forbidden] } else { &[Code::NotFound] };
-        let credentials = if mutating { Credentials::Required } else { Credentials::Optional };
-        description.needs(Permission::Cache(P::PERMISSION), credentials, errors);
+        let errors: &[Code] = if P::PERMISSION.is_mutating() { &[Code::NotFound, Code::Forbidden] } else { &[Code::NotFound] };
+        description.needs(Permission::Cache(P::PERMISSION), P::credentials(), errors);
     }
 }

@@ -125,6 +125,16 @@ impl Authenticated {
         }
     }
 
+    /// Whether the credential lets its user use a permission in organizations at all.
+    pub fn carries(&self, permission: OrgPermission) -> bool {
+        self.org_mask().contains(permission)
+    }
+
+    /// Whether the credential lets its user use a permission on caches at all.
+    pub fn carries_on_caches(&self, permission: CachePermission) -> bool {
+        self.cache_mask().contains(permission)
+    }
+
     fn org_mask(&self) -> Permissions {
         match self.via {
             Via::Session(_) => Permissions::ALL,
@@ -206,18 +216,37 @@ impl CacheAccess {
         }
     }
 
+    /// Whether `caller` is a member who may look at it: what neither a public cache nor a subscription shows.
+    pub fn decide_member(&self, caller: &Caller) -> Decision {
+        let role = caller.user().and_then(|user| Some(self.role(user.pin())? & user.cache_mask()));
+        match self.decide(caller, CachePermission::ViewCache) {
+            Decision::Granted if *caller == Caller::Anonymous => Decision::Anonymous,
+            Decision::Granted if !role.is_some_and(|role| role.contains(CachePermission::ViewCache)) => Decision::Denied,
+            decision => decision,
+        }
+    }
+
     /// All that `caller` may do by a role or through a subscription: both the role and the key allow it.
     pub fn permissions(&self, caller: &Caller) -> CachePermissions {
         let Caller::User(user) = caller else { return CachePermissions::NONE };
-        let (role, subscribed) = match user.pin() {
-            Pin::Everywhere => (self.role, !self.through.is_empty()),
-            Pin::Cache(id) if id == self.id => (self.role, !self.through.is_empty()),
-            Pin::Cache(_) => (None, false),
-            Pin::Organization(id) => (None, self.through.contains(&id)),
+        let subscribed = match user.pin() {
+            Pin::Everywhere => !self.through.is_empty(),
+            Pin::Cache(id) => id == self.id && !self.through.is_empty(),
+            Pin::Organization(id) => self.through.contains(&id),
         };
+        let role = self.role(user.pin());
         let readable = if subscribed { BuiltInRole::View.cache_permissions() } else { CachePermissions::NONE };
         let either = role.into_iter().flat_map(CachePermissions::iter).chain(readable.iter()).collect::<CachePermissions>();
         either & user.cache_mask()
+    }
+
+    /// The caller's role, where a credential with this pin carries it.
+    fn role(&self, pin: Pin) -> Option<CachePermissions> {
+        match pin {
+            Pin::Everywhere => self.role,
+            Pin::Cache(id) => self.role.filter(|_| id == self.id),
+            Pin::Organization(_) => None,
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Caches: made with a signing key of their own, and found with what decides about the caller.
 
+use std::collections::HashMap;
+
 use gradient_auth::{Authenticated, CacheAccess, Caller, Decision, Pin, Place};
 use gradient_domain::{BuiltInRole, CacheId, CacheName, CachePermission, DisplayName, Moment, RoleScope, UserId, Username};
 use gradient_nix::{KeyError, PublicKey, SigningKey};
-use gradient_storage::{Conn, StorageError, caches, organizations, roles, subscriptions, users};
+use gradient_storage::{Conn, StorageError, api_keys, caches, organizations, roles, subscriptions, users};
 use rand::Rng;
 
 use crate::{Engine, EngineError};
@@ -53,15 +55,20 @@ impl Engine {
     pub async fn caches(&self, caller: &Caller, limit: u32, offset: u32) -> Result<(Vec<FoundCache>, i64), EngineError> {
         let user = caller.user().map(|user| user.user);
         let pin = caller.user().map_or(Pin::Everywhere, Authenticated::pin);
+        if let Pin::Cache(id) = pin {
+            let one = self.cache_by_id(caller, id).await?;
+            let items: Vec<_> = one.into_iter().filter(|found| sees(&found.access, caller)).collect();
+            let total = i64::try_from(items.len()).unwrap_or(i64::MAX);
+            return Ok((if offset == 0 { items } else { Vec::new() }, total));
+        }
+        // Without the permission to look, by role or by key, the caller sees what strangers see.
+        let looks = *caller;
         let page = async move |conn: &mut Conn| {
-            let (rows, total) = match pin {
-                Pin::Cache(id) => {
-                    let one: Vec<_> = caches::lookup(conn, id).await?.into_iter().collect();
-                    let total = i64::try_from(one.len()).unwrap_or(i64::MAX);
-                    (if offset == 0 { one } else { Vec::new() }, total)
-                }
-                Pin::Everywhere | Pin::Organization(_) => caches::page(conn, user, limit.into(), offset.into()).await?,
+            let seen = match user {
+                Some(user) => seen(conn, user, &looks).await?,
+                None => Vec::new(),
             };
+            let (rows, total) = caches::page(conn, &seen, limit.into(), offset.into()).await?;
             let mut items = Vec::with_capacity(rows.len());
             for cache in rows {
                 items.push(found(conn, user, cache).await?);
@@ -69,9 +76,16 @@ impl Engine {
             Ok((items, total))
         };
         let (items, total) = self.storage().read(page).await?;
-        let items = items.into_iter().map(Half::complete).collect::<Result<Vec<_>, _>>()?;
-        let sees = |found: &FoundCache| found.access.decide(caller, CachePermission::ViewCache) == Decision::Granted;
-        Ok((items.into_iter().filter(sees).collect(), total))
+        Ok((items.into_iter().map(Half::complete).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn cache_by_id(&self, caller: &Caller, id: CacheId) -> Result<Option<FoundCache>, EngineError> {
+        let user = caller.user().map(|user| user.user);
+        let find = async move |conn: &mut Conn| match caches::lookup(conn, id).await? {
+            Some(cache) => found(conn, user, cache).await.map(Some),
+            None => Ok(None),
+        };
+        self.storage().read(find).await?.map(Half::complete).transpose()
     }
 
     /// Makes a cache with a signing key of its own; its maker becomes Admin. The key's name never changes.
@@ -120,6 +134,7 @@ impl Engine {
         let delete = async move |conn: &mut Conn| {
             let subscribers = subscriptions::subscribers(conn, id).await?;
             caches::set_deleted(conn, id, now).await?;
+            api_keys::delete_of_cache(conn, id).await?;
             Ok(subscribers)
         };
         let subscribers = self.storage().transaction(delete).await?;
@@ -161,6 +176,23 @@ impl Half {
         let public_key = PublicKey::from_bytes(&cache.key_name, &cache.public_key).map_err(|error| damaged(&error))?;
         Ok(FoundCache { cache, access, public_key, created_by })
     }
+}
+
+/// The caches that a user may see by a role or through a subscription.
+async fn seen(conn: &mut Conn, user: UserId, caller: &Caller) -> Result<Vec<CacheId>, StorageError> {
+    let closed = |id| CacheAccess { id, public: false, role: None, through: Vec::new() };
+    let mut access: HashMap<CacheId, CacheAccess> = HashMap::new();
+    for (id, (.., mask)) in caches::roles_of(conn, user).await? {
+        access.entry(id).or_insert_with(|| closed(id)).role = Some(mask);
+    }
+    for (id, organization) in subscriptions::readable(conn, user).await? {
+        access.entry(id).or_insert_with(|| closed(id)).through.push(organization);
+    }
+    Ok(access.into_values().filter(|access| sees(access, caller)).map(|access| access.id).collect())
+}
+
+fn sees(access: &CacheAccess, caller: &Caller) -> bool {
+    access.decide(caller, CachePermission::ViewCache) == Decision::Granted
 }
 
 async fn found(conn: &mut Conn, user: Option<UserId>, cache: Cache) -> Result<Half, StorageError> {

@@ -9,6 +9,15 @@ use crate::{Engine, EngineError, organizations};
 pub use gradient_storage::commits::Commit;
 
 impl Engine {
+    /// The commit with this id, as long as an evaluation refers to it.
+    pub async fn evaluated_commit(&self, id: CommitId) -> Result<Option<Commit>, EngineError> {
+        let find = async move |conn: &mut Conn| {
+            let is_evaluated = commits::is_evaluated(conn, id).await?;
+            Ok(commits::lookup(conn, id).await?.filter(|_| is_evaluated))
+        };
+        Ok(self.storage().read(find).await?)
+    }
+
     /// The commit, when there is one with this id.
     pub async fn find_commit(&self, id: CommitId) -> Result<Option<Commit>, EngineError> {
         Ok(self.storage().read(async move |conn: &mut Conn| commits::lookup(conn, id).await).await?)

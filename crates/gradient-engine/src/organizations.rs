@@ -1,12 +1,15 @@
 //! Organizations, their SSH keys, and who may reach them.
 
-use gradient_auth::{Caller, OrganizationAccess, Pin, Place};
+use std::collections::HashMap;
+
+use gradient_auth::{Authenticated, Caller, Decision, OrganizationAccess, Pin, Place};
 use gradient_domain::{
-    BuiltInRole, DisplayName, Moment, OrganizationId, OrganizationName, RoleName, RoleScope, Secret, UserId, Username,
+    BuiltInRole, DisplayName, Moment, OrgPermission, OrganizationId, OrganizationName, Permissions, RoleId, RoleName, RoleScope,
+    Secret, UserId, Username,
 };
 use gradient_forge::{SshAccess, ssh_key};
 use gradient_scheduler::Event;
-use gradient_storage::{Conn, evaluations, organizations, roles, users, workers};
+use gradient_storage::{Conn, StorageError, api_keys, evaluations, organizations, roles, users, workers};
 
 use crate::{Engine, EngineError, evaluations::end_rows};
 
@@ -75,7 +78,7 @@ impl Engine {
         offset: u32,
     ) -> Result<(Vec<FoundOrganization>, i64), EngineError> {
         let user = caller.user().map(|user| user.user);
-        match caller.user().map_or(Pin::Everywhere, gradient_auth::Authenticated::pin) {
+        match caller.user().map_or(Pin::Everywhere, Authenticated::pin) {
             Pin::Everywhere => {}
             Pin::Organization(id) => {
                 let found = self.organization_by_id(caller, id).await?;
@@ -85,18 +88,27 @@ impl Engine {
             }
             Pin::Cache(_) => return Ok((Vec::new(), 0)),
         }
+        // Without the permission to look, by role or by key, the caller sees what strangers see.
+        let caller = *caller;
         let page = async move |conn: &mut Conn| {
-            let (rows, total) = organizations::page(conn, user, limit.into(), offset.into()).await?;
+            let roles = match user {
+                Some(user) => organizations::roles_of(conn, user).await?,
+                None => HashMap::new(),
+            };
+            let looks = |id: OrganizationId, mask| {
+                let access = OrganizationAccess { id, public: false, role: Some(mask) };
+                access.decide(&caller, OrgPermission::ViewOrg) == Decision::Granted
+            };
+            let seen: Vec<_> = roles.iter().filter(|(id, (.., mask))| looks(**id, *mask)).map(|(id, _)| *id).collect();
+            let (rows, total) = organizations::page(conn, &seen, limit.into(), offset.into()).await?;
             let mut items = Vec::with_capacity(rows.len());
             for organization in rows {
-                items.push(found(conn, user, organization).await?);
+                let role = roles.get(&organization.id).cloned();
+                items.push(with_role(conn, role, organization).await?);
             }
             Ok((items, total))
         };
-        let (mut items, total) = self.storage().read(page).await?;
-        // A key without the permission to look sees what strangers see.
-        items.retain(|found| sees(found, caller));
-        Ok((items, total))
+        Ok(self.storage().read(page).await?)
     }
 
     /// Makes an organization with an SSH key of its own; its maker becomes Admin.
@@ -142,6 +154,7 @@ impl Engine {
         let delete = async move |conn: &mut Conn| {
             organizations::set_deleted(conn, id, now).await?;
             workers::delete_all(conn, id).await?;
+            api_keys::delete_of_organization(conn, id).await?;
             let running = evaluations::unfinished_of_organization(conn, id).await?;
             end_rows(conn, &running, now).await?;
             Ok(running)
@@ -204,15 +217,19 @@ pub(crate) fn ssh_key_place(id: OrganizationId) -> Place {
     Place { table: "organizations", column: "ssh_private_sealed", row: id.uuid() }
 }
 
-async fn found(
-    conn: &mut Conn,
-    user: Option<UserId>,
-    organization: Organization,
-) -> Result<FoundOrganization, gradient_storage::StorageError> {
+async fn found(conn: &mut Conn, user: Option<UserId>, organization: Organization) -> Result<FoundOrganization, StorageError> {
     let role = match user {
         Some(user) => organizations::role_of(conn, user, organization.id).await?,
         None => None,
     };
+    with_role(conn, role, organization).await
+}
+
+async fn with_role(
+    conn: &mut Conn,
+    role: Option<(RoleId, RoleName, Permissions)>,
+    organization: Organization,
+) -> Result<FoundOrganization, StorageError> {
     let created_by = match organization.created_by {
         Some(id) => users::usernames(conn, &[id]).await?.pop().map(|(_, name)| name),
         None => None,
@@ -223,5 +240,5 @@ async fn found(
 }
 
 fn sees(found: &FoundOrganization, caller: &Caller) -> bool {
-    found.access.decide(caller, gradient_domain::OrgPermission::ViewOrg) == gradient_auth::Decision::Granted
+    found.access.decide(caller, OrgPermission::ViewOrg) == Decision::Granted
 }

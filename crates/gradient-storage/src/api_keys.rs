@@ -101,6 +101,18 @@ pub async fn touch(conn: &mut Conn, id: ApiKeyId, now: Moment) -> Result<(), Sto
     Ok(())
 }
 
+/// Removes the keys that are good for an organization only.
+pub async fn delete_of_organization(conn: &mut Conn, organization: OrganizationId) -> Result<usize, StorageError> {
+    Ok(query!(conn, |c| {
+        diesel::delete(api_keys::table.filter(api_keys::organization.eq(Some(organization)))).execute(c).await?
+    }))
+}
+
+/// Removes the keys that are good for a cache only.
+pub async fn delete_of_cache(conn: &mut Conn, cache: CacheId) -> Result<usize, StorageError> {
+    Ok(query!(conn, |c| diesel::delete(api_keys::table.filter(api_keys::cache.eq(Some(cache)))).execute(c).await?))
+}
+
 /// Removes the key that a user calls so.
 pub async fn delete_by_name(conn: &mut Conn, user: UserId, name: &ApiKeyName) -> Result<(), StorageError> {
     let rows = query!(conn, |c| {

@@ -2,13 +2,13 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use gradient_domain::{CacheId, CacheName, DisplayName, Moment, SubscriptionMode, UserId};
+use gradient_domain::{CacheId, CacheName, DisplayName, Moment, UserId};
 
 use crate::{
     Conn, StorageError,
     conn::query,
     error::{found, hit, naming},
-    schema::{cache_members, caches, organization_members, organizations, subscriptions},
+    schema::caches,
 };
 
 mod members;
@@ -109,22 +109,12 @@ pub async fn lookup_by_name(conn: &mut Conn, name: &CacheName) -> Result<Option<
     }))
 }
 
-/// The caches that somebody may see, by name: the public ones, those that the user is a member of, and those that an
-/// organization of the user reads. Beside the page the count of all of them.
-pub async fn page(conn: &mut Conn, viewer: Option<UserId>, limit: i64, offset: i64) -> Result<(Vec<Cache>, i64), StorageError> {
+/// The public caches and these, by name. Beside the page the count of all of them.
+pub async fn page(conn: &mut Conn, seen: &[CacheId], limit: i64, offset: i64) -> Result<(Vec<Cache>, i64), StorageError> {
     macro_rules! visible {
-        () => {{
-            let mine = cache_members::table.filter(cache_members::user.nullable().eq(viewer)).select(cache_members::cache);
-            let read = subscriptions::table
-                .inner_join(organizations::table.inner_join(organization_members::table))
-                .filter(organization_members::user.nullable().eq(viewer))
-                .filter(organizations::deleted_at.is_null())
-                .filter(subscriptions::mode.ne(SubscriptionMode::WriteOnly))
-                .select(subscriptions::cache);
-            caches::table
-                .filter(caches::deleted_at.is_null())
-                .filter(caches::public.eq(true).or(caches::id.eq_any(mine)).or(caches::id.eq_any(read)))
-        }};
+        () => {
+            caches::table.filter(caches::deleted_at.is_null()).filter(caches::public.eq(true).or(caches::id.eq_any(seen)))
+        };
     }
     let total = query!(&mut *conn, |c| visible!().count().get_result(c).await?);
     let rows = query!(conn, |c| {

@@ -4,7 +4,12 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use gradient_domain::{CommitId, Moment, OrganizationId};
 
-use crate::{Conn, StorageError, conn::query, error::found, schema::commits};
+use crate::{
+    Conn, StorageError,
+    conn::query,
+    error::found,
+    schema::{commits, evaluations},
+};
 
 /// One commit of a repository, as one organization saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
@@ -50,6 +55,14 @@ pub async fn lookup_by_hash(
 /// The commit with this id.
 pub async fn lookup(conn: &mut Conn, id: CommitId) -> Result<Option<Commit>, StorageError> {
     Ok(query!(conn, |c| commits::table.find(id).select(Commit::as_select()).first(c).await.optional()?))
+}
+
+/// Whether an evaluation refers to a commit.
+pub async fn is_evaluated(conn: &mut Conn, id: CommitId) -> Result<bool, StorageError> {
+    Ok(query!(conn, |c| {
+        let of_it = evaluations::table.filter(evaluations::commit.eq(id)).select(evaluations::id);
+        diesel::select(diesel::dsl::exists(of_it)).get_result(c).await?
+    }))
 }
 
 /// These commits.

@@ -135,23 +135,19 @@ pub async fn ids_of_member(conn: &mut Conn, user: UserId) -> Result<Vec<Organiza
     }))
 }
 
-/// The organizations that somebody may see, by name: the public ones, and those that the user is a member of. Beside the page
-/// the count of all of them.
+/// The public organizations and these, by name. Beside the page the count of all of them.
 pub async fn page(
     conn: &mut Conn,
-    viewer: Option<UserId>,
+    seen: &[OrganizationId],
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Organization>, i64), StorageError> {
     macro_rules! visible {
-        () => {{
-            let mine = organization_members::table
-                .filter(organization_members::user.nullable().eq(viewer))
-                .select(organization_members::organization);
+        () => {
             organizations::table
                 .filter(organizations::deleted_at.is_null())
-                .filter(organizations::public.eq(true).or(organizations::id.eq_any(mine)))
-        }};
+                .filter(organizations::public.eq(true).or(organizations::id.eq_any(seen)))
+        };
     }
     let total = query!(&mut *conn, |c| visible!().count().get_result(c).await?);
     let rows = query!(conn, |c| {

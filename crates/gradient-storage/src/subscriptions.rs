@@ -86,13 +86,12 @@ pub async fn readers(conn: &mut Conn, cache: CacheId) -> Result<Vec<Organization
     }))
 }
 
-/// Whether a user may read a cache because an organization of the user reads it.
-pub async fn is_reader(conn: &mut Conn, cache: CacheId, user: UserId) -> Result<bool, StorageError> {
+/// The caches that a user may read because an organization of the user reads them, each with that organization.
+pub async fn readable(conn: &mut Conn, user: UserId) -> Result<Vec<(CacheId, OrganizationId)>, StorageError> {
     Ok(query!(conn, |c| {
         let all = subscriptions::table.inner_join(organizations::table.inner_join(organization_members::table));
-        let mine = all.filter(subscriptions::cache.eq(cache)).filter(organization_members::user.eq(user));
-        let mine = mine.filter(organizations::deleted_at.is_null());
+        let mine = all.filter(organization_members::user.eq(user)).filter(organizations::deleted_at.is_null());
         let reading = mine.filter(subscriptions::mode.ne(SubscriptionMode::WriteOnly));
-        diesel::select(diesel::dsl::exists(reading.select(organizations::id))).get_result(c).await?
+        reading.select((subscriptions::cache, organizations::id)).load(c).await?
     }))
 }

@@ -1,7 +1,7 @@
 //! `/caches`: caches and their keys.
 
 use actix_web::web;
-use gradient_auth::{Authenticated, Caller, Pin, Via};
+use gradient_auth::{Authenticated, Caller, Pin};
 use gradient_domain::{CacheId, CacheName, CachePermission, DisplayName, Moment, Username};
 use gradient_engine::{CacheChanges, Engine, FoundCache, NewCache};
 use serde::{Deserialize, Serialize};
@@ -127,13 +127,10 @@ async fn create(user: SignedIn, body: Body<CreateBody>, engine: web::Data<Engine
 
 /// Whoever makes a cache becomes its Admin, so a key has to be one that may as much as that.
 fn may_create(user: &Authenticated) -> Result<(), ApiError> {
-    match user.via {
-        Via::ApiKey(key)
-            if key.pin != Pin::Everywhere || !key.cache_permissions.contains(CachePermission::ManageCacheSettings) =>
-        {
-            Err(ApiError::new(Code::Forbidden, "this API key may not create caches"))
-        }
-        Via::ApiKey(_) | Via::Session(_) => Ok(()),
+    if user.pin() == Pin::Everywhere && user.carries_on_caches(CachePermission::ManageCacheSettings) {
+        Ok(())
+    } else {
+        Err(ApiError::new(Code::Forbidden, "this API key may not create caches"))
     }
 }
 

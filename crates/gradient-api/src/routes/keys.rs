@@ -18,6 +18,9 @@ use crate::{
     scope::{SessionUser, SignedIn},
 };
 
+/// The longest time that a key can be made for, a hundred years. One that is to have no end says nothing.
+const MAX_DAYS: u32 = 36_500;
+
 pub(super) fn endpoints() -> Endpoints {
     endpoints! { ApiKeys:
         list;
@@ -76,7 +79,7 @@ struct CreateBody {
     /// The one cache that it is for.
     #[schema(value_type = Option<CacheName>)]
     cache: Option<String>,
-    #[schema(minimum = 1, maximum = 4_294_967_295_u32)]
+    #[schema(minimum = 1, maximum = 36_500)]
     expires_in_days: Option<u32>,
 }
 
@@ -91,8 +94,8 @@ async fn create(
     engine: web::Data<Engine>,
 ) -> Result<Answer<String>, ApiError> {
     let body = body.read()?;
-    if body.expires_in_days == Some(0) {
-        return Err(ApiError::bad_request("expires_in_days has to be at least 1"));
+    if body.expires_in_days.is_some_and(|days| !(1..=MAX_DAYS).contains(&days)) {
+        return Err(ApiError::bad_request(format!("expires_in_days has to be from 1 to {MAX_DAYS}")));
     }
     let pin = match (&body.organization, &body.cache) {
         (None, None) => NewPin::Everywhere,

@@ -1,7 +1,7 @@
 //! `/orgs`: organizations and their SSH keys.
 
 use actix_web::web;
-use gradient_auth::{Authenticated, Pin, Via};
+use gradient_auth::{Authenticated, Pin};
 use gradient_domain::{DisplayName, Moment, OrgPermission, OrganizationId, OrganizationName, RoleName, Username};
 use gradient_engine::{Engine, FoundOrganization, NewOrganization, OrganizationChanges};
 use serde::{Deserialize, Serialize};
@@ -105,11 +105,10 @@ async fn create(user: SignedIn, body: Body<CreateBody>, engine: web::Data<Engine
 
 /// Whoever makes an organization becomes its Admin, so a key has to be one that may as much as that.
 fn may_create(user: &Authenticated) -> Result<(), ApiError> {
-    match user.via {
-        Via::ApiKey(key) if key.pin != Pin::Everywhere || !key.permissions.contains(OrgPermission::ManageOrgSettings) => {
-            Err(ApiError::new(Code::Forbidden, "this API key may not create organizations"))
-        }
-        Via::ApiKey(_) | Via::Session(_) => Ok(()),
+    if user.pin() == Pin::Everywhere && user.carries(OrgPermission::ManageOrgSettings) {
+        Ok(())
+    } else {
+        Err(ApiError::new(Code::Forbidden, "this API key may not create organizations"))
     }
 }
 

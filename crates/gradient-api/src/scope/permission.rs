@@ -1,6 +1,6 @@
 //! One type for each permission, so that a handler's signature names what it needs.
 
-use gradient_auth::{Caller, Decision, OrganizationAccess};
+use gradient_auth::{CacheAccess, Caller, Decision, OrganizationAccess};
 use gradient_domain::{CachePermission, OrgPermission};
 
 use crate::openapi::Credentials;
@@ -38,6 +38,31 @@ impl Needs for Member {
 /// A permission on a cache.
 pub(crate) trait NeedsCache: 'static {
     const PERMISSION: CachePermission;
+
+    /// Whether the caller has it there.
+    fn decide(access: &CacheAccess, caller: &Caller) -> Decision {
+        access.decide(caller, Self::PERMISSION)
+    }
+
+    /// Whether what is public can be had without credentials.
+    fn credentials() -> Credentials {
+        if Self::PERMISSION.is_mutating() { Credentials::Required } else { Credentials::Optional }
+    }
+}
+
+/// Being a member of a cache, and not only somebody who reads it.
+pub(crate) struct CacheMember;
+
+impl NeedsCache for CacheMember {
+    const PERMISSION: CachePermission = CachePermission::ViewCache;
+
+    fn decide(access: &CacheAccess, caller: &Caller) -> Decision {
+        access.decide_member(caller)
+    }
+
+    fn credentials() -> Credentials {
+        Credentials::Required
+    }
 }
 
 macro_rules! permissions {
@@ -57,4 +82,6 @@ permissions! { Needs, OrgPermission:
     ManageWorkers, TriggerEvaluation, ViewOrg,
 }
 
-permissions! { NeedsCache, CachePermission: DeleteCache, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ViewCache }
+permissions! { NeedsCache, CachePermission:
+    DeleteCache, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ViewCache,
+}

@@ -28,9 +28,10 @@ async fn tells_readers_from_writers(url: &str) {
         assert_eq!(listed, [(a, SubscriptionMode::ReadWrite), (b, SubscriptionMode::ReadOnly), (c, SubscriptionMode::WriteOnly)]);
         assert_eq!(subscriptions::writable_caches(conn, acme).await?, [a, c]);
         assert_eq!(subscriptions::readers(conn, b).await?, [acme]);
-        assert!(subscriptions::is_reader(conn, b, ada).await?);
-        assert!(!subscriptions::is_reader(conn, b, eve).await?);
-        assert!(!subscriptions::is_reader(conn, c, ada).await?);
+        let mut readable = subscriptions::readable(conn, ada).await?;
+        readable.sort();
+        assert_eq!(readable, [(a, acme), (b, acme)]);
+        assert!(subscriptions::readable(conn, eve).await?.is_empty());
         subscriptions::delete(conn, acme, b).await?;
         assert_missing(subscriptions::delete(conn, acme, b).await, "subscription");
         assert!(subscriptions::readers(conn, b).await?.is_empty());

@@ -6,7 +6,7 @@ use crate::{
     ApiError,
     body::Body,
     envelope::{Answer, Sentence},
-    scope::{CacheScope, ManageCacheMembers, ViewCache},
+    scope::{CacheMember, CacheScope, ManageCacheMembers},
 };
 
 fn members(found: &FoundCache) -> Membership {
@@ -15,7 +15,7 @@ fn members(found: &FoundCache) -> Membership {
 
 /// Lists the members of a cache.
 #[utoipa::path(get, path = "/caches/{cache}/members")]
-pub(super) async fn list(scope: CacheScope<ViewCache>, engine: web::Data<Engine>) -> Result<Answer<Vec<MemberBody>>, ApiError> {
+pub(super) async fn list(scope: CacheScope<CacheMember>, engine: web::Data<Engine>) -> Result<Answer<Vec<MemberBody>>, ApiError> {
     super::list(members(&scope.found), &engine).await
 }
 

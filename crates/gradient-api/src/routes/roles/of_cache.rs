@@ -7,7 +7,7 @@ use crate::{
     ApiError,
     body::Body,
     envelope::{Answer, Sentence},
-    scope::{CacheScope, ManageCacheRoles, ViewCache},
+    scope::{CacheMember, CacheScope, ManageCacheRoles},
 };
 
 fn members(found: &FoundCache) -> Membership {
@@ -16,7 +16,7 @@ fn members(found: &FoundCache) -> Membership {
 
 /// Lists the roles of a cache.
 #[utoipa::path(get, path = "/caches/{cache}/roles")]
-pub(super) async fn list(scope: CacheScope<ViewCache>, engine: web::Data<Engine>) -> Result<Answer<RolesBody>, ApiError> {
+pub(super) async fn list(scope: CacheScope<CacheMember>, engine: web::Data<Engine>) -> Result<Answer<RolesBody>, ApiError> {
     super::list(members(&scope.found), &engine).await
 }
 

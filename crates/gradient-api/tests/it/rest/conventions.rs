@@ -84,7 +84,8 @@ async fn requests_have_an_id(database: &str) {
     };
     assert_eq!(id(Some("my-id.1")).await, "my-id.1");
     assert_ne!(id(Some("not a tame id")).await, "not a tame id");
-    assert_eq!(id(None).await.len(), 36);
+    let minted = id(None).await;
+    assert_eq!((minted.len(), &minted[14..15]), (36, "7"), "a UUID of version 7: {minted}");
 }
 
 async fn the_server_tells_of_itself(database: &str) {

@@ -10,6 +10,8 @@ gradient_test_support::both_databases!(
     a_pinned_key_works_in_its_place_only,
     bad_keys_are_refused,
     a_key_is_changed_without_a_new_secret,
+    lists_show_what_a_key_may_see,
+    a_key_for_what_is_deleted_is_gone,
 );
 
 async fn a_key_does_what_it_may(database: &str) {
@@ -91,6 +93,9 @@ async fn bad_keys_are_refused(database: &str) {
         (json!({"name": "k", "permissions": ["viewOrg"], "organization": "nope"}), (404, "not_found")),
         (json!({"name": "k", "permissions": ["viewCache"], "cache": "nope"}), (404, "not_found")),
         (json!({"name": "k", "permissions": ["viewOrg"], "expires_in_days": 0}), (400, "bad_request")),
+        (json!({"name": "k", "permissions": ["viewOrg"], "expires_in_days": -1}), (400, "bad_request")),
+        (json!({"name": "k", "permissions": ["viewOrg"], "expires_in_days": 36501}), (400, "bad_request")),
+        (json!({"name": "k", "permissions": ["viewOrg"], "expires_in_days": 4_000_000_000_u32}), (400, "bad_request")),
         (json!({"name": "\n", "permissions": ["viewOrg"]}), (400, "invalid_name")),
     ] {
         assert_eq!(alice.post("/user/keys", body.clone()).await.error(), expected, "{body}");
@@ -126,4 +131,60 @@ async fn a_key_is_changed_without_a_new_secret(database: &str) {
     let catalogue = alice.get("/user/keys/permissions").await.message();
     assert_eq!(catalogue["available_permissions"].as_array().unwrap().len(), 13);
     assert_eq!(catalogue["availableCache"][0], json!({"id": "viewCache", "mutating": false}));
+}
+
+async fn lists_show_what_a_key_may_see(database: &str) {
+    let server = Server::start(database).await;
+    let (token, other) = (server.signed_in("alice").await, server.signed_in("bob").await);
+    let (alice, bob) = (server.with(&token), server.with(&other));
+    alice.organization("acme", false).await;
+    alice.organization("beta", false).await;
+    bob.organization("open", true).await;
+    alice.cache("own", false).await;
+    alice.cache("read", false).await;
+    bob.cache("shown", true).await;
+    alice.post("/orgs/acme/subscribe/read", json!({})).await.message();
+    let listed = async |body: serde_json::Value, path: &str| {
+        let key = alice.key(body).await;
+        let page = server.with(&key).get(path).await.message();
+        let names = page["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned());
+        let names: Vec<_> = names.collect();
+        assert_eq!(page["total"], json!(names.len()), "what is not shown is not counted");
+        names.join(" ")
+    };
+    let key = |name: &str, permission: &str| json!({"name": name, "permissions": [permission]});
+    assert_eq!(listed(key("1", "viewOrg"), "/orgs").await, "acme beta open");
+    assert_eq!(listed(key("2", "triggerEvaluation"), "/orgs").await, "open");
+    assert_eq!(listed(key("3", "viewCache"), "/caches").await, "own read shown");
+    assert_eq!(listed(key("4", "readStore"), "/caches").await, "shown");
+    let pinned = |name: &str, permission: &str| json!({"name": name, "permissions": [permission], "organization": "acme"});
+    assert_eq!(listed(pinned("5", "viewOrg"), "/orgs").await, "acme");
+    assert_eq!(listed(pinned("6", "viewCache"), "/orgs").await, "");
+    assert_eq!(listed(pinned("7", "viewCache"), "/caches").await, "read shown", "what the organization reads");
+    let on_a_cache = |name: &str, permission: &str| json!({"name": name, "permissions": [permission], "cache": "own"});
+    assert_eq!(listed(on_a_cache("8", "viewCache"), "/caches").await, "own");
+    assert_eq!(listed(on_a_cache("9", "readStore"), "/caches").await, "");
+
+    // A member whose role shows nothing is like everybody else.
+    let id = bob.post("/orgs/open/roles", json!({"name": "blind", "permissions": []})).await.message();
+    assert!(id.is_string());
+    bob.patch("/orgs/open", json!({"public": false})).await.message();
+    bob.post("/orgs/open/users", json!({"user": "alice", "role": "blind"})).await.message();
+    assert_eq!(alice.get("/orgs").await.message()["total"], json!(2));
+}
+
+async fn a_key_for_what_is_deleted_is_gone(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    alice.organization("acme", false).await;
+    alice.cache("main", false).await;
+    let pinned = alice.key(json!({"name": "o", "permissions": ["viewOrg"], "organization": "acme"})).await;
+    let on_a_cache = alice.key(json!({"name": "c", "permissions": ["viewCache"], "cache": "main"})).await;
+    alice.delete("/orgs/acme").await.message();
+    alice.delete("/caches/main").await.message();
+    assert_eq!(alice.get("/user/keys").await.message(), json!([]), "none of them looks as if it were good everywhere");
+    for key in [pinned, on_a_cache] {
+        assert_eq!(server.with(&key).get("/caches").await.error(), (401, "unauthorized"));
+    }
 }

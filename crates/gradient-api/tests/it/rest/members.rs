@@ -9,6 +9,7 @@ gradient_test_support::both_databases!(
     the_last_admin_stays,
     of_two_admins_who_leave_at_once_one_stays,
     caches_have_members_too,
+    members_of_a_public_cache_are_not_public,
 );
 
 async fn members_come_change_and_go(database: &str) {
@@ -80,4 +81,23 @@ async fn caches_have_members_too(database: &str) {
     assert_eq!(alice.delete_with("/caches/main/members", json!({"user": "alice"})).await.error(), (409, "conflict"));
     let members = bob.get("/caches/main/members").await.message();
     assert_eq!(members, json!([{"id": "alice", "name": "Admin"}, {"id": "bob", "name": "View"}]));
+}
+
+async fn members_of_a_public_cache_are_not_public(database: &str) {
+    let server = Server::start(database).await;
+    let (token, other) = (server.signed_in("alice").await, server.signed_in("bob").await);
+    let (alice, bob) = (server.with(&token), server.with(&other));
+    alice.cache("main", true).await;
+    alice.cache("closed", false).await;
+    bob.organization("bobs", false).await;
+    alice.post("/caches/closed/members", json!({"user": "bob", "role": "Admin"})).await.message();
+    bob.post("/orgs/bobs/subscribe/closed", json!({})).await.message();
+    bob.delete_with("/caches/closed/members", json!({"user": "bob"})).await.message();
+    bob.get("/caches/closed").await.message();
+    for path in ["members", "roles"] {
+        assert_eq!(server.anonymous().get(&format!("/caches/main/{path}")).await.error(), (401, "unauthorized"));
+        assert_eq!(bob.get(&format!("/caches/main/{path}")).await.error(), (403, "forbidden"));
+        assert_eq!(bob.get(&format!("/caches/closed/{path}")).await.error(), (403, "forbidden"), "a subscriber is no member");
+        alice.get(&format!("/caches/main/{path}")).await.message();
+    }
 }
