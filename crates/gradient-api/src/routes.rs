@@ -13,6 +13,7 @@ mod projects;
 mod roles;
 mod server;
 mod subscriptions;
+mod upstreams;
 mod user;
 mod workers;
 
@@ -54,6 +55,7 @@ pub(crate) fn endpoints() -> Endpoints {
         subscriptions::endpoints,
         workers::endpoints,
         caches::endpoints,
+        upstreams::endpoints,
         evaluations::endpoints,
         projects::endpoints,
         builds::endpoints,

@@ -14,14 +14,14 @@ use gradient_engine::{Commit, Engine, Evaluation, FoundCache, FoundOrganization,
 use crate::{
     ApiError,
     error::Code,
-    openapi::{Credentials, Describe, Description, Permission},
+    openapi::{Describe, Description, Permission},
 };
 
 pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn};
 pub(crate) use permission::{
     CacheMember, CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings,
-    ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers, Member, Needs, NeedsCache,
-    TriggerEvaluation, ViewCache, ViewOrg,
+    ManageCacheUpstreams, ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers,
+    Member, Needs, NeedsCache, TriggerEvaluation, ViewCache, ViewOrg,
 };
 
 type Decide = fn(&OrganizationAccess, &Caller) -> Decision;

@@ -23,7 +23,9 @@
 
 pub mod cache_info;
 pub mod content_address;
+mod foreign;
 pub mod ingest;
 pub mod narinfo;
 
+pub use foreign::{ForeignError, ForeignPath};
 pub use narinfo::PathInfo;

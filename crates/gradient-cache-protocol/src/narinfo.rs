@@ -56,7 +56,12 @@ impl PathInfo {
 
     /// The narinfo as Nix reads and writes it.
     pub fn to_text(&self) -> String {
-        let mut text = format!("StorePath: {}\nURL: {}\nCompression: {COMPRESSION}\n", self.path.to_absolute(), self.url());
+        self.text_at(&self.url(), COMPRESSION)
+    }
+
+    /// The narinfo with its NAR at a URL, compressed that way.
+    pub(crate) fn text_at(&self, url: &str, compression: &str) -> String {
+        let mut text = format!("StorePath: {}\nURL: {url}\nCompression: {compression}\n", self.path.to_absolute());
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{name}: {value}");
@@ -85,10 +90,15 @@ impl PathInfo {
 
     /// The narinfo as JSON, its keys those of the text.
     pub fn to_json(&self) -> serde_json::Value {
+        self.json_at(&self.url(), COMPRESSION)
+    }
+
+    /// The JSON with its NAR at a URL, compressed that way.
+    pub(crate) fn json_at(&self, url: &str, compression: &str) -> serde_json::Value {
         let json = Json {
             store_path: self.path.to_absolute(),
-            url: self.url(),
-            compression: COMPRESSION,
+            url,
+            compression,
             file_hash: self.file_hash,
             file_size: self.file_size,
             nar_hash: self.nar_hash,
@@ -112,8 +122,8 @@ impl PathInfo {
 struct Json<'a> {
     store_path: String,
     #[serde(rename = "URL")]
-    url: String,
-    compression: &'static str,
+    url: &'a str,
+    compression: &'a str,
     file_hash: Option<NarHash>,
     file_size: Option<u64>,
     nar_hash: NarHash,

@@ -150,6 +150,7 @@ id_kinds! {
     ApiKey => ApiKeyId, "API key";
     Build => BuildId, "build";
     Cache => CacheId, "cache";
+    CacheUpstream => CacheUpstreamId, "cache upstream";
     Commit => CommitId, "commit";
     Derivation => DerivationId, "derivation";
     EntryPoint => EntryPointId, "entry point";

@@ -19,6 +19,8 @@
 
 mod vocabulary;
 
+mod address;
+mod cache_url;
 mod failure;
 mod id;
 mod job;
@@ -38,10 +40,12 @@ mod openapi;
 #[cfg(feature = "sql")]
 pub mod sql;
 
+pub use address::is_public_address;
+pub use cache_url::{CacheUrl, CacheUrlError};
 pub use failure::{Failure, FailureKind};
 pub use id::{
-    ApiKeyId, BuildId, CacheId, CommitId, DerivationId, EntryPointId, EvaluationId, EvaluationMessageId, Id, IdError, IdKind,
-    OrganizationId, ProjectId, RoleId, SessionId, UserId, WorkerId, kinds,
+    ApiKeyId, BuildId, CacheId, CacheUpstreamId, CommitId, DerivationId, EntryPointId, EvaluationId, EvaluationMessageId, Id,
+    IdError, IdKind, OrganizationId, ProjectId, RoleId, SessionId, UserId, WorkerId, kinds,
 };
 pub use job::{Epoch, Job, JobKind, ParseJobError};
 pub use moment::{Moment, MomentError};

@@ -65,6 +65,7 @@ mod settings;
 mod subscriptions;
 mod substituter;
 mod uploads;
+mod upstreams;
 mod workers;
 
 pub use accounts::{Login, Origin, Registration, Remember, User, UserChanges};
@@ -95,6 +96,7 @@ pub use roles::{NewRole, RoleUpdate, RoleView};
 pub use sessions::{ConnectedWorker, Opened, Refused, SessionError, WorkerSession};
 pub use settings::EngineSettings;
 pub use subscriptions::SubscribedCache;
-pub use substituter::{CachedLog, CachedNar, ServedCache};
+pub use substituter::{CachedLog, CachedNar, ServedCache, UPSTREAM_HEADER};
 pub use uploads::{SourceDeclaration, Upload, UploadError};
+pub use upstreams::{UpstreamPlace, UpstreamUpdate, UpstreamView};
 pub use workers::{LiveWorker, NewWorker, RegisteredWorker, WorkerRegistration, WorkerRegistrationChanges};

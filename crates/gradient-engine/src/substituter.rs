@@ -7,27 +7,31 @@ mod directory;
 mod log;
 mod nar;
 mod narinfo;
+mod upstream;
 
 use gradient_domain::CacheName;
 
 pub use directory::ServedCache;
 pub use log::CachedLog;
 pub use nar::CachedNar;
+pub use upstream::UPSTREAM_HEADER;
 
 use crate::Engine;
 use directory::Directory;
 use narinfo::Index;
+use upstream::Upstreams;
 
 /// What is in memory of the caches that are served.
 #[derive(Debug)]
 pub(crate) struct Substituter {
     directory: Directory,
     index: Index,
+    upstreams: Upstreams,
 }
 
 impl Substituter {
     pub(crate) fn new() -> Self {
-        Self { directory: Directory::new(), index: Index::new() }
+        Self { directory: Directory::new(), index: Index::new(), upstreams: Upstreams::new() }
     }
 }
 
@@ -37,7 +41,7 @@ impl Engine {
         self.substituter().index.forget_absent();
     }
 
-    /// To be called when a cache was changed, renamed or deleted, after the transaction.
+    /// To be called when a cache or its upstreams were changed, or it was renamed or deleted, after the transaction.
     pub(crate) fn forget_served_cache(&self, name: &CacheName) {
         self.substituter().directory.forget(name);
     }

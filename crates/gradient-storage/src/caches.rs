@@ -12,9 +12,13 @@ use crate::{
 };
 
 mod members;
+mod upstreams;
 
 pub use members::{
     Member, administered, count_admins, delete_member, insert_member, members, role_of, roles_of, set_member_role,
+};
+pub use upstreams::{
+    Upstream, UpstreamChanges, delete_upstream, find_upstream, insert_upstream, set_upstream, upstream_links, upstreams,
 };
 
 /// One cache.

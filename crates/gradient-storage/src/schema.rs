@@ -17,6 +17,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     roles,
     organization_members,
     cache_members,
+    cache_upstreams,
     subscriptions,
     worker_registrations,
     projects,
@@ -49,6 +50,8 @@ diesel::joinable!(organization_members -> organizations (organization));
 diesel::joinable!(cache_members -> users (user));
 diesel::joinable!(cache_members -> roles (role));
 diesel::joinable!(cache_members -> caches (cache));
+// The cache that an upstream is; whose upstream it is, is never joined.
+diesel::joinable!(cache_upstreams -> caches (upstream));
 diesel::joinable!(subscriptions -> organizations (organization));
 diesel::joinable!(subscriptions -> caches (cache));
 diesel::joinable!(worker_registrations -> organizations (organization));

@@ -48,7 +48,10 @@ pub(super) struct Address {
 )]
 pub(super) async fn nar(pull: Pull, request: HttpRequest, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     let hash = NarHash::from_nix32(&address.hash).map_err(|_| pull.not_found())?;
-    let nar = pull.engine.cached_nar(&pull.cache, hash).await.map_err(pull.failed())?;
+    let mut nar = pull.engine.cached_nar(&pull.cache, hash).await.map_err(pull.failed())?;
+    if nar.is_none() && pull.looks_further {
+        nar = pull.engine.upstream_nar(&pull.cache, &pull.caller, hash).await.map_err(pull.failed())?;
+    }
     let nar = nar.ok_or_else(|| pull.not_found())?;
     let tag = EntityTag::new_strong(nar.file_hash.to_nix32());
     let (status, range) = match wanted(&request, &tag, nar.file_size) {

@@ -34,11 +34,17 @@ pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<H
     let hash = address.parse(&pull)?;
     match pull.form {
         Form::Text => {
-            let text = pull.engine.narinfo(&pull.cache, hash).await.map_err(pull.failed())?;
+            let mut text = pull.engine.narinfo(&pull.cache, hash).await.map_err(pull.failed())?;
+            if text.is_none() && pull.looks_further {
+                text = pull.engine.upstream_narinfo(&pull.cache, &pull.caller, hash).await.map_err(pull.failed())?;
+            }
             Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text.ok_or_else(|| pull.not_found())?))
         }
         Form::Json => {
-            let json = pull.engine.narinfo_json(&pull.cache, hash).await.map_err(pull.failed())?;
+            let mut json = pull.engine.narinfo_json(&pull.cache, hash).await.map_err(pull.failed())?;
+            if json.is_none() && pull.looks_further {
+                json = pull.engine.upstream_narinfo_json(&pull.cache, &pull.caller, hash).await.map_err(pull.failed())?;
+            }
             Ok(HttpResponse::Ok().json(json.ok_or_else(|| pull.not_found())?))
         }
     }

@@ -4,7 +4,7 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gradient_auth::{Caller, Decision};
 use gradient_domain::{CacheName, CachePermission, Secret};
-use gradient_engine::{Engine, EngineError, ServedCache};
+use gradient_engine::{Engine, EngineError, ServedCache, UPSTREAM_HEADER};
 
 use super::refusal::{Form, Refusal};
 use crate::{
@@ -17,6 +17,10 @@ pub(super) struct Pull {
     pub(super) engine: web::Data<Engine>,
     pub(super) cache: Arc<ServedCache>,
     pub(super) form: Form,
+    /// Who asks; nobody in particular where everybody may read.
+    pub(super) caller: Caller,
+    /// Whether what the cache does not have is looked for in its upstreams: not for one that is asked as an upstream itself.
+    pub(super) looks_further: bool,
 }
 
 impl Pull {
@@ -39,7 +43,10 @@ impl Pull {
         // Whoever may read it without a key may do so with a bad one: clients send what they have for the host.
         let caller = if cache.public { Caller::Anonymous } else { caller(&engine, &request, form).await? };
         match engine.may_pull(&cache, &caller).await.map_err(Refusal::failed(form))? {
-            Decision::Granted => Ok(Self { engine, cache, form }),
+            Decision::Granted => {
+                let looks_further = !request.headers().contains_key(UPSTREAM_HEADER);
+                Ok(Self { engine, cache, form, caller, looks_further })
+            }
             Decision::Anonymous => Err(Refusal::unauthorized(form)),
             Decision::Hidden | Decision::Denied => Err(Refusal::not_found(form)),
         }

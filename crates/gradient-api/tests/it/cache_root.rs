@@ -6,6 +6,7 @@ mod published;
 mod reading;
 mod serving;
 mod substitution;
+mod upstreams;
 
 use gradient_domain::{CacheId, Moment, UserId};
 use gradient_engine::NewCache;

@@ -14,6 +14,7 @@ mod repositories;
 mod roles;
 mod setup_token;
 mod subscriptions;
+mod upstreams;
 mod workers;
 
 use reqwest::{Method, StatusCode};

@@ -10,8 +10,9 @@ use std::{
 
 use gradient_domain::{CacheId, CacheName};
 use gradient_nix::SigningKey;
-use gradient_storage::caches::{self, Cache};
+use gradient_storage::caches::{self, Cache, Upstream};
 
+use super::upstream::{Elsewhere, Source};
 use crate::{Engine, EngineError, caches::signing_key_place};
 
 /// Caches in memory, at most.
@@ -31,6 +32,8 @@ pub struct ServedCache {
     pub public: bool,
     /// Signs what it serves; none when its key is kept elsewhere.
     pub(super) key: Option<SigningKey>,
+    /// Where it looks for what it does not have.
+    pub(super) upstreams: Vec<Source>,
 }
 
 impl Engine {
@@ -44,17 +47,25 @@ impl Engine {
         let wanted = name.clone();
         let row = self
             .storage()
-            .read(async move |conn: &mut gradient_storage::Conn| caches::lookup_by_name(conn, &wanted).await)
+            .read(async move |conn: &mut gradient_storage::Conn| match caches::lookup_by_name(conn, &wanted).await? {
+                Some(cache) if cache.active => {
+                    let upstreams = caches::upstreams(conn, cache.id).await?;
+                    Ok(Some((cache, upstreams)))
+                }
+                Some(_) | None => Ok(None),
+            })
             .await?;
-        let Some(row) = row.filter(|row| row.active) else { return Ok(None) };
-        let cache = Arc::new(self.serve(&row)?);
+        let Some((row, upstreams)) = row else { return Ok(None) };
+        let upstreams = upstreams.into_iter().filter_map(source).collect();
+        let cache = Arc::new(self.serve(&row, upstreams)?);
         directory.insert(name.clone(), generation, cache.clone());
         Ok(Some(cache))
     }
 
-    fn serve(&self, row: &Cache) -> Result<ServedCache, EngineError> {
+    fn serve(&self, row: &Cache, upstreams: Vec<Source>) -> Result<ServedCache, EngineError> {
         let key = row.secret_key_sealed.as_deref().map(|sealed| self.open_signing_key(row, sealed)).transpose()?;
-        Ok(ServedCache { id: row.id, priority: u32::try_from(row.priority).unwrap_or(0), public: row.public, key })
+        let priority = u32::try_from(row.priority).unwrap_or(0);
+        Ok(ServedCache { id: row.id, priority, public: row.public, key, upstreams })
     }
 
     fn open_signing_key(&self, row: &Cache, sealed: &[u8]) -> Result<SigningKey, EngineError> {
@@ -64,6 +75,12 @@ impl Engine {
         let seed = seed.expose().as_slice().try_into().map_err(|_| damaged(&"it has not 32 bytes"))?;
         SigningKey::from_bytes(&row.key_name, seed).map_err(|error| damaged(&error))
     }
+}
+
+/// Where to look. What is stored was looked at when it came, so that it cannot be read is not expected.
+fn source((upstream, cache): (Upstream, Option<CacheName>)) -> Option<Source> {
+    let elsewhere = || Some(Elsewhere::new(upstream.url?.parse().ok()?, upstream.public_key?.parse().ok()?));
+    cache.map(Source::Cache).or_else(|| elsewhere().map(|elsewhere| Source::Elsewhere(Box::new(elsewhere))))
 }
 
 /// Remembers caches by name, for a short time.

@@ -121,6 +121,21 @@ diesel::table! {
     use diesel::sql_types::*;
     use gradient_domain::sql::{Key, Moment, Word};
 
+    cache_upstreams (id) {
+        id -> Key,
+        cache -> Key,
+        display_name -> Word,
+        url -> Nullable<Text>,
+        public_key -> Nullable<Text>,
+        upstream -> Nullable<Key>,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment, Word};
+
     api_keys (id) {
         id -> Key,
         user -> Key,

@@ -16,7 +16,7 @@ use crate::server::Server;
 gradient_test_support::both_databases!(nix_substitutes_what_is_signed, nix_reads_a_private_cache_with_a_key);
 
 /// A client's store that takes only what `public_key` has signed.
-fn client(server: &Server, cache: &str, public_key: &str, further: &str) -> Store {
+pub(super) fn client(server: &Server, cache: &str, public_key: &str, further: &str) -> Store {
     let url = format!("{}/cache/{cache}", server.url);
     let settings = format!(
         "substituters = {url}\ntrusted-public-keys = {public_key}\nrequire-sigs = true\nmax-jobs = 0\nfallback = false\n{further}\n"
@@ -25,22 +25,22 @@ fn client(server: &Server, cache: &str, public_key: &str, further: &str) -> Stor
 }
 
 /// Runs Nix beside the server; whether it succeeded, and what it said.
-async fn run(mut command: Command) -> (bool, String) {
+pub(super) async fn run(mut command: Command) -> (bool, String) {
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-async fn realise(nix: &Installation, store: &Store) -> (bool, String) {
+pub(super) async fn realise(nix: &Installation, store: &Store) -> (bool, String) {
     let mut command = store.command(nix, "nix-store");
     command.args(["--realise", &format!("/nix/store/{APP}")]);
     run(command).await
 }
 
-fn contents(store: &Store, path: &str) -> String {
+pub(super) fn contents(store: &Store, path: &str) -> String {
     fs::read_to_string(store.root().join("nix/store").join(path)).unwrap()
 }
 
-async fn public_key(server: &Server, name: &str) -> String {
+pub(super) async fn public_key(server: &Server, name: &str) -> String {
     let found = server.engine.find_cache(&gradient_auth::Caller::Anonymous, name.parse().unwrap()).await.unwrap();
     found.unwrap().public_key.to_string()
 }

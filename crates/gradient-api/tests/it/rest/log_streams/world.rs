@@ -128,13 +128,11 @@ impl Lines {
                 return Some(text(std::str::from_utf8(&line).unwrap()));
             }
             let chunk = tokio::time::timeout(Duration::from_secs(30), self.response.chunk()).await.expect("nothing comes");
-            match chunk.unwrap() {
-                Some(chunk) => self.begun.extend_from_slice(&chunk),
-                None => {
-                    assert_eq!(self.begun, b"", "the last line has an end too");
-                    return None;
-                }
-            }
+            let Some(chunk) = chunk.unwrap() else {
+                assert_eq!(self.begun, b"", "the last line has an end too");
+                return None;
+            };
+            self.begun.extend_from_slice(&chunk);
         }
     }
 

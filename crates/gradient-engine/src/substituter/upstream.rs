@@ -1,0 +1,187 @@
+//! What a cache does not have itself, its upstreams may have.
+//!
+//! Other caches of this server are looked into first, as far as the caller may read them: they answer from memory. Caches
+//! elsewhere are then asked at the same time, within one short wait. Only an upstream itself counts, not what it would find in
+//! its own upstreams, so no look-up goes in circles or becomes many.
+
+mod answers;
+mod client;
+mod health;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use gradient_auth::{Caller, Decision};
+use gradient_cache_protocol::ForeignPath;
+use gradient_domain::{CacheName, CacheUrl};
+use gradient_nix::{NarHash, PublicKey, StorePathHash};
+use tokio::{sync::Semaphore, time::Instant};
+
+use self::{answers::Answers, client::Client, health::Health};
+use super::{CachedNar, ServedCache};
+use crate::{Engine, EngineError};
+
+/// How long a client waits for all upstreams together.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// How many questions are asked at the same time, for all caches together.
+const ASKING: usize = 64;
+
+/// What a question to a cache elsewhere carries: one that is asked so answers for itself only.
+pub const UPSTREAM_HEADER: &str = "x-gradient-upstream";
+
+/// Where a cache looks for what it does not have.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// In another cache of this server.
+    Cache(CacheName),
+    /// In a cache elsewhere.
+    Elsewhere(Box<Elsewhere>),
+}
+
+/// A cache elsewhere, whose answers count when this key has signed them.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    url: CacheUrl,
+    key: PublicKey,
+    /// URL and key: what answers are remembered by. Whoever changes one of them has another place.
+    name: Arc<str>,
+}
+
+impl Elsewhere {
+    pub(super) fn new(url: CacheUrl, key: PublicKey) -> Self {
+        let name = format!("{url} {key}").into();
+        Self { url, key, name }
+    }
+}
+
+/// What is in memory of caches elsewhere.
+#[derive(Debug)]
+pub(super) struct Upstreams {
+    client: Client,
+    answers: Answers,
+    health: Health,
+    asking: Semaphore,
+}
+
+impl Upstreams {
+    pub(super) fn new() -> Self {
+        Self { client: Client::default(), answers: Answers::new(), health: Health::new(), asking: Semaphore::new(ASKING) }
+    }
+}
+
+impl Engine {
+    /// The narinfo of a path that an upstream of the cache has, as text.
+    pub async fn upstream_narinfo(
+        &self,
+        cache: &ServedCache,
+        caller: &Caller,
+        hash: StorePathHash,
+    ) -> Result<Option<Bytes>, EngineError> {
+        for other in self.readable_upstreams(cache, caller).await? {
+            if let Some(text) = self.narinfo(&other, hash).await? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(self.ask_elsewhere(cache, hash).await.map(|path| path.to_text().into()))
+    }
+
+    /// The same as JSON.
+    pub async fn upstream_narinfo_json(
+        &self,
+        cache: &ServedCache,
+        caller: &Caller,
+        hash: StorePathHash,
+    ) -> Result<Option<serde_json::Value>, EngineError> {
+        for other in self.readable_upstreams(cache, caller).await? {
+            if let Some(json) = self.narinfo_json(&other, hash).await? {
+                return Ok(Some(json));
+            }
+        }
+        Ok(self.ask_elsewhere(cache, hash).await.map(|path| path.to_json()))
+    }
+
+    /// The NAR with this hash, when an upstream that is a cache of this server has a path with it. Those of caches elsewhere are
+    /// fetched from there.
+    pub async fn upstream_nar(
+        &self,
+        cache: &ServedCache,
+        caller: &Caller,
+        nar_hash: NarHash,
+    ) -> Result<Option<CachedNar>, EngineError> {
+        for other in self.readable_upstreams(cache, caller).await? {
+            if let Some(nar) = self.cached_nar(&other, nar_hash).await? {
+                return Ok(Some(nar));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn readable_upstreams(&self, cache: &ServedCache, caller: &Caller) -> Result<Vec<Arc<ServedCache>>, EngineError> {
+        let mut readable = Vec::new();
+        for source in &cache.upstreams {
+            let Source::Cache(name) = source else { continue };
+            let Some(other) = self.served_cache(name).await? else { continue };
+            if self.may_pull(&other, caller).await? == Decision::Granted {
+                readable.push(other);
+            }
+        }
+        Ok(readable)
+    }
+
+    /// Asks all upstreams elsewhere at once; the first that has the path is believed.
+    async fn ask_elsewhere(&self, cache: &ServedCache, hash: StorePathHash) -> Option<Arc<ForeignPath>> {
+        let elsewhere = cache.upstreams.iter().filter_map(|source| match source {
+            Source::Elsewhere(elsewhere) => Some(self.ask(elsewhere, hash)),
+            Source::Cache(_) => None,
+        });
+        let mut asked: FuturesUnordered<_> = elsewhere.collect();
+        while let Some(answer) = asked.next().await {
+            if answer.is_some() {
+                return answer;
+            }
+        }
+        None
+    }
+
+    /// What is remembered, or else an answer within the budget. One that does not answer is let alone for a while.
+    async fn ask(&self, source: &Elsewhere, hash: StorePathHash) -> Option<Arc<ForeignPath>> {
+        let upstreams = &self.substituter().upstreams;
+        if let Some(known) = upstreams.answers.lookup(&source.name, hash) {
+            return known;
+        }
+        if upstreams.health.rests(&source.name) {
+            return None;
+        }
+        let deadline = Instant::now() + BUDGET;
+        let _permit = tokio::time::timeout_at(deadline, upstreams.asking.acquire()).await.ok()?.ok()?;
+        let asked = upstreams.client.ask(&source.url, hash, self.settings().allow_local_repositories);
+        match tokio::time::timeout_at(deadline, asked).await {
+            Ok(Ok(text)) => {
+                upstreams.health.well(&source.name);
+                let path = text.and_then(|text| believed(source, hash, &text));
+                upstreams.answers.insert(&source.name, hash, path.clone());
+                path
+            }
+            Ok(Err(error)) => {
+                upstreams.health.failed(&source.name, &error);
+                None
+            }
+            Err(_) => {
+                upstreams.health.failed(&source.name, &"no answer in time");
+                None
+            }
+        }
+    }
+}
+
+fn believed(source: &Elsewhere, hash: StorePathHash, text: &[u8]) -> Option<Arc<ForeignPath>> {
+    match ForeignPath::verify(text, hash, &source.key, &source.url.to_string()) {
+        Ok(path) => Some(Arc::new(path)),
+        Err(error) => {
+            tracing::debug!(upstream = %source.url, %hash, %error, "an upstream's narinfo does not count");
+            None
+        }
+    }
+}
