@@ -28,7 +28,6 @@ const DURABLE: Duration = Duration::from_secs(10);
 /// Something for the core to do.
 enum Message {
     Event(Event),
-    Events(Vec<Event>),
     Settle(Vec<Event>, oneshot::Sender<()>),
     ExplainBuild(BuildId, oneshot::Sender<Option<BuildWait>>),
     AssignedJobs(oneshot::Sender<Vec<(WorkerId, usize)>>),
@@ -52,12 +51,7 @@ impl Core {
         let _ = self.0.send(Message::Event(event)).await;
     }
 
-    /// Tells the scheduler several things that make sense only together.
-    pub(crate) async fn send_all(&self, events: Vec<Event>) {
-        let _ = self.0.send(Message::Events(events)).await;
-    }
-
-    /// Tells the scheduler, and waits until what follows from it is durable and those whom it concerns are told.
+    /// Tells the scheduler things that make sense together, and waits until what follows from it is durable and those whom it concerns are told.
     pub(crate) async fn settle(&self, events: Vec<Event>) -> Result<(), EngineError> {
         let (sender, settled) = oneshot::channel();
         self.0.send(Message::Settle(events, sender)).await.map_err(|_| EngineError::Stopping)?;

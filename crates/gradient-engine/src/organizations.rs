@@ -155,6 +155,7 @@ impl Engine {
             organizations::set_deleted(conn, id, now).await?;
             api_keys::delete_of_organization(conn, id).await?;
             workers::delete_all(conn, id).await?;
+            api_keys::delete_of_organization(conn, id).await?;
             let running = evaluations::unfinished_of_organization(conn, id).await?;
             end_rows(conn, &running, now).await?;
             Ok(running)

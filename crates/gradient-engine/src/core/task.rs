@@ -31,12 +31,7 @@ pub(super) async fn run(
         match message {
             None => return,
             Some(Message::Event(event)) => {
-                if !step(&mut scheduler, vec![event], clock, &journal).await {
-                    return;
-                }
-            }
-            Some(Message::Events(events)) => {
-                if !step(&mut scheduler, events, clock, &journal).await {
+                if !step(&mut scheduler, event, clock, &journal).await {
                     return;
                 }
             }
@@ -52,9 +47,9 @@ pub(super) async fn run(
     }
 }
 
-/// Applies events at once; false when the journal is gone and nothing can be made durable any more.
-async fn step(scheduler: &mut Scheduler, events: Vec<Event>, clock: Clock, journal: &mpsc::Sender<Batch>) -> bool {
-    let decisions = scheduler.apply_all(events, clock.now());
+/// Applies one event; false when the journal is gone and nothing can be made durable any more.
+async fn step(scheduler: &mut Scheduler, event: Event, clock: Clock, journal: &mpsc::Sender<Batch>) -> bool {
+    let decisions = scheduler.apply(event, clock.now());
     decisions.is_empty() || journal.send(decisions.into()).await.is_ok()
 }
 
@@ -68,7 +63,7 @@ async fn wait_until(deadline: Option<Instant>) {
 /// Whoever asked may have gone; that is no error.
 fn answer(scheduler: &Scheduler, clock: Clock, question: Message) {
     match question {
-        Message::Event(_) | Message::Events(_) | Message::Settle(..) => {}
+        Message::Event(_) | Message::Settle(..) => {}
         Message::ExplainBuild(build, answer) => {
             let _ = answer.send(scheduler.explain_build(build, Moment::now(), clock.now()));
         }
