@@ -9,7 +9,6 @@ use gradient_worker::WrongSetting;
 use super::secret::{self, SecretText};
 
 #[derive(Debug, Args)]
-#[expect(clippy::doc_markdown, reason = "shown by --help as they are")]
 #[command(next_help_heading = "Mail")]
 pub(crate) struct MailArguments {
     /// The mail server; without one no mail is sent.

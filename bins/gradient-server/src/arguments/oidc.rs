@@ -9,7 +9,6 @@ use gradient_worker::WrongSetting;
 use super::secret::{self, SecretText};
 
 #[derive(Debug, Args)]
-#[expect(clippy::doc_markdown, reason = "shown by --help as they are")]
 #[command(next_help_heading = "Sign-in at an OpenID provider")]
 pub(crate) struct OidcArguments {
     /// The OpenID provider, by its issuer or the URL of its discovery document: https, or on this machine. Whoever it lets in gets

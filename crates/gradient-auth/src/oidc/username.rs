@@ -14,7 +14,7 @@ pub fn usernames(identity: &OidcIdentity, random: u32) -> impl Iterator<Item = U
     let local_part = identity.email.as_ref().and_then(|email| email.as_str().split('@').next().map(str::to_owned));
     let base = [identity.username.clone(), local_part].into_iter().flatten().map(|text| tamed(&text));
     let base = base.into_iter().find(|text| text.parse::<Username>().is_ok()).unwrap_or_else(|| "user".to_owned());
-    let numbered = (2..=NUMBERED).map(|number| Some(number)).chain([Some(random)]);
+    let numbered = (2..=NUMBERED).map(Some).chain([Some(random)]);
     [None].into_iter().chain(numbered).filter_map(move |number| match number {
         None => base.parse().ok(),
         Some(number) => format!("{base}-{number}").parse().ok(),

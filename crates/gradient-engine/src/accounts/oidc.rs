@@ -88,7 +88,8 @@ impl Engine {
             if let Some(user) = oidc_identities::lookup_user(conn, &identity.issuer, &identity.subject).await? {
                 return Ok((proven_elsewhere(conn, user, &identity).await?, Origin::Known));
             }
-            let user = new_user(conn, &identity, verifies, random).await?;
+            let user = new_user(conn, &identity, random).await?;
+            let user = User { email_verified: user.email_verified || !verifies, ..user };
             users::insert(conn, &user).await?;
             let oidc::OidcIdentity { issuer, subject, .. } = identity;
             let row = OidcIdentity { issuer, subject, user: user.id, created_at: user.created_at };
@@ -114,7 +115,8 @@ async fn proven_elsewhere(conn: &mut Conn, user: User, identity: &oidc::OidcIden
     Ok(User { email_verified: true, ..user })
 }
 
-async fn new_user(conn: &mut Conn, identity: &oidc::OidcIdentity, verifies: bool, random: u32) -> Result<User, EngineError> {
+/// Somebody who was never here; the provider may have seen a proof of the address.
+async fn new_user(conn: &mut Conn, identity: &oidc::OidcIdentity, random: u32) -> Result<User, EngineError> {
     let email = identity.email.clone().ok_or(EngineError::NoEmailFromProvider)?;
     if users::lookup_by_login(conn, email.as_str()).await?.is_some() {
         return Err(EngineError::AlreadyExists { what: "user with the address", name: email.to_string() });
@@ -137,6 +139,6 @@ async fn new_user(conn: &mut Conn, identity: &oidc::OidcIdentity, verifies: bool
         password_hash: None,
         superuser: false,
         created_at: Moment::now(),
-        email_verified: identity.email_verified || !verifies,
+        email_verified: identity.email_verified,
     })
 }

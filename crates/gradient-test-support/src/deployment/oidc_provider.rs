@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl OidcProvider {
     }
 }
 
-fn spawn(program: &PathBuf, settings: &OidcProviderSettings, port: Option<u16>) -> Result<(Process, String), DeploymentError> {
+fn spawn(program: &Path, settings: &OidcProviderSettings, port: Option<u16>) -> Result<(Process, String), DeploymentError> {
     let given = json!({
         "port": port,
         "client_id": OidcProvider::CLIENT_ID,
