@@ -24,6 +24,8 @@ pub use settings::{MailLogin, MailSender, MailSettings, MailSettingsError, MailT
 const WAITING: usize = 256;
 /// Connections to the mail server at the same time.
 const SENDING: usize = 4;
+/// The longest line that a mail may have, with its end (RFC 5322).
+const MAX_LINE: usize = 998;
 /// How long each step of a conversation with the mail server may take.
 const STEP: Duration = Duration::from_secs(20);
 /// How long a whole attempt may take.
@@ -114,7 +116,12 @@ impl Mailer {
         let message = Message::builder().from(self.from.clone()).to(mail.to.as_str().parse()?).subject(mail.subject);
         // Links are longer than the lines of quoted-printable, and would be torn for whoever reads mail as it came.
         let text = mail.text.into_inner();
-        let body = Body::new_with_encoding(text.clone(), ContentTransferEncoding::SevenBit).unwrap_or_else(|_| Body::new(text));
+        let goes_as_it_is = text.is_ascii() && text.lines().all(|line| line.len() < MAX_LINE);
+        let body = if goes_as_it_is {
+            Body::dangerous_pre_encoded(text.replace('\n', "\r\n").into_bytes(), ContentTransferEncoding::SevenBit)
+        } else {
+            Body::new(text)
+        };
         Ok(message.header(ContentType::TEXT_PLAIN).body(body)?)
     }
 }
