@@ -153,7 +153,6 @@ impl Engine {
         let now = Moment::now();
         let delete = async move |conn: &mut Conn| {
             organizations::set_deleted(conn, id, now).await?;
-            api_keys::delete_of_organization(conn, id).await?;
             workers::delete_all(conn, id).await?;
             api_keys::delete_of_organization(conn, id).await?;
             let running = evaluations::unfinished_of_organization(conn, id).await?;
