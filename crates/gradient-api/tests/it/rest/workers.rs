@@ -1,10 +1,18 @@
 //! Registrations of workers.
 
+use gradient_domain::{JobKind, WorkerId};
+use gradient_engine::{Opened, Refused};
+use gradient_protocol::{Capabilities, Hello, PeerSelector, PeerToken, VERSIONS};
 use serde_json::json;
 
 use crate::server::Server;
 
-gradient_test_support::both_databases!(a_worker_is_registered_changed_and_removed, bad_registrations_are_refused);
+gradient_test_support::both_databases!(
+    a_worker_is_registered_changed_and_removed,
+    bad_registrations_are_refused,
+    a_connected_worker_is_seen_by_those_whom_it_serves,
+    a_worker_whose_registration_is_gone_cannot_come_back,
+);
 
 const WORKER: &str = "550e8400-e29b-41d4-a716-446655440001";
 
@@ -49,4 +57,75 @@ async fn bad_registrations_are_refused(database: &str) {
     register(json!({"worker_id": WORKER})).await.message();
     assert_eq!(register(json!({"worker_id": WORKER})).await.error(), (409, "already_exists"));
     assert_eq!(alice.delete("/orgs/acme/workers/x").await.error(), (404, "not_found"));
+}
+
+/// The worker connects with the token of a registration.
+async fn connect(server: &Server, token: &str) -> Result<Opened, Refused> {
+    let hello = Hello {
+        versions: VERSIONS,
+        worker: WORKER.parse::<WorkerId>().unwrap(),
+        program: "1.2.3".to_owned(),
+        tokens: vec![PeerToken { peer: PeerSelector::Any, token: token.to_owned() }],
+        capabilities: Capabilities {
+            kinds: vec![JobKind::Build],
+            systems: vec!["x86_64-linux".to_owned()],
+            features: vec!["kvm".to_owned()],
+            build_slots: 3,
+            cores: 4,
+            memory_bytes: 1 << 30,
+            separates_peers: false,
+            nix_version: "2.8.0".to_owned(),
+        },
+        running: vec![],
+        draining: false,
+    };
+    server.engine.open_worker_session(hello).await
+}
+
+async fn a_connected_worker_is_seen_by_those_whom_it_serves(database: &str) {
+    let server = Server::start(database).await;
+    let (token, other) = (server.signed_in("alice").await, server.signed_in("bob").await);
+    let (alice, bob) = (server.with(&token), server.with(&other));
+    alice.organization("acme", false).await;
+    bob.organization("other", false).await;
+    let registered = alice.post("/orgs/acme/workers", json!({"worker_id": WORKER})).await.message();
+    bob.post("/orgs/other/workers", json!({"worker_id": WORKER})).await.message();
+    assert_eq!(alice.get("/admin/workers").await.message(), json!([]));
+
+    let opened = connect(&server, registered["token"].as_str().unwrap()).await.unwrap();
+    let live = alice.get("/orgs/acme/workers").await.message()[0]["live"].clone();
+    let expected = json!({
+        "worker_id": WORKER, "architectures": ["x86_64-linux"], "system_features": ["kvm"], "max_concurrent_builds": 3,
+        "assigned_job_count": 0, "draining": false, "version": "1.2.3", "connected_at": live["connected_at"],
+    });
+    assert_eq!(live, expected);
+    // The first user runs the server; others see what serves them.
+    assert_eq!(alice.get("/admin/workers").await.message(), json!([live]));
+    assert_eq!(bob.get("/admin/workers").await.error(), (403, "superuser_required"));
+    assert_eq!(server.anonymous().get("/admin/workers").await.error(), (401, "unauthorized"));
+    assert_eq!(bob.get("/orgs/other/workers").await.message()[0]["live"], json!(null), "it has not proved that it serves them");
+
+    opened.session.close().await;
+    assert_eq!(alice.get("/orgs/acme/workers").await.message()[0]["live"], json!(null));
+}
+
+async fn a_worker_whose_registration_is_gone_cannot_come_back(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    alice.organization("acme", false).await;
+    let registered = alice.post("/orgs/acme/workers", json!({"worker_id": WORKER})).await.message();
+    let secret = registered["token"].as_str().unwrap();
+    let opened = connect(&server, secret).await.unwrap();
+
+    alice.delete(&format!("/orgs/acme/workers/{WORKER}")).await.message();
+    assert_eq!(alice.get("/orgs/acme/workers").await.message(), json!([]));
+    assert_eq!(alice.get("/admin/workers").await.message()[0]["worker_id"], json!(WORKER), "the connection lives until it drops");
+    opened.session.close().await;
+    assert!(connect(&server, secret).await.is_err());
+
+    // Registered anew it has another token.
+    let again = alice.post("/orgs/acme/workers", json!({"worker_id": WORKER})).await.message();
+    assert!(connect(&server, secret).await.is_err());
+    connect(&server, again["token"].as_str().unwrap()).await.unwrap();
 }
