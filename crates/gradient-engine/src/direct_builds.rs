@@ -118,8 +118,8 @@ impl Engine {
                 access.permissions(&caller).contains(OrgPermission::ViewOrg)
             };
             let roles = organizations::roles_of(conn, user.user).await?;
-            let seen = roles.into_iter().filter(|(id, (_, _, role))| sees(*id, *role)).map(|(id, _)| id);
-            evaluations::recent_direct(conn, &seen.collect::<Vec<_>>(), RECENT).await
+            let visible = roles.into_iter().filter(|(id, (_, _, role))| sees(*id, *role)).map(|(id, _)| id);
+            evaluations::recent_direct(conn, &visible.collect::<Vec<_>>(), RECENT).await
         };
         Ok(self.storage().read(list).await?)
     }
