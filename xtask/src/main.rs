@@ -3,6 +3,7 @@
 mod arrows;
 mod demo;
 mod interrupt;
+mod openapi;
 mod prerequisites;
 mod test;
 mod tidy;
@@ -31,6 +32,8 @@ enum Command {
     Tidy,
     /// Install the packages from PyPI and npm that tests run, and print the variables that tell tests where they are.
     Packages,
+    /// Write docs/gradient-api.yaml, the description of the REST API, from the code.
+    Openapi(openapi::Options),
     /// Run all checks and tests, with a throwaway PostgreSQL and real Nix.
     Test(test::Options),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Arrows => arrows::run(),
         Command::Tidy => tidy::run(),
         Command::Packages => Packages::ensure().map(|packages| packages.print()),
+        Command::Openapi(options) => openapi::run(&options),
         Command::Test(options) => test::run(&options),
     };
     match result {

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::prerequisites::packages::Packages;
 use crate::prerequisites::{self, BUSYBOX, GIT, NIX, POSTGRES, SSHD};
 use crate::workspace::cargo;
-use crate::{arrows, interrupt, tidy, workspace};
+use crate::{arrows, interrupt, openapi, tidy, workspace};
 use postgres::Postgres;
 use steps::Steps;
 
@@ -32,6 +32,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         checks(&mut steps)?;
     }
     steps.command("build", cargo(&["build", "--workspace", "--bins", "--tests"]))?;
+    if options.filters.is_empty() {
+        steps.check("description of the API", || openapi::check(&workspace::programs()?.server))?;
+    }
     let postgres = Postgres::start()?;
     let mut tests = tests(&options.filters);
     postgres.offer_to(&mut tests);

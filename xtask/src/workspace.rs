@@ -37,6 +37,11 @@ pub(crate) fn build_programs() -> Result<Programs> {
     if !status.success() {
         bail!("building server and worker failed");
     }
+    programs()
+}
+
+/// The server and the worker that were built last.
+pub(crate) fn programs() -> Result<Programs> {
     let folder = members()?.target_directory.into_std_path_buf().join("debug");
     Ok(Programs { server: folder.join("gradient-server"), worker: folder.join("gradient-worker") })
 }

@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Seals all keys at rest with the first secret of the crypt secret file. To replace that secret, put a new one in front of
     /// it, restart the server, reseal, and remove the old one.
     Reseal,
+
+    /// Prints the description of the REST API (OpenAPI 3.1, YAML), which the server also shows at /api/docs.
+    Openapi,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,8 +97,9 @@ pub(crate) async fn run(command: Command, arguments: &Arguments) -> anyhow::Resu
         Command::User(UserCommand::ResetPassword { username, password }) => reset_password(username, &password, arguments).await,
         Command::Backup { file } => back_up(&file, arguments).await,
         Command::Reseal => reseal(arguments).await,
+        Command::Openapi => gradient_api::openapi().to_yaml().context("cannot write the description"),
     }?;
-    println!("{said}");
+    println!("{}", said.trim_end());
     Ok(())
 }
 

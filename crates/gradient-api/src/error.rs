@@ -161,7 +161,7 @@ impl ApiError {
     }
 
     /// Hides what went wrong inside from the client, and tells the log.
-    fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+    pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a request failed");
         Self::new(Code::Internal, "internal server error")
     }

@@ -5,6 +5,7 @@ pub(crate) mod builds;
 mod caches;
 mod commits;
 mod direct_builds;
+mod docs;
 pub(crate) mod evaluations;
 mod fields;
 mod keys;
@@ -37,6 +38,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
         .app_data(query)
         .app_data(web::PayloadConfig::new(limit))
         .service(web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown)))
+        .configure(docs::configure)
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
         .configure(worker_transfer::configure)
         .configure(cache_root::configure)

@@ -228,7 +228,9 @@ impl<P: NeedsCache> FromRequest for CacheScope<P> {
 
 /// Whoever may not see the thing is told that it is not there; whoever may see it learns what the permission is for.
 fn describe_organization<P: Needs>(description: &mut Description) {
-    let errors: &[Code] = if P::PERMISSION.is_mutating() { &[Code::NotFound, Code::Forbidden] } else { &[Code::NotFound] };
+    // Somebody who is no member may see that a public organization is there.
+    let is_seen = P::credentials() == Credentials::Required;
+    let errors: &[Code] = if is_seen { &[Code::NotFound, Code::Forbidden] } else { &[Code::NotFound] };
     description.needs(Permission::Organization(P::PERMISSION), P::credentials(), errors);
 }
 

@@ -24,10 +24,10 @@ const MAX_DAYS: u32 = 36_500;
 pub(super) fn endpoints() -> Endpoints {
     endpoints! { ApiKeys:
         list;
-        create => AlreadyExists, InvalidName, NotFound;
+        create => AlreadyExists, InvalidName, NotFound, Validation;
         delete => NotFound;
         catalogue;
-        change => AlreadyExists, InvalidName;
+        change => AlreadyExists, InvalidName, Validation;
     }
 }
 

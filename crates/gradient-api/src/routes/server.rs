@@ -1,6 +1,8 @@
-//! What the server says of itself: `/health`, `/config`, `/admin/workers`.
+//! What the server says of itself: `/health`, `/config`, `/admin/workers`, `/openapi.json`.
 
-use actix_web::web;
+use std::sync::LazyLock;
+
+use actix_web::{HttpResponse, http::header::ContentType, web};
 use gradient_engine::Engine;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,6 +13,7 @@ use crate::{
     endpoints::{Endpoints, endpoints},
     envelope::Answer,
     error::Code,
+    openapi,
     scope::MaySeeStatistics,
 };
 
@@ -19,6 +22,7 @@ pub(super) fn endpoints() -> Endpoints {
         health;
         settings;
         workers;
+        description;
     }
 }
 
@@ -62,4 +66,26 @@ async fn settings(engine: web::Data<Engine>) -> Answer<ConfigBody> {
 #[utoipa::path(get, path = "/admin/workers")]
 async fn workers(_: MaySeeStatistics, engine: web::Data<Engine>) -> Answer<Vec<LiveBody>> {
     Answer(engine.live_workers().await.into_iter().map(LiveBody::from).collect())
+}
+
+/// Describes the API: this document, as an OpenAPI 3.1 document without an envelope.
+///
+/// `/api/docs` shows it as a page.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    responses((
+        status = 200,
+        description = "The document.",
+        body = Object,
+        content_type = "application/json",
+        example = json!({"openapi": "3.1.0"}),
+    ))
+)]
+async fn description() -> Result<HttpResponse, ApiError> {
+    static DESCRIPTION: LazyLock<Result<String, serde_json::Error>> = LazyLock::new(|| openapi().to_json());
+    match &*DESCRIPTION {
+        Ok(json) => Ok(HttpResponse::Ok().content_type(ContentType::json()).body(json.as_str())),
+        Err(error) => Err(ApiError::internal(error)),
+    }
 }

@@ -1,8 +1,8 @@
 //! The binary cache as Nix's clients see it.
 
-mod logs;
+pub(crate) mod logs;
 mod private;
-mod published;
+pub(crate) mod published;
 mod reading;
 mod serving;
 mod substitution;

@@ -4,8 +4,10 @@ mod accounts;
 mod authority;
 mod builds;
 mod caches;
+mod contract;
 mod conventions;
 mod direct_builds;
+mod docs;
 mod downloads;
 mod email_verification;
 mod keys;
@@ -93,7 +95,7 @@ impl Server {
 
 impl Client<'_> {
     async fn send(self, method: Method, path: &str, body: Option<Value>) -> Answer {
-        let mut request = self.server.http.request(method, format!("{}/api/v1{path}", self.server.url));
+        let mut request = self.server.http.request(method.clone(), format!("{}/api/v1{path}", self.server.url));
         if let Some(token) = self.token {
             request = request.bearer_auth(token);
         }
@@ -105,6 +107,7 @@ impl Client<'_> {
         let body: Value = response.json().await.unwrap();
         assert_eq!(status == StatusCode::UNAUTHORIZED, challenge, "a 401, and only that, says how to sign in");
         assert!(body["error"].is_boolean() && !body["message"].is_null(), "no envelope: {body}");
+        contract::check(&method, path, status, &body);
         Answer { status, body }
     }
 

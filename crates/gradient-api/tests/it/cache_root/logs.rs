@@ -34,7 +34,8 @@ async fn organization(server: &Server, name: &str) -> OrganizationId {
     server.engine.create_organization(owner, wanted).await.unwrap()
 }
 
-async fn build(conn: &mut Conn, organization: OrganizationId, log: Vec<u8>) -> Result<(), StorageError> {
+/// A build of `APP` that succeeded, with its log.
+pub(crate) async fn build(conn: &mut Conn, organization: OrganizationId, log: Vec<u8>) -> Result<BuildId, StorageError> {
     let (derivation, build, now) = (DerivationId::new(), BuildId::new(), Moment::now());
     let app = NewDerivation {
         id: derivation,
@@ -57,7 +58,7 @@ async fn build(conn: &mut Conn, organization: OrganizationId, log: Vec<u8>) -> R
     logs::append(conn, build, Epoch(1), 0, log).await?;
     assert!(builds::complete(conn, build, Epoch(1), 1, now).await?);
     assert!(attempts::set_succeeded(conn, build, Epoch(1), 1, now).await?);
-    Ok(())
+    Ok(build)
 }
 
 async fn log(server: &Server, name: &str) -> (StatusCode, Vec<u8>) {
@@ -82,7 +83,8 @@ async fn a_log_is_there_for_what_the_cache_has(database: &str) {
     let lines = long.clone();
     let insert = async move |conn: &mut Conn| {
         build(conn, stranger, b"not for everybody\n".to_vec()).await?;
-        build(conn, publisher, lines).await
+        build(conn, publisher, lines).await?;
+        Ok(())
     };
     server.storage.transaction(insert).await.unwrap();
 

@@ -12,25 +12,25 @@ use gradient_storage::{
 use crate::server::Server;
 
 /// A file that refers to nothing.
-pub(super) const HELLO: &str = "7h7qgvs4kgzsn8a6rb273saxyqh4jxlz-hello";
+pub(crate) const HELLO: &str = "7h7qgvs4kgzsn8a6rb273saxyqh4jxlz-hello";
 /// A directory that refers to `HELLO`.
-pub(super) const APP: &str = "2vmnnlg2n5iiwmvhg8957fprn2bw0159-app";
+pub(crate) const APP: &str = "2vmnnlg2n5iiwmvhg8957fprn2bw0159-app";
 /// What made `APP`.
-pub(super) const APP_DRV: &str = "0ccnxa25whszw7mgbgyzdm4nqc0zwnm8-app.drv";
+pub(crate) const APP_DRV: &str = "0ccnxa25whszw7mgbgyzdm4nqc0zwnm8-app.drv";
 
 /// A published path and its compressed NAR.
-pub(super) struct Published {
-    pub(super) upload: VerifiedUpload,
-    pub(super) compressed: Vec<u8>,
+pub(crate) struct Published {
+    pub(crate) upload: VerifiedUpload,
+    pub(crate) compressed: Vec<u8>,
 }
 
-pub(super) async fn publish_hello(server: &Server, cache: CacheId) -> Published {
+pub(crate) async fn publish_hello(server: &Server, cache: CacheId) -> Published {
     let mut nar = Encoder::new(Vec::new()).unwrap();
     nar.regular(None, false, b"hello\n").unwrap();
     publish(server, cache, HELLO, &nar.finish().unwrap(), &[]).await
 }
 
-pub(super) async fn publish_app(server: &Server, cache: CacheId) -> Published {
+pub(crate) async fn publish_app(server: &Server, cache: CacheId) -> Published {
     let mut nar = Encoder::new(Vec::new()).unwrap();
     nar.start_directory(None).unwrap();
     nar.regular(Some(b"app"), true, format!("#!/bin/sh\ncat /nix/store/{HELLO}\n").as_bytes()).unwrap();
@@ -39,7 +39,7 @@ pub(super) async fn publish_app(server: &Server, cache: CacheId) -> Published {
     publish(server, cache, APP, &nar.finish().unwrap(), &[HELLO]).await
 }
 
-pub(super) async fn publish(server: &Server, cache: CacheId, path: &str, nar: &[u8], references: &[&str]) -> Published {
+pub(crate) async fn publish(server: &Server, cache: CacheId, path: &str, nar: &[u8], references: &[&str]) -> Published {
     let path: StorePath = path.parse().unwrap();
     let references: Vec<StorePath> = references.iter().map(|path| path.parse().unwrap()).collect();
     let compressed = zstd::encode_all(nar, 3).unwrap();
