@@ -8,6 +8,7 @@ mod conventions;
 mod direct_builds;
 mod downloads;
 mod email_verification;
+mod hostile;
 mod keys;
 mod log_streams;
 mod members;
