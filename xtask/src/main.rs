@@ -1,6 +1,8 @@
 //! The project's own commands, one file per subcommand.
 
 mod arrows;
+mod bench;
+mod contract;
 mod demo;
 mod interrupt;
 mod prerequisites;
@@ -31,6 +33,10 @@ enum Command {
     Tidy,
     /// Install the packages from PyPI and npm that tests run, and print the variables that tell tests where they are.
     Packages,
+    /// Measure how fast the release programs are.
+    Bench(bench::Options),
+    /// Let schemathesis ask a server everything that its own description allows, and what it does not.
+    Contract(contract::Options),
     /// Run all checks and tests, with a throwaway PostgreSQL and real Nix.
     Test(test::Options),
 }
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
         Command::Arrows => arrows::run(),
         Command::Tidy => tidy::run(),
         Command::Packages => Packages::ensure().map(|packages| packages.print()),
+        Command::Bench(options) => bench::run(&options),
+        Command::Contract(options) => contract::run(&options),
         Command::Test(options) => test::run(&options),
     };
     match result {

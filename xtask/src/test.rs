@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and every test, on a machine that has only Rust and git.
 
 mod counts;
-mod postgres;
+pub(crate) mod postgres;
 mod steps;
 
 use std::process::Command;
@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::prerequisites::packages::Packages;
 use crate::prerequisites::{self, BUSYBOX, GIT, NIX, POSTGRES, SSHD};
 use crate::workspace::cargo;
-use crate::{arrows, interrupt, tidy, workspace};
+use crate::{arrows, contract, interrupt, tidy, workspace};
 use postgres::Postgres;
 use steps::Steps;
 
@@ -39,6 +39,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.command("tests", tests)?;
     drop(postgres);
     if options.filters.is_empty() {
+        let programs = workspace::debug_programs()?;
+        steps.check("contract", || contract::check(&contract::Options::default(), &packages, &programs))?;
         steps.command("examples in the documentation", cargo(&["test", "--doc", "--workspace", "--no-fail-fast"]))?;
     }
     steps.finish()
