@@ -1,6 +1,8 @@
 //! The project's own commands, one file per subcommand.
 
 mod arrows;
+mod bench;
+mod contract;
 mod demo;
 mod interrupt;
 mod openapi;
@@ -34,6 +36,10 @@ enum Command {
     Packages,
     /// Write docs/gradient-api.yaml, the description of the REST API, from the code.
     Openapi(openapi::Options),
+    /// Measure how fast the release programs are.
+    Bench(bench::Options),
+    /// Let schemathesis ask a server everything that its own description allows, and what it does not.
+    Contract(contract::Options),
     /// Run all checks and tests, with a throwaway PostgreSQL and real Nix.
     Test(test::Options),
 }
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Packages => Packages::ensure().map(|packages| packages.print()),
         Command::Openapi(options) => openapi::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Contract(options) => contract::run(&options),
         Command::Test(options) => test::run(&options),
     };
     match result {

@@ -37,13 +37,26 @@ pub(crate) fn build_programs() -> Result<Programs> {
     if !status.success() {
         bail!("building server and worker failed");
     }
-    programs()
+    debug_programs()
 }
 
-/// The server and the worker that were built last.
-pub(crate) fn programs() -> Result<Programs> {
-    let folder = members()?.target_directory.into_std_path_buf().join("debug");
+/// The server and the worker as they were last built.
+pub(crate) fn debug_programs() -> Result<Programs> {
+    programs("debug")
+}
+
+fn programs(profile: &str) -> Result<Programs> {
+    let folder = members()?.target_directory.into_std_path_buf().join(profile);
     Ok(Programs { server: folder.join("gradient-server"), worker: folder.join("gradient-worker") })
+}
+
+/// Builds the server as it is delivered; beside it, where the worker would be, there may be none.
+pub(crate) fn build_release_programs() -> Result<Programs> {
+    let status = cargo(&["build", "--release", "--package", "gradient-server"]).status().context("starting cargo")?;
+    if !status.success() {
+        bail!("building the server failed");
+    }
+    programs("release")
 }
 
 /// The workspace's members with their dependencies, and nothing of other packages.

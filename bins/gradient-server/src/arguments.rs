@@ -93,6 +93,15 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = 2 << 20)]
     pub(crate) max_request_bytes: usize,
 
+    /// How long a client may take to send the head of a request or a body that is no upload, or to read a piece of an answer, in
+    /// seconds. After that its connection is closed.
+    #[arg(long, env = "GRADIENT_REQUEST_TIMEOUT_SECS", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) request_timeout_secs: u64,
+
+    /// How many connections may be open at a time; each takes two file descriptors. Others wait until one of them ends.
+    #[arg(long, env = "GRADIENT_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
+
     /// The largest NAR that is taken, in bytes, before compression.
     #[arg(long, env = "GRADIENT_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 64 << 30)]
     pub(crate) max_upload_bytes: u64,

@@ -4,6 +4,7 @@
 mod arguments;
 mod commands;
 mod directories;
+mod file_limit;
 mod hosted_worker;
 mod secrets;
 mod start;

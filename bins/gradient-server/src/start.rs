@@ -19,7 +19,7 @@ use gradient_telemetry as telemetry;
 use gradient_worker::{WrongSetting, stop_requested};
 use tokio_util::sync::CancellationToken;
 
-use crate::{arguments::Arguments, arguments::limit, commands, directories, hosted_worker, secrets};
+use crate::{arguments::Arguments, arguments::limit, commands, directories, file_limit, hosted_worker, secrets};
 
 /// How long requests that run may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(30);
@@ -51,8 +51,11 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let engine = engine(&arguments, &base, engine_settings(&arguments, serve_url.clone())?).await?;
     let settings = ApiSettings {
         max_request_bytes: arguments.max_request_bytes,
+        request_timeout: Duration::from_secs(arguments.request_timeout_secs),
+        max_connections: file_limit::raise_for(arguments.max_connections),
         rate_limits: arguments.rate_limits(),
         trusted_proxies: arguments.trusted_proxies.clone(),
+        ..ApiSettings::default()
     };
     let server = gradient_api::serve(engine.clone(), settings, listener).context("cannot serve")?;
     let handle = server.handle();

@@ -1,16 +1,20 @@
 //! JSON bodies of requests. What does not parse is told with the field it is about and what was expected there.
 
+mod receive;
+
 use std::{convert::Infallible, future::Future, pin::Pin};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, error::PayloadError, web::Bytes};
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use serde::de::DeserializeOwned;
 use utoipa::{ToSchema, openapi::Required};
 
 use crate::{
     ApiError,
-    error::Code,
     openapi::{Describe, Description},
 };
+use receive::receive;
+
+pub(crate) use receive::BodyLimits;
 
 /// A body that has to be there. Whatever content type it claims, it has to be JSON.
 ///
@@ -40,8 +44,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = Bytes::from_request(request, payload);
-        Box::pin(async move { Ok(Self(bytes.await.map_err(|error| unreadable(&error)).and_then(|bytes| parse(&bytes)))) })
+        let received = receive(request, payload);
+        Box::pin(async move { Ok(Self(received.await.and_then(|body| parse(body.bytes())))) })
     }
 }
 
@@ -50,10 +54,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalBody<T> {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = Bytes::from_request(request, payload);
+        let received = receive(request, payload);
         Box::pin(async move {
-            let read = bytes.await.map_err(|error| unreadable(&error));
-            Ok(Self(read.and_then(|bytes| if bytes.trim_ascii().is_empty() { Ok(None) } else { parse(&bytes).map(Some) })))
+            let parse_some = |bytes: &[u8]| if bytes.trim_ascii().is_empty() { Ok(None) } else { parse(bytes).map(Some) };
+            Ok(Self(received.await.and_then(|body| parse_some(body.bytes()))))
         })
     }
 }
@@ -83,18 +87,6 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })?;
     json.end().map_err(|error| ApiError::bad_request(format!("the body is not what is expected: {error}")))?;
     Ok(value)
-}
-
-fn unreadable(error: &actix_web::Error) -> ApiError {
-    match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => too_large(),
-        _ if error.as_response_error().status_code() == Code::PayloadTooLarge.status() => too_large(),
-        _ => ApiError::bad_request("the body cannot be read"),
-    }
-}
-
-fn too_large() -> ApiError {
-    ApiError::new(Code::PayloadTooLarge, "the body is too large")
 }
 
 #[cfg(test)]

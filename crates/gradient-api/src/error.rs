@@ -33,6 +33,7 @@ pub(crate) enum Code {
     RateLimited,
     RegistrationDisabled,
     RepositoryUnreachable,
+    RequestTimeout,
     SuperuserRequired,
     Unauthorized,
     Unavailable,
@@ -60,6 +61,7 @@ impl Code {
             Self::RateLimited => "rate_limited",
             Self::RegistrationDisabled => "registration_disabled",
             Self::RepositoryUnreachable => "repository_unreachable",
+            Self::RequestTimeout => "request_timeout",
             Self::SuperuserRequired => "superuser_required",
             Self::Unauthorized => "unauthorized",
             Self::Unavailable => "unavailable",
@@ -90,6 +92,7 @@ impl Code {
             Self::RateLimited => "Too many requests; `Retry-After` says when to go on.",
             Self::RegistrationDisabled => "Nobody may register here.",
             Self::RepositoryUnreachable => "The repository cannot be reached; the message has git's own words.",
+            Self::RequestTimeout => "The body did not come in time.",
             Self::SuperuserRequired => "Only a superuser may do this.",
             Self::Unauthorized => "No credentials, or such as are not good or not good any more.",
             Self::Unavailable => "The server cannot do this now; try again later.",
@@ -117,6 +120,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

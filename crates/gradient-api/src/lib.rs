@@ -47,6 +47,7 @@
 
 mod body;
 mod cache_root;
+mod connections;
 mod endpoints;
 mod envelope;
 mod error;

@@ -24,23 +24,18 @@ use actix_web::{HttpResponse, http::Method, web};
 use crate::{
     ApiError, ApiSettings, cache_root,
     endpoints::{Endpoints, resource},
-    error::Code,
     worker_socket, worker_transfer,
 };
 
 pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
-    let limit = settings.max_request_bytes;
-    let json =
-        web::JsonConfig::default().limit(limit).content_type_required(false).error_handler(|error, _| json_error(&error).into());
     let query = web::QueryConfig::default().error_handler(|error, request| query_error(&error, request.query_string()).into());
     config
-        .app_data(json)
         .app_data(query)
-        .app_data(web::PayloadConfig::new(limit))
+        .app_data(web::PayloadConfig::new(settings.max_request_bytes))
         .service(web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown)))
         .configure(docs::configure)
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
-        .configure(worker_transfer::configure)
+        .configure(|config| worker_transfer::configure(config, settings))
         .configure(cache_root::configure)
         .default_service(web::to(unknown));
 }
@@ -81,17 +76,5 @@ fn query_error(error: &actix_web::error::QueryPayloadError, query: &str) -> ApiE
             ApiError::bad_request(format!("the query `{query}` is not what is expected: {error}"))
         }
         _ => ApiError::bad_request(format!("the query `{query}` cannot be read")),
-    }
-}
-
-fn json_error(error: &actix_web::error::JsonPayloadError) -> ApiError {
-    use actix_web::error::{JsonPayloadError, PayloadError};
-    match error {
-        JsonPayloadError::OverflowKnownLength { limit, .. } | JsonPayloadError::Overflow { limit } => {
-            ApiError::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"))
-        }
-        JsonPayloadError::Payload(PayloadError::Overflow) => ApiError::new(Code::PayloadTooLarge, "the body is too large"),
-        JsonPayloadError::Deserialize(error) => ApiError::bad_request(format!("the body is not what is expected: {error}")),
-        other => ApiError::bad_request(format!("the body cannot be read: {other}")),
     }
 }

@@ -1,12 +1,14 @@
 //! The HTTP server.
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, num::NonZeroUsize, thread, time::Duration};
 
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use gradient_engine::Engine;
 
 use crate::{
     RateLimits, TrustedProxies,
+    body::BodyLimits,
+    connections::{self, Connections},
     rate_limit::{self, RateLimiter},
     request_id, routes,
 };
@@ -16,6 +18,12 @@ use crate::{
 pub struct ApiSettings {
     /// The largest body of a request that is no upload, in bytes.
     pub max_request_bytes: usize,
+    /// How long a client may take to send the head of a request, a body that is no upload, or to read a piece of an answer.
+    pub request_timeout: Duration,
+    /// How long a connection may be idle between two requests.
+    pub keep_alive: Duration,
+    /// How many connections may be open; others wait until one of them ends.
+    pub max_connections: usize,
     /// How often a client may ask.
     pub rate_limits: RateLimits,
     /// The proxies whose word about the client's address counts.
@@ -24,27 +32,49 @@ pub struct ApiSettings {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { max_request_bytes: 2 << 20, rate_limits: RateLimits::default(), trusted_proxies: TrustedProxies::default() }
+        Self {
+            max_request_bytes: 2 << 20,
+            request_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
+            max_connections: 16_384,
+            rate_limits: RateLimits::default(),
+            trusted_proxies: TrustedProxies::default(),
+        }
     }
 }
+
+/// How long a connection that ends may take to read the last of its answer, or to send what nobody wants any more.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Serves the REST API, the binary cache and the workers' socket on a listener. The answer is a future that runs until it is
 /// stopped by its handle; signals are the caller's business. Needs a tokio runtime.
 pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> std::io::Result<Server> {
     let engine = web::Data::new(engine);
     let limiter = web::Data::new(RateLimiter::new(&settings));
+    let body_limits = web::Data::new(BodyLimits::new(settings.max_request_bytes, settings.request_timeout));
+    let (request_timeout, keep_alive) = (settings.request_timeout, settings.keep_alive);
+    let connections = Connections::watch(request_timeout + keep_alive);
+    let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let max_connections = settings.max_connections.div_ceil(workers).max(1);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(engine.clone())
             .app_data(limiter.clone())
+            .app_data(body_limits.clone())
             .wrap(from_fn(rate_limit::apply))
             .wrap(from_fn(request_id::attach))
+            .wrap(from_fn(connections::track))
             .configure(|config| routes::configure(config, &settings))
     });
     let server = server
         .disable_signals()
         .shutdown_timeout(30)
-        .client_request_timeout(Duration::from_secs(30))
+        .workers(workers)
+        .max_connections(max_connections)
+        .client_request_timeout(request_timeout)
+        .keep_alive(keep_alive)
+        .client_disconnect_timeout(request_timeout.min(LINGER))
+        .on_connect(move |stream, data| connections.opened(stream, data))
         // Who closes its side has gone: a stream that has nothing to say would wait for it for ever.
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)

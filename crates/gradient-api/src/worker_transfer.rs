@@ -16,14 +16,23 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::{
+    ApiSettings,
+    body::{Body, BodyLimits},
+};
+
 /// How long a worker may pause in the middle of an upload, which holds a thread.
 const MAX_PAUSE: Duration = Duration::from_mins(2);
 
+/// The most bytes of a question for missing paths.
+const MAX_PATHS_BYTES: usize = 2 << 20;
+
 /// Adds the routes below `/proto/jobs`.
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
+    let limits = web::Data::new(BodyLimits::new(MAX_PATHS_BYTES, settings.request_timeout));
     config.service(
         web::scope("/proto/jobs/{kind}/{id}/{epoch}")
-            .app_data(web::JsonConfig::default().limit(2 << 20))
+            .app_data(limits)
             .route("/missing", web::post().to(missing))
             .route("/paths/{path}", web::put().to(upload))
             .route("/paths/{path}", web::get().to(download)),
@@ -102,15 +111,18 @@ impl From<UploadError> for Refused {
 async fn missing(
     request: HttpRequest,
     address: web::Path<JobAddress>,
-    paths: web::Json<Paths>,
+    paths: Body<Paths>,
     engine: web::Data<Engine>,
 ) -> HttpResponse {
     let answer = async {
         let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
-        if paths.paths.len() > 10_000 {
+        let token = token(&request)?;
+        let Paths { paths } =
+            paths.read().map_err(|error| Refused(error.code().status(), error.code().slug(), error.to_string()))?;
+        if paths.len() > 10_000 {
             return Err(Refused(StatusCode::BAD_REQUEST, "bad_request", "at most 10,000 paths at a time".into()));
         }
-        Ok(engine.missing_paths(token(&request)?, job, epoch, paths.into_inner().paths).await?)
+        Ok(engine.missing_paths(token, job, epoch, paths).await?)
     };
     match answer.await {
         Ok(missing) => HttpResponse::Ok().json(Missing { missing }),

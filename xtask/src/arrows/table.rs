@@ -40,8 +40,9 @@ pub(super) fn may_use(from: &str) -> Option<&'static [&'static str]> {
         "executor" => &["protocol", "nix-daemon", "nix", "domain"],
         "gradient-server" => SERVER,
         "gradient-worker" => WORKER,
-        // The demonstration drives the programs as a user does, with what the end-to-end tests use too.
-        "xtask" => &[TEST_SUPPORT],
+        // The demonstration drives the programs as a user does, with what the end-to-end tests use too; the stub worker of the
+        // benchmarks speaks the worker protocol.
+        "xtask" => &[TEST_SUPPORT, "protocol", "domain", "nix"],
         _ => return None,
     })
 }

@@ -38,6 +38,11 @@ impl Packages {
         Ok(Self { python, oidc_provider })
     }
 
+    /// A program of one of the Python packages.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.python.with_file_name(name)
+    }
+
     /// Tells a test command where they are, and that their absence would be a failure.
     pub(crate) fn offer_to(&self, tests: &mut Command) {
         tests.envs(self.variables()).env("GRADIENT_TEST_REQUIRE_PACKAGES", "1");

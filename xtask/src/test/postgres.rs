@@ -15,7 +15,7 @@ use crate::prerequisites;
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A server on a port of its own, with its files in a temporary folder; both end with this value.
-pub(super) struct Postgres {
+pub(crate) struct Postgres {
     server: Child,
     port: u16,
     folder: TempDir,
@@ -23,7 +23,7 @@ pub(super) struct Postgres {
 
 impl Postgres {
     /// Makes a cluster and waits until it answers.
-    pub(super) fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let programs = prerequisites::postgres_programs().context("PostgreSQL's programs are missing")?;
         let folder = tempfile::Builder::new().prefix("gradient-postgres-").tempdir()?;
         if prerequisites::is_root() {
@@ -49,9 +49,14 @@ impl Postgres {
         Ok(started)
     }
 
+    /// Its URL, with the database that is always there.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
     /// Tells a test command where the server is, and that its absence would be a failure.
     pub(super) fn offer_to(&self, tests: &mut Command) {
-        tests.env("GRADIENT_TEST_POSTGRES_URL", format!("postgres://postgres@127.0.0.1:{}/postgres", self.port));
+        tests.env("GRADIENT_TEST_POSTGRES_URL", self.url());
         tests.env("GRADIENT_TEST_REQUIRE_POSTGRES", "1");
     }
 

@@ -7,6 +7,7 @@ mod caches;
 mod commands;
 mod direct_builds;
 mod hosted_worker;
+mod hostile;
 mod requests;
 mod sessions;
 mod settings;

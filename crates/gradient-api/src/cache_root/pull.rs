@@ -70,7 +70,11 @@ impl Describe for Pull {
 }
 
 async fn caller(engine: &Engine, request: &HttpRequest, form: Form) -> Result<Caller, Refusal> {
-    let Some(value) = request.headers().get(header::AUTHORIZATION) else { return Ok(Caller::Anonymous) };
+    let mut credentials = request.headers().get_all(header::AUTHORIZATION);
+    let Some(value) = credentials.next() else { return Ok(Caller::Anonymous) };
+    if credentials.next().is_some() {
+        return Err(Refusal::unauthorized(form));
+    }
     let credential = value.to_str().ok().and_then(credential).ok_or_else(|| Refusal::unauthorized(form))?;
     match engine.caller(credential.expose()).await {
         Ok(caller) => Ok(caller),

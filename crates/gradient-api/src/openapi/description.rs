@@ -82,7 +82,7 @@ impl Description {
         let schema = reference::<T>(&mut self.request_schemas);
         let body = RequestBodyBuilder::new().required(Some(required)).content("application/json", Content::new(Some(schema)));
         self.body = Some(body.build());
-        self.errors.extend([Code::BadRequest, Code::PayloadTooLarge]);
+        self.errors.extend([Code::BadRequest, Code::PayloadTooLarge, Code::RequestTimeout]);
     }
 
     /// The payload of the answer is of this type.

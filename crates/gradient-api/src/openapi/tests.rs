@@ -90,7 +90,7 @@ fn the_types_of_a_handler_tell_what_it_needs() {
         json!("#/components/schemas/MemberRole")
     );
     let statuses: Vec<_> = operation["responses"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(statuses, ["200", "400", "401", "403", "404", "409", "413", "429", "500", "503"]);
+    assert_eq!(statuses, ["200", "400", "401", "403", "404", "408", "409", "413", "429", "500", "503"]);
     assert_eq!(document["paths"]["/api/v1/orgs/{org}"]["get"]["security"], json!([{}, {"bearer": []}, {"cookie": []}]));
     assert_eq!(document["paths"]["/api/v1/user/keys"]["get"][PERMISSION], json!("session"));
     assert_eq!(document["paths"]["/api/v1/health"]["get"]["security"], json!([{}]));

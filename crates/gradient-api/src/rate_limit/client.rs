@@ -36,9 +36,12 @@ impl Client {
 
 /// The client whom the request's credentials prove. Bad ones prove nobody: who tries many is told by the address.
 pub(super) async fn proven(request: &ServiceRequest, engine: &Engine) -> Option<Client> {
-    let token = match request.headers().get(header::AUTHORIZATION) {
-        Some(value) => credential(value.to_str().ok()?)?.into_inner(),
-        None => request.cookie(COOKIE)?.value().to_owned(),
+    let mut credentials = request.headers().get_all(header::AUTHORIZATION);
+    let token = match (credentials.next(), credentials.next()) {
+        // With two of them a request proves nothing.
+        (_, Some(_)) => return None,
+        (Some(value), None) => credential(value.to_str().ok()?)?.into_inner(),
+        (None, None) => request.cookie(COOKIE)?.value().to_owned(),
     };
     let caller = engine.caller(&token).await.ok()?;
     request.extensions_mut().insert(KnownCaller(caller));

@@ -44,7 +44,12 @@ pub(crate) struct AnySession(pub(crate) Option<SessionId>);
 /// The caller of a request. The header wins over the cookie.
 pub(super) async fn of(request: &HttpRequest) -> Result<Caller, ApiError> {
     let engine = engine(request)?;
-    if let Some(value) = request.headers().get(header::AUTHORIZATION) {
+    let mut credentials = request.headers().get_all(header::AUTHORIZATION);
+    if let Some(value) = credentials.next() {
+        // Whatever stands before the server might have looked at another one.
+        if credentials.next().is_some() {
+            return Err(ApiError::unauthorized());
+        }
         let parts = value.to_str().ok().and_then(|value| value.split_once(' '));
         let bearer = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).ok_or_else(ApiError::unauthorized)?.1;
         return known_or_found(request, &engine, bearer.trim()).await;

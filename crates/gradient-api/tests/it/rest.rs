@@ -10,6 +10,7 @@ mod direct_builds;
 mod docs;
 mod downloads;
 mod email_verification;
+mod hostile;
 mod keys;
 mod log_streams;
 mod members;

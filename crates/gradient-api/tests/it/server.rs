@@ -56,7 +56,7 @@ impl Server {
             storage: storage.clone(),
             blobs: blobs.clone(),
             forge: Forge::new(ForgeSettings {
-                allow_local: engine_settings.allow_local_repositories,
+                allow_local: engine.allow_local_repositories,
                 ..ForgeSettings::default()
             }),
             jwt: JwtKeys::new(&keys()),

@@ -39,6 +39,11 @@ impl Api {
         Self { token: Some(token.to_owned()), ..self }
     }
 
+    /// The session or key that every request carries.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// What `GET /api/v1…` answers.
     pub fn get(&self, path: &str) -> Result<Value, DeploymentError> {
         self.call("GET", path, None)

@@ -114,6 +114,11 @@ impl Installation {
         Ok(&self.worker_id)
     }
 
+    /// The token of the registered worker.
+    pub fn worker_token(&self) -> Option<&str> {
+        self.peers.first().map(|(_, token)| token.as_str())
+    }
+
     /// Registers the worker in the server's process, with the id and the token that it made, and waits until it is connected.
     pub fn register_hosted_worker(&self) -> Result<Value, DeploymentError> {
         let base = self.folder.join("server/state/worker");

@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: measurements of the release programs, through the public interfaces only. `docs/benchmarks.md` says how
+//! to read them.
+
+mod api;
+mod graph;
+mod http;
+mod load;
+mod proc;
+mod stub_worker;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What `cargo xtask bench` can be told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// How fast the REST API reads a large evaluation, on SQLite and on a throwaway PostgreSQL.
+    Api(api::Options),
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    match &options.what {
+        What::Api(options) => api::run(options),
+    }
+}
