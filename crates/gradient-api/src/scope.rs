@@ -15,7 +15,7 @@ use gradient_engine::{Commit, Engine, Evaluation, FoundCache, FoundOrganization,
 use crate::{
     ApiError,
     error::Code,
-    openapi::{Describe, Description, Permission},
+    openapi::{Credentials, Describe, Description, Permission},
 };
 
 pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn};

@@ -9,6 +9,7 @@ use gradient_worker::WrongSetting;
 use super::secret::{self, SecretText};
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "the fields are the names of the flags")]
 #[command(next_help_heading = "Sign-in at an OpenID provider")]
 pub(crate) struct OidcArguments {
     /// The OpenID provider, by its issuer or the URL of its discovery document: https, or on this machine. Whoever it lets in gets

@@ -42,8 +42,8 @@ async fn file(name: web::Path<String>) -> Result<HttpResponse, ApiError> {
         (header::CACHE_CONTROL, "no-cache"),
     ];
     let mut response = HttpResponse::Ok();
-    headers.into_iter().for_each(|header| {
+    for header in headers {
         response.insert_header(header);
-    });
+    }
     Ok(response.content_type(file.content_type).body(file.bytes.into_owned()))
 }

@@ -148,6 +148,6 @@ async fn change_settings(
         email: optional(body.email.as_ref())?,
         ..UserChanges::default()
     };
-    let changed = engine.change_user(user.user.user, changes).await?;
-    settings_of(changed, &engine).await
+    let user = engine.change_user(user.user.user, changes).await?;
+    settings_of(user, &engine).await
 }

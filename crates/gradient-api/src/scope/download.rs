@@ -33,13 +33,11 @@ impl FromRequest for DownloadScope {
         let Ok(query) = query else {
             return Box::pin(async { Err(ApiError::bad_request("the query cannot be read; expected at most one `token`")) });
         };
-        match query.into_inner().token {
-            Some(token) => Box::pin(with_token(request.clone(), token)),
-            None => {
-                let scope = BuildScope::<ViewOrg>::from_request(request, payload);
-                Box::pin(async move { Ok(Self { build: scope.await?.build }) })
-            }
+        if let Some(token) = query.into_inner().token {
+            return Box::pin(with_token(request.clone(), token));
         }
+        let scope = BuildScope::<ViewOrg>::from_request(request, payload);
+        Box::pin(async move { Ok(Self { build: scope.await?.build }) })
     }
 }
 

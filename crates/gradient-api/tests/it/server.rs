@@ -55,10 +55,7 @@ impl Server {
         let engine = Engine::start(Parts {
             storage: storage.clone(),
             blobs: blobs.clone(),
-            forge: Forge::new(ForgeSettings {
-                allow_local: engine.allow_local_repositories,
-                ..ForgeSettings::default()
-            }),
+            forge: Forge::new(ForgeSettings { allow_local: engine.allow_local_repositories, ..ForgeSettings::default() }),
             jwt: JwtKeys::new(&keys()),
             sealer: Sealer::new(&keys()),
             passwords: PasswordHasher::new(NonZeroUsize::MIN, &mut rand::rng()).unwrap(),

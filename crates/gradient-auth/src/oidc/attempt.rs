@@ -18,7 +18,6 @@ const LIFETIME: Duration = Duration::from_mins(10);
 const PLACE: Place = Place { table: "cookie", column: "oidc_csrf", row: Uuid::nil() };
 
 /// One attempt to sign in: it ties the provider's answer to the browser that asked for it.
-
 pub struct SignInAttempt {
     /// Comes back beside the code.
     pub(super) state: String,
@@ -59,8 +58,8 @@ impl SignInAttempt {
     }
 
     fn read(kept: &str, sealer: &Sealer) -> Option<Self> {
-        let sealed = URL_SAFE_NO_PAD.decode(kept).ok()?;
-        let plain = String::from_utf8(sealer.open(&sealed, PLACE).ok()?.into_inner()).ok()?;
+        let bytes = URL_SAFE_NO_PAD.decode(kept).ok()?;
+        let plain = String::from_utf8(sealer.open(&bytes, PLACE).ok()?.into_inner()).ok()?;
         let mut parts = plain.split(' ').map(str::to_owned);
         let (state, nonce, verifier) = (parts.next()?, parts.next()?, parts.next()?);
         let ends = Moment::from_micros(parts.next()?.parse().ok()?);

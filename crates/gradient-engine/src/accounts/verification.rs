@@ -97,10 +97,11 @@ impl Engine {
         let asked = Asked::new(user.id, user.email.clone());
         let verification = asked.verification.clone();
         self.storage().write(async move |conn: &mut Conn| email_verifications::replace(conn, &verification).await).await?;
-        match mailer.place() {
-            Ok(place) => self.send(&user.username, asked, place),
+        if let Ok(place) = mailer.place() {
+            self.send(&user.username, asked, place);
+        } else {
             // The user is there, and can ask for another one.
-            Err(_) => tracing::warn!(user = %user.id, "too many mails wait: no verification mail is sent"),
+            tracing::warn!(user = %user.id, "too many mails wait: no verification mail is sent");
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `/auth/oauth/authorize`, `/auth/oidc/…`: sign-in at an OpenID provider. The browser goes there and comes back with a code.
 
-use actix_web::{HttpRequest, HttpResponse, ResponseError, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, cookie::Cookie, http::header, web};
 use gradient_domain::Secret;
 use gradient_engine::{BegunSignIn, Engine, Login, ProviderAnswer, Remember};
 use serde::Deserialize;
@@ -89,7 +89,7 @@ async fn finish(request: &HttpRequest, query: CallbackQuery, engine: &Engine) ->
     };
     let kept = request.cookie(cookies::SIGN_IN);
     let answer = ProviderAnswer { state: query.state, outcome };
-    Ok(engine.finish_oidc(kept.as_ref().map(|cookie| cookie.value()), answer).await?)
+    Ok(engine.finish_oidc(kept.as_ref().map(Cookie::value), answer).await?)
 }
 
 fn found(url: &str) -> HttpResponse {

@@ -286,7 +286,7 @@ impl Workshop {
         let repository = Repository::new();
         repository.project(alice, "acme").await;
         let worker = Worker::connect(alice, "acme").await;
-        Self { worker, repository, token, server }
+        Self { server, token, worker, repository }
     }
 
     pub(super) fn alice(&self) -> Client<'_> {

@@ -90,7 +90,7 @@ async fn whoever_may_not_cannot_and_whoever_may_can(database: &str) {
 }
 
 /// The rows that need a permission in an organization or on a cache.
-fn scoped<'c>(catalogue: &'c Catalogue) -> impl Iterator<Item = &'static Row> + 'c {
+fn scoped(catalogue: &Catalogue) -> impl Iterator<Item = &'static Row> {
     TABLE.iter().filter(|row| catalogue.all().iter().any(|name| name == row.permission))
 }
 

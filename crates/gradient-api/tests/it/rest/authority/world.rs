@@ -41,9 +41,9 @@ struct Ids {
 impl<'s> World<'s> {
     /// Made by `owner`, who may do everything in it.
     pub(super) async fn new(server: &'s Server, owner: Client<'_>) -> Self {
-        let organization = id::<OrganizationId>(owner.organization("acme", false).await);
-        let project = id::<ProjectId>(owner.project("acme", "web").await);
-        let cache = id::<CacheId>(owner.cache("main", false).await);
+        let organization = id::<OrganizationId>(&owner.organization("acme", false).await);
+        let project = id::<ProjectId>(&owner.project("acme", "web").await);
+        let cache = id::<CacheId>(&owner.cache("main", false).await);
         owner.organization("elsewhere", false).await;
         owner.cache("other", false).await;
         owner.post("/orgs/acme/subscribe/main", json!({})).await.message();
@@ -140,7 +140,7 @@ async fn evaluation(
     Ok((id, commit.id))
 }
 
-fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(value: Value) -> T {
+fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
     value.as_str().unwrap().parse().unwrap()
 }
 
