@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod directories;
 mod hosted_worker;
+mod metrics;
 mod secrets;
 mod start;
 

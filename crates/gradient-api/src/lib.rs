@@ -50,6 +50,7 @@ mod cache_root;
 mod endpoints;
 mod envelope;
 mod error;
+mod metrics;
 mod ndjson;
 mod openapi;
 mod rate_limit;
@@ -61,6 +62,7 @@ mod worker_socket;
 mod worker_transfer;
 
 pub(crate) use error::ApiError;
+pub use metrics::MetricsAccess;
 pub use openapi::openapi;
 pub use rate_limit::{RateLimit, RateLimitError, RateLimits, TrustedProxies, TrustedProxiesError};
 pub use serve::{ApiSettings, serve};

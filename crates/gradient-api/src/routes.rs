@@ -22,7 +22,7 @@ use crate::{
     ApiError, ApiSettings, cache_root,
     endpoints::{Endpoints, resource},
     error::Code,
-    worker_socket, worker_transfer,
+    metrics, worker_socket, worker_transfer,
 };
 
 pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
@@ -36,6 +36,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
         .app_data(web::PayloadConfig::new(limit))
         .service(web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown)))
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
+        .configure(|config| metrics::configure(config, settings.metrics.as_ref()))
         .configure(worker_transfer::configure)
         .configure(cache_root::configure)
         .default_service(web::to(unknown));

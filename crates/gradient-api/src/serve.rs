@@ -6,7 +6,7 @@ use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use gradient_engine::Engine;
 
 use crate::{
-    RateLimits, TrustedProxies,
+    MetricsAccess, RateLimits, TrustedProxies, metrics,
     rate_limit::{self, RateLimiter},
     request_id, routes,
 };
@@ -20,11 +20,18 @@ pub struct ApiSettings {
     pub rate_limits: RateLimits,
     /// The proxies whose word about the client's address counts.
     pub trusted_proxies: TrustedProxies,
+    /// Who may read what the server counts; nobody when there is none.
+    pub metrics: Option<MetricsAccess>,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { max_request_bytes: 2 << 20, rate_limits: RateLimits::default(), trusted_proxies: TrustedProxies::default() }
+        Self {
+            max_request_bytes: 2 << 20,
+            rate_limits: RateLimits::default(),
+            trusted_proxies: TrustedProxies::default(),
+            metrics: None,
+        }
     }
 }
 
@@ -39,6 +46,7 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
             .app_data(limiter.clone())
             .wrap(from_fn(rate_limit::apply))
             .wrap(from_fn(request_id::attach))
+            .wrap(from_fn(metrics::count))
             .configure(|config| routes::configure(config, &settings))
     });
     let server = server

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, polling, reaper,
+    EngineError, EngineSettings, accounts::SetupToken, changes::Changes, core::Core, leases::Leases, measures, polling, reaper,
     sessions::Sessions, substituter::Substituter,
 };
 
@@ -91,6 +91,7 @@ impl Engine {
             something_to_reap: Notify::new(),
             stopping: CancellationToken::new(),
         }));
+        measures::describe();
         dormant.wake(&engine).await?;
         polling::start(engine.clone());
         reaper::start(engine.clone());

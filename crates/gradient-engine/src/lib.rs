@@ -52,6 +52,7 @@ mod error;
 mod evaluations;
 mod leases;
 mod logs;
+mod measures;
 mod members;
 mod organizations;
 mod polling;

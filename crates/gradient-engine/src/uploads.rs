@@ -24,6 +24,7 @@ use crate::{
     Engine, EngineError,
     build_context::{BuildContext, ContextError},
     leases::Lease,
+    measures,
 };
 
 /// Chunks that may wait for the verifier; beyond that the sender waits.
@@ -265,6 +266,7 @@ impl Upload {
         // Until it has its row, so that nobody removes the file in between.
         let _turn = engine.turn_at(&verified.nar.nar_hash).await;
         let (file_hash, file_size) = store(&engine, &verified, staged).await?;
+        measures::nar_uploaded(verified.nar.nar_size);
         let nar =
             NewNar { nar_hash: verified.nar.nar_hash, nar_size: verified.nar.nar_size, file_hash, file_size, created_at: now };
         match self.purpose {

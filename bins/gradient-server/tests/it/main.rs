@@ -5,6 +5,7 @@ mod building;
 mod caches;
 mod commands;
 mod hosted_worker;
+mod metrics;
 mod requests;
 mod sessions;
 mod settings;
