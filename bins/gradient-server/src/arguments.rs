@@ -134,6 +134,10 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_TRUSTED_PROXIES", value_name = "ADDRESSES", default_value = "")]
     pub(crate) trusted_proxies: TrustedProxies,
 
+    /// A file with the bearer token for /metrics, which Prometheus reads; without one there is nothing at that path.
+    #[arg(long, env = "GRADIENT_METRICS_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) metrics_token_file: Option<PathBuf>,
+
     /// How log lines look: human or json.
     #[arg(long, env = "GRADIENT_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
     pub(crate) log_format: Format,

@@ -19,7 +19,7 @@ use gradient_telemetry as telemetry;
 use gradient_worker::{WrongSetting, stop_requested};
 use tokio_util::sync::CancellationToken;
 
-use crate::{arguments::Arguments, arguments::limit, commands, directories, file_limit, hosted_worker, secrets};
+use crate::{arguments::Arguments, arguments::limit, commands, directories, file_limit, hosted_worker, metrics, secrets};
 
 /// How long requests that run may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(30);
@@ -48,6 +48,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let serve_url = serve_url(arguments.serve_url.as_deref(), address)?;
 
+    // Before anything is there to be counted.
+    let metrics = arguments.metrics_token_file.as_deref().map(metrics::start).transpose()?;
     let engine = engine(&arguments, &base, engine_settings(&arguments, serve_url.clone())?).await?;
     let settings = ApiSettings {
         max_request_bytes: arguments.max_request_bytes,
@@ -55,6 +57,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         max_connections: file_limit::raise_for(arguments.max_connections),
         rate_limits: arguments.rate_limits(),
         trusted_proxies: arguments.trusted_proxies.clone(),
+        metrics,
         ..ApiSettings::default()
     };
     let server = gradient_api::serve(engine.clone(), settings, listener).context("cannot serve")?;

@@ -52,6 +52,7 @@ mod endpoints;
 mod envelope;
 mod error;
 mod files;
+mod metrics;
 mod ndjson;
 mod openapi;
 mod rate_limit;
@@ -63,6 +64,7 @@ mod worker_socket;
 mod worker_transfer;
 
 pub(crate) use error::ApiError;
+pub use metrics::MetricsAccess;
 pub use openapi::openapi;
 pub use rate_limit::{RateLimit, RateLimitError, RateLimits, TrustedProxies, TrustedProxiesError};
 pub use serve::{ApiSettings, serve};

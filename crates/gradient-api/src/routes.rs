@@ -24,7 +24,7 @@ use actix_web::{HttpResponse, http::Method, web};
 use crate::{
     ApiError, ApiSettings, cache_root,
     endpoints::{Endpoints, resource},
-    worker_socket, worker_transfer,
+    metrics, worker_socket, worker_transfer,
 };
 
 pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
@@ -35,6 +35,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
         .service(web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown)))
         .configure(docs::configure)
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
+        .configure(|config| metrics::configure(config, settings.metrics.as_ref()))
         .configure(|config| worker_transfer::configure(config, settings))
         .configure(cache_root::configure)
         .default_service(web::to(unknown));

@@ -6,9 +6,10 @@ use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use gradient_engine::Engine;
 
 use crate::{
-    RateLimits, TrustedProxies,
+    MetricsAccess, RateLimits, TrustedProxies,
     body::BodyLimits,
     connections::{self, Connections},
+    metrics,
     rate_limit::{self, RateLimiter},
     request_id, routes,
 };
@@ -28,6 +29,8 @@ pub struct ApiSettings {
     pub rate_limits: RateLimits,
     /// The proxies whose word about the client's address counts.
     pub trusted_proxies: TrustedProxies,
+    /// Who may read what the server counts; nobody when there is none.
+    pub metrics: Option<MetricsAccess>,
 }
 
 impl Default for ApiSettings {
@@ -39,6 +42,7 @@ impl Default for ApiSettings {
             max_connections: 16_384,
             rate_limits: RateLimits::default(),
             trusted_proxies: TrustedProxies::default(),
+            metrics: None,
         }
     }
 }
@@ -63,6 +67,7 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
             .app_data(body_limits.clone())
             .wrap(from_fn(rate_limit::apply))
             .wrap(from_fn(request_id::attach))
+            .wrap(from_fn(metrics::count))
             .wrap(from_fn(connections::track))
             .configure(|config| routes::configure(config, &settings))
     });

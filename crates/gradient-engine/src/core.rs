@@ -8,7 +8,7 @@ mod task;
 use std::time::Duration;
 
 use gradient_domain::{BuildId, BuildWait, Epoch, Job, WorkerId};
-use gradient_scheduler::{Event, Scheduler, SchedulerSettings, Tick, WorkerCapabilities};
+use gradient_scheduler::{Census, Event, Scheduler, SchedulerSettings, Tick, WorkerCapabilities};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -31,6 +31,7 @@ enum Message {
     Settle(Vec<Event>, oneshot::Sender<()>),
     ExplainBuild(BuildId, oneshot::Sender<Option<BuildWait>>),
     AssignedJobs(oneshot::Sender<Vec<(WorkerId, usize)>>),
+    Census(oneshot::Sender<Census>),
 }
 
 /// The way to the core.
@@ -89,6 +90,11 @@ impl Core {
     /// How many jobs each connected worker has.
     pub(crate) async fn assigned_jobs(&self) -> Vec<(WorkerId, usize)> {
         self.ask(Message::AssignedJobs).await.unwrap_or_default()
+    }
+
+    /// How much there is to do.
+    pub(crate) async fn census(&self) -> Option<Census> {
+        self.ask(Message::Census).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {

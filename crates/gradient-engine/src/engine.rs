@@ -17,7 +17,7 @@ use crate::{
     core::Core,
     leases::Leases,
     mail::Mailer,
-    polling, reaper,
+    measures, polling, reaper,
     sessions::Sessions,
     substituter::Substituter,
 };
@@ -109,6 +109,7 @@ impl Engine {
             spooling: Arc::new(Semaphore::new(SPOOLING)),
             stopping: CancellationToken::new(),
         }));
+        measures::describe();
         dormant.wake(&engine).await?;
         polling::start(engine.clone());
         reaper::start(engine.clone());

@@ -55,6 +55,7 @@ mod evaluations;
 mod leases;
 mod logs;
 mod mail;
+mod measures;
 mod members;
 mod organizations;
 mod polling;

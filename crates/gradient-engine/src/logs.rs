@@ -13,7 +13,7 @@ use gradient_storage::{
 pub(crate) use archive::finish_later;
 pub use follow::LogLine;
 
-use crate::{Engine, EngineError, changes::Change};
+use crate::{Engine, EngineError, changes::Change, measures};
 
 /// The most bytes that one read gives.
 pub const MAX_READ: u64 = 8 << 20;
@@ -39,8 +39,10 @@ pub(crate) async fn append(
     let limit = engine.settings().max_log_bytes;
     let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     bytes.truncate(usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX));
+    let sent = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let stored =
         engine.storage().transaction(async move |conn: &mut Conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
+    measures::log_stored(stored.saturating_sub(offset).min(sent));
     engine.changes().announce(Change::Log(build));
     Ok(if stored >= end.min(limit) { stored.max(end) } else { stored })
 }

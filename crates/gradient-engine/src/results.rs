@@ -1,6 +1,6 @@
 //! What the reports of a job change: the database first, then the scheduler.
 
-use gradient_domain::{BuildId, Epoch, EvaluationId, Failure, Job, MessageLevel, Moment};
+use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, Failure, Job, MessageLevel, Moment};
 use gradient_protocol::Source;
 use gradient_scheduler::Event;
 use gradient_storage::{
@@ -9,7 +9,7 @@ use gradient_storage::{
     paths,
 };
 
-use crate::{Engine, EngineError, changes::Change, leases::Lease, logs};
+use crate::{Engine, EngineError, changes::Change, leases::Lease, logs, measures};
 
 /// The work itself has begun.
 pub(crate) async fn started(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError> {
@@ -137,6 +137,7 @@ pub(crate) async fn evaluated(engine: &Engine, evaluation: EvaluationId, lease: 
 /// A build that has its outputs is final for the scheduler too.
 pub(crate) async fn completed(engine: &Engine, build: BuildId, lease: Lease) {
     let job = Job::Build(build);
+    measures::build_finished(BuildStatus::Completed);
     engine.leases().end(job, lease.epoch, lease.worker);
     engine.core().send(Event::JobFinished { job, epoch: lease.epoch, worker: lease.worker }).await;
     engine.changes().announce(Change::Build(build));

@@ -26,6 +26,7 @@ use crate::{
     Engine, EngineError,
     build_context::{BuildContext, ContextError},
     leases::Lease,
+    measures,
 };
 
 /// Chunks that may wait for the verifier; beyond that the sender waits.
@@ -264,6 +265,7 @@ impl Upload {
         // Until it has its row, so that nobody removes the file in between.
         let _turn = engine.turn_at(&verified.nar.nar_hash).await;
         let nar = store(&engine, &verified, staged, now).await?;
+        measures::nar_uploaded(verified.nar.nar_size);
         match self.purpose {
             Purpose::Source { lease, declared } => {
                 let row = NewOrganizationPath {

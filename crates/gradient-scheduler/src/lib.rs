@@ -63,4 +63,4 @@ pub use event::{BuildState, Event, NewBuild, NewEvaluation, Stage, WorkerCapabil
 pub use scheduler::Scheduler;
 pub use settings::SchedulerSettings;
 pub use tick::Tick;
-pub use view::{OwnedJob, WorkerView};
+pub use view::{Census, OwnedJob, WorkerView};

@@ -15,13 +15,13 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use gradient_domain::{Epoch, EvaluationId, Job, JobKind, OrganizationId, WorkerId};
+use gradient_domain::{Epoch, EvaluationId, EvaluationStatus, Job, JobKind, OrganizationId, WorkerId};
 
 use crate::{
-    Decision, Event, SchedulerSettings, Tick,
+    Census, Decision, Event, SchedulerSettings, Tick,
     class::{ClassSlot, Classes},
     evaluation::{Evaluation, EvaluationSlot},
-    node::{Node, NodeSlot},
+    node::{Node, NodeSlot, Phase},
     slab::Slab,
     worker::Worker,
 };
@@ -132,6 +132,28 @@ impl Scheduler {
     /// How many jobs are resident: those of unfinished evaluations, and builds that run on after theirs were aborted.
     pub const fn job_count(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// How much there is to do; looks at every job.
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for (_, evaluation) in self.evaluations.iter() {
+            census.evaluations += 1;
+            census.waiting_evaluations += u32::from(evaluation.status == EvaluationStatus::Waiting);
+        }
+        for (_, node) in self.nodes.iter() {
+            let is_build = matches!(node.job, Job::Build(_));
+            let count = match (node.phase, is_build) {
+                (Phase::Blocked, _) => &mut census.blocked_builds,
+                (Phase::Ready | Phase::Delayed { .. }, true) => &mut census.ready_builds,
+                (Phase::Ready | Phase::Delayed { .. }, false) => &mut census.ready_evaluation_jobs,
+                (Phase::Running { .. }, true) => &mut census.running_builds,
+                (Phase::Running { .. }, false) => &mut census.running_evaluation_jobs,
+                (Phase::Ended { .. }, _) => continue,
+            };
+            *count += 1;
+        }
+        census
     }
 
     fn take_in(&mut self, event: Event) {

@@ -4,6 +4,25 @@ use gradient_domain::{Epoch, Job, WorkerId};
 
 use crate::{Tick, WorkerCapabilities, WorkerOrganization};
 
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Unfinished evaluations.
+    pub evaluations: u32,
+    /// Those of them that wait for something that is not there.
+    pub waiting_evaluations: u32,
+    /// Builds whose dependencies have not ended.
+    pub blocked_builds: u32,
+    /// Builds that could run with a slot.
+    pub ready_builds: u32,
+    /// Builds that have an owner.
+    pub running_builds: u32,
+    /// Fetches and evaluations that could run with a slot.
+    pub ready_evaluation_jobs: u32,
+    /// Fetches and evaluations that have an owner.
+    pub running_evaluation_jobs: u32,
+}
+
 /// A connected worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerView {

@@ -68,5 +68,6 @@ pub use backup::{BackupError, backup};
 pub use columns::{Digest, FeatureList, PathList};
 pub use conn::{AsyncTask, Conn, PostgresConn, SqliteConn};
 pub use error::StorageError;
+pub use pools::PoolUsage;
 pub use storage::{Storage, StorageSettings};
 pub use url::{DatabaseUrl, DatabaseUrlError};

@@ -21,6 +21,25 @@ use crate::{
     url::Target,
 };
 
+/// How busy the connections of a pool are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Which pool: `postgres`, or SQLite's `writer` and `readers`.
+    pub pool: &'static str,
+    /// Connections, at most.
+    pub limit: usize,
+    /// Connections that somebody has.
+    pub used: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
+}
+
+impl PoolUsage {
+    fn of(pool: &'static str, status: deadpool::managed::Status) -> Self {
+        Self { pool, limit: status.max_size, used: status.size.saturating_sub(status.available), waiting: status.waiting }
+    }
+}
+
 /// The open connections.
 #[derive(Clone)]
 pub(crate) enum Pools {
@@ -46,6 +65,15 @@ impl Pools {
                     readers: pool(url, READER_SETUP, settings.sqlite_readers, settings.wait)?,
                     wait: settings.wait,
                 })
+            }
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Vec<PoolUsage> {
+        match self {
+            Self::Postgres(pool, _) => vec![PoolUsage::of("postgres", pool.status())],
+            Self::Sqlite { writer, readers, .. } => {
+                vec![PoolUsage::of("writer", writer.status()), PoolUsage::of("readers", readers.status())]
             }
         }
     }

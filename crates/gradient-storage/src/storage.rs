@@ -2,7 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{Conn, DatabaseUrl, StorageError, conn::AsyncTask, conn::query, pools::Pools};
+use crate::{
+    Conn, DatabaseUrl, StorageError,
+    conn::AsyncTask,
+    conn::query,
+    pools::{PoolUsage, Pools},
+};
 
 /// How many connections to keep, and how long to wait for one.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +127,11 @@ impl Storage {
             conn.transaction(f).await
         })
         .await
+    }
+
+    /// How busy its connections are.
+    pub fn usage(&self) -> Vec<PoolUsage> {
+        self.0.pools.usage()
     }
 
     /// Whether the database answers.

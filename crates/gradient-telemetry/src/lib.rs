@@ -1,4 +1,4 @@
-//! What a process says about itself: `tracing` events on standard error, one line each for a person, or JSON on request.
+//! What a process says about itself: numbers for Prometheus, and `tracing` events on standard error, one line each for a person, or JSON on request.
 //!
 //! Nothing here reads the environment; a binary passes its settings in, once, before it does anything else.
 //!
@@ -26,7 +26,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+mod metrics;
 mod one_line;
+
+pub use metrics::Metrics;
 
 use one_line::OneLine;
 

@@ -8,6 +8,7 @@ mod commands;
 mod direct_builds;
 mod hosted_worker;
 mod hostile;
+mod metrics;
 mod requests;
 mod sessions;
 mod settings;

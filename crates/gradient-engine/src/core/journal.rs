@@ -13,7 +13,7 @@ use gradient_scheduler::{BuildState, Decision, Event, NewBuild};
 use gradient_storage::{Conn, StorageError, attempts, builds, evaluations};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Change, Engine, assignments, leases::Lease, logs};
+use crate::{Change, Engine, assignments, leases::Lease, logs, measures};
 
 /// Batches of decisions that may wait. Beyond that the core waits.
 const WAITING: usize = 1024;
@@ -148,8 +148,16 @@ fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
         Decision::JobRefused { job, epoch, worker } => {
             cancel(engine, job, epoch, worker, "it belongs to another assignment by now");
         }
-        Decision::BuildMoved { build, status, epoch, .. } => build_moved(engine, build, status, epoch),
+        Decision::BuildMoved { build, status, epoch, .. } => {
+            if outcome == Outcome::Done && status.is_final() {
+                measures::build_finished(status);
+            }
+            build_moved(engine, build, status, epoch);
+        }
         Decision::EvaluationMoved { evaluation, status, waiting, .. } => {
+            if outcome == Outcome::Done && status.is_final() {
+                measures::evaluation_finished(status);
+            }
             evaluation_moved(status, waiting.as_ref(), evaluation);
             engine.changes().announce(Change::Evaluation(evaluation));
         }

@@ -67,6 +67,9 @@ fn answer(scheduler: &Scheduler, clock: Clock, question: Message) {
         Message::ExplainBuild(build, answer) => {
             let _ = answer.send(scheduler.explain_build(build, Moment::now(), clock.now()));
         }
+        Message::Census(answer) => {
+            let _ = answer.send(scheduler.census());
+        }
         Message::AssignedJobs(answer) => {
             let _ = answer.send(scheduler.workers().map(|worker| (worker.worker, worker.jobs.len())).collect());
         }

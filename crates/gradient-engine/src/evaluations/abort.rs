@@ -4,7 +4,7 @@ use gradient_domain::{EvaluationId, EvaluationStatus, Moment};
 use gradient_scheduler::Event;
 use gradient_storage::{Conn, StorageError, evaluations};
 
-use crate::{Change, Engine, EngineError};
+use crate::{Change, Engine, EngineError, measures};
 
 impl Engine {
     /// Ends an evaluation and its running builds, except those that another evaluation needs. All of it is durable when this
@@ -30,7 +30,9 @@ impl Engine {
 /// tell the scheduler of one of them.
 pub(crate) async fn end_rows(conn: &mut Conn, ids: &[EvaluationId], now: Moment) -> Result<(), StorageError> {
     for id in ids {
-        evaluations::set_status(conn, *id, EvaluationStatus::Aborted, None, now).await?;
+        if evaluations::set_status(conn, *id, EvaluationStatus::Aborted, None, now).await? {
+            measures::evaluation_finished(EvaluationStatus::Aborted);
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use gradient_storage::{
 };
 
 use super::{ConnectedWorker, Opened, Refused, WorkerSession};
-use crate::Engine;
+use crate::{Engine, measures};
 
 /// Tokens looked at in one hello; each costs a hash.
 const MAX_TOKENS: usize = 256;
@@ -55,6 +55,7 @@ impl Engine {
         })?;
         self.core().worker_connected(&known, hello.running).await;
         drop(turn);
+        measures::worker_session_began();
         tracing::info!(worker = %hello.worker, peers = accepted.len(), "worker connected");
 
         let welcome = Welcome {

@@ -23,7 +23,10 @@ async fn the_page_has_its_files_from_the_server(database: &str) {
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self';"), "{policy}");
     let page = page.text().await.unwrap();
-    for place in page.split(['"', '\'']).filter(|text| std::path::Path::new(text).extension().is_some_and(|kind| kind == "js" || kind == "css")) {
+    for place in page
+        .split(['"', '\''])
+        .filter(|text| std::path::Path::new(text).extension().is_some_and(|kind| kind == "js" || kind == "css"))
+    {
         assert!(!place.contains("//"), "from elsewhere: {place}");
         assert_eq!(get(&format!("/{}", place.trim_start_matches("./"))).await.status().as_u16(), 200, "{place}");
     }
