@@ -34,6 +34,7 @@ fn a_server_counts_for_prometheus() {
         database_url: None,
         hosted_worker: None,
         rate_limits: false,
+        environment: Vec::new(),
     };
     let mut command = Server::command(&settings).unwrap();
     command.env("GRADIENT_PORT", port.to_string()).env("GRADIENT_METRICS_TOKEN_FILE", &token);
