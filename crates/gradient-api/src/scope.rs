@@ -266,7 +266,9 @@ impl<P: Needs> Describe for CommitScope<P> {
 
 impl<P: NeedsCache> Describe for CacheScope<P> {
     fn describe(description: &mut Description) {
-        let errors: &[Code] = if P::PERMISSION.is_mutating() { &[Code::NotFound, Code::Forbidden] } else { &[Code::NotFound] };
+        // Somebody who is no member may see that a public cache is there.
+        let is_seen = P::credentials() == Credentials::Required;
+        let errors: &[Code] = if is_seen { &[Code::NotFound, Code::Forbidden] } else { &[Code::NotFound] };
         description.needs(Permission::Cache(P::PERMISSION), P::credentials(), errors);
     }
 }

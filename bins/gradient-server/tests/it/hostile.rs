@@ -19,7 +19,7 @@ const SLOW: usize = 10_000;
 const OTHER_FILES: u64 = 200;
 
 /// How fast a request has to be answered that has nothing to do with them.
-const PROMPT: Duration = Duration::from_secs(1);
+const PROMPT: Duration = Duration::from_secs(3);
 
 /// The memory that the server may have for each hanging connection, and for everything else, in bytes.
 const MEMORY_PER_CONNECTION: u64 = 40 << 10;

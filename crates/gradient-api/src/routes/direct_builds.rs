@@ -16,7 +16,7 @@ use crate::{
     endpoints::{Endpoints, endpoints},
     envelope::Answer,
     error::Code,
-    scope::SignedIn,
+    scope::{Identified, SignedIn},
 };
 use form::{Fields, Form, Part};
 
@@ -36,7 +36,7 @@ pub(super) fn endpoints() -> Endpoints {
 /// files are read, and thrown away when the answer is no.
 #[utoipa::path(post, path = "/builds", request_body(content = Fields, content_type = "multipart/form-data"))]
 async fn submit(
-    SignedIn { user, caller }: SignedIn,
+    Identified(caller): Identified,
     request: HttpRequest,
     mut form: Form,
     engine: web::Data<Engine>,
@@ -46,7 +46,7 @@ async fn submit(
     while let Some(part) = form.next().await? {
         submission.take(&engine, &caller, part).await?;
     }
-    let wanted = submission.complete(user.user).await?;
+    let wanted = submission.complete(caller.user().map(|user| user.user)).await?;
     Ok(Answer(engine.request_direct_build(wanted).await?))
 }
 
@@ -91,7 +91,7 @@ impl Submission {
         Ok(())
     }
 
-    async fn complete(mut self, user: UserId) -> Result<DirectBuild, ApiError> {
+    async fn complete(mut self, triggered_by: Option<UserId>) -> Result<DirectBuild, ApiError> {
         let missing = |field: &str| ApiError::bad_request(format!("the field `{field}` is missing"));
         let organization = self.organization.ok_or_else(|| missing("organization"))?;
         let wildcard = self.wildcard.ok_or_else(|| missing("derivation"))?;
@@ -99,7 +99,7 @@ impl Submission {
             return Err(missing("file:<path>"));
         }
         self.sources.finish().await?;
-        Ok(DirectBuild { organization, wildcard, triggered_by: Some(user), sources: self.sources })
+        Ok(DirectBuild { organization, wildcard, triggered_by, sources: self.sources })
     }
 }
 

@@ -6,8 +6,8 @@ use super::OidcIdentity;
 
 /// How many names with a number behind are tried.
 const NUMBERED: u32 = 20;
-/// Leaves room for the number.
-const MAX_LENGTH: usize = 46;
+/// Leaves room for any number.
+const MAX_LENGTH: usize = 39;
 
 /// Usernames for somebody new, the one that fits best first; `random` is the last resort.
 pub fn usernames(identity: &OidcIdentity, random: u32) -> impl Iterator<Item = Username> {
@@ -59,7 +59,7 @@ mod tests {
         check("alice@example.com", "alice");
         check("CORP\\alice.b", "CORP-alice-b");
         check("__zoë  müller--", "zo-m-ller");
-        check(&"x".repeat(200), &"x".repeat(46));
+        check(&"x".repeat(200), &"x".repeat(39));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, cookie::Cookie, http::header, web};
 use gradient_domain::Secret;
-use gradient_engine::{BegunSignIn, Engine, Login, ProviderAnswer, Remember};
+use gradient_engine::{BegunSignIn, Engine, EngineError, Login, ProviderAnswer, Remember};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -82,6 +82,9 @@ pub(super) async fn callback(
 }
 
 async fn finish(request: &HttpRequest, query: CallbackQuery, engine: &Engine) -> Result<Login, ApiError> {
+    if engine.settings().oidc.is_none() {
+        return Err(EngineError::OauthDisabled.into());
+    }
     let outcome = match (query.code, query.error) {
         (_, Some(error)) => Err(error),
         (Some(code), None) => Ok(code),

@@ -104,7 +104,7 @@ pub(super) const TABLE: &[Row] = &[
     row("GET", "/builds/{id}/downloads", "viewOrg"),
     row("GET", "/builds/{id}/download-token", "viewOrg"),
     row("GET", "/builds/{id}/download/{filename}", "viewOrg").of_nothing(),
-    row("POST", "/builds", "signedIn"),
+    row("POST", "/builds", "triggerEvaluation"),
     row("GET", "/builds/direct/recent", "signedIn"),
     row("GET", "/commits/{id}", "viewOrg"),
     row("GET", "/caches", "signedIn"),

@@ -67,10 +67,17 @@ impl<'s> World<'s> {
         Self { server, ids: Ids { role, cache_role, upstream, key, evaluation, build, commit }, nar }
     }
 
-    /// Calls the endpoint with an empty object as the body; the answer is the status.
+    /// Calls the endpoint with an empty object as the body, or with a form that names the organization where one is read; the answer
+    /// is the status.
     pub(super) async fn call(&self, row: &Row, token: Option<&str>) -> StatusCode {
         let method: Method = row.method.parse().unwrap();
-        let request = self.server.http.request(method, format!("{}{}", self.server.url, self.path(row))).json(&json!({}));
+        let request = self.server.http.request(method, format!("{}{}", self.server.url, self.path(row)));
+        let request = if (row.method, row.full_path().as_str()) == ("POST", "/api/v1/builds") {
+            let form = "--form\r\ncontent-disposition: form-data; name=\"organization\"\r\n\r\nacme\r\n--form--\r\n";
+            request.header("content-type", "multipart/form-data; boundary=form").body(form)
+        } else {
+            request.json(&json!({}))
+        };
         let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
         request.send().await.unwrap().status()
     }

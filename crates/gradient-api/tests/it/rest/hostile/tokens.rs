@@ -38,17 +38,21 @@ async fn forged_tokens_prove_nothing(database: &str) {
         "GRAD".to_owned(),
         "x".repeat(100_000),
     ]);
+    // None waits for another request: a connection whose head was refused is of no use any more.
+    let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
     for forged in forged {
-        let answer = server.http.get(format!("{}/api/v1/user", server.url)).bearer_auth(&forged).send().await;
-        // A head that is too large is refused before anybody looks at the token.
-        let status = answer.unwrap().status().as_u16();
-        assert!(status == 401 || (forged.len() > 50_000 && status == 431), "{status} for {forged:.200}");
-        let by_cookie = server.http.get(format!("{}/api/v1/user", server.url)).header("cookie", format!("jwt_token={forged}"));
-        let status = by_cookie.send().await.unwrap().status().as_u16();
-        assert!(status == 401 || (forged.len() > 50_000 && status == 431), "{status} for the cookie {forged:.200}");
-        let cache = server.http.get(format!("{}/cache/main/nix-cache-info", server.url)).basic_auth("x", Some(&forged));
-        let status = cache.send().await.unwrap().status().as_u16();
-        assert!(matches!(status, 401 | 404 | 431), "{status} for the password {forged:.200}");
+        let get = |path: &str| http.get(format!("{}{path}", server.url));
+        for request in [
+            get("/api/v1/user").bearer_auth(&forged),
+            get("/api/v1/user").header("cookie", format!("jwt_token={forged}")),
+            get("/cache/main/nix-cache-info").basic_auth("x", Some(&forged)),
+        ] {
+            match request.send().await.map(|answer| answer.status().as_u16()) {
+                Ok(status) => assert!(status == 401 || (forged.len() > 50_000 && status == 431), "{status} for {forged:.200}"),
+                // A head that is too large is refused before anybody looks at the token, and perhaps before all of it is sent.
+                Err(error) => assert!(forged.len() > 50_000, "{error} for {forged:.200}"),
+            }
+        }
     }
     assert_eq!(belongings(server.with(&token)).await, before);
 }
