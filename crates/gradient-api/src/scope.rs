@@ -234,35 +234,19 @@ fn describe_organization<P: Needs>(description: &mut Description) {
     description.needs(Permission::Organization(P::PERMISSION), P::credentials(), errors);
 }
 
-impl<P: Needs> Describe for OrganizationScope<P> {
-    fn describe(description: &mut Description) {
-        describe_organization::<P>(description);
-    }
+macro_rules! of_an_organization {
+    ($($scope:ident),+) => {
+        $(
+            impl<P: Needs> Describe for $scope<P> {
+                fn describe(description: &mut Description) {
+                    describe_organization::<P>(description);
+                }
+            }
+        )+
+    };
 }
 
-impl<P: Needs> Describe for ProjectScope<P> {
-    fn describe(description: &mut Description) {
-        describe_organization::<P>(description);
-    }
-}
-
-impl<P: Needs> Describe for EvaluationScope<P> {
-    fn describe(description: &mut Description) {
-        describe_organization::<P>(description);
-    }
-}
-
-impl<P: Needs> Describe for BuildScope<P> {
-    fn describe(description: &mut Description) {
-        describe_organization::<P>(description);
-    }
-}
-
-impl<P: Needs> Describe for CommitScope<P> {
-    fn describe(description: &mut Description) {
-        describe_organization::<P>(description);
-    }
-}
+of_an_organization!(OrganizationScope, ProjectScope, EvaluationScope, BuildScope, CommitScope);
 
 impl<P: NeedsCache> Describe for CacheScope<P> {
     fn describe(description: &mut Description) {
