@@ -170,8 +170,9 @@ fn a_running_build_is_aborted_with_its_evaluation() {
             let building = field(&endless, "status")? == "Building";
             Ok::<_, DeploymentError>(building.then_some(()))
         })?;
+        // `Building` is said of a build that a worker has taken; its builder starts a moment later.
         let nonce = trial.repository.nonce()?;
-        assert!(runs(&nonce), "a builder is said to run, and does not");
+        wait::until("its builder to run", SECONDS, || Ok::<_, DeploymentError>(runs(&nonce).then_some(())))?;
         trial.installation.api().post(&format!("/evals/{}", evaluation.id()), &json!({"method": "abort"}))?;
         // What was answered is durable.
         assert_eq!(field(&evaluation.get()?, "status")?, "Aborted");
