@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gradient_domain::JobKind;
+use gradient_domain::{JobKind, WorkerId};
 use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, WorkerSettings};
 use gradient_telemetry as telemetry;
 use tokio_util::sync::CancellationToken;
@@ -31,19 +31,22 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
     let server = server(arguments.server_url.as_deref())?;
     let kinds = kinds(&arguments)?;
     let base = directories::base(arguments.base_dir)?;
-    let peers = peers(arguments.peers_file.unwrap_or_else(|| base.join("peers")))?;
+    // Before the peers, which take it to be registered.
     let id = match arguments.id {
         Some(id) => id,
         None => gradient_executor::worker_id(&base)
             .map_err(|error| WrongSetting::new("GRADIENT_WORKER_ID", &format!("is not set, and {error}")))?,
     };
+    let peers = peers(arguments.peers_file.unwrap_or_else(|| base.join("peers")), id)?;
     let nix = Nix::discover(arguments.nix_dir, nix_environment(&base)).await.context("there is no Nix to work with")?;
     let daemons = Daemons::new(&nix);
     if kinds.contains(&JobKind::Build) {
         daemons
             .check()
             .await
-            .context("this worker cannot build; GRADIENT_WORKER_CAPABILITIES_BUILD=false makes it do the rest")?;
+            .context(
+                "this worker cannot build (docs/worker.md tells what Nix needs for it); GRADIENT_WORKER_CAPABILITIES_BUILD=false makes it do the rest",
+            )?;
     }
     let evaluation =
         EvaluationLimits { processes: usize::try_from(arguments.eval_processes)?, memory_bytes: arguments.eval_memory_bytes };
@@ -109,13 +112,16 @@ fn kinds(arguments: &Arguments) -> Result<Vec<JobKind>, WrongSetting> {
 }
 
 /// Read once now, so that a mistake is told at once and not after the first connection.
-fn peers(path: PathBuf) -> Result<PeersFile, WrongSetting> {
+fn peers(path: PathBuf, id: WorkerId) -> Result<PeersFile, WrongSetting> {
     let shown = path.display().to_string();
     let file = PeersFile::new(path);
     match file.read() {
         Ok(_) => Ok(file),
         Err(error) => {
-            let wrong = format!("is {shown}: {error}; expected a file with lines of the form <peer id>:<token> or *:<token>");
+            let wrong = format!(
+                "is {shown}: {error}; expected a file with lines of the form <peer id>:<token> or *:<token>. An organization gives \
+                 both when this worker, {id}, is registered with it: POST /api/v1/orgs/<organization>/workers"
+            );
             Err(WrongSetting::new("GRADIENT_WORKER_PEERS_FILE", &wrong))
         }
     }

@@ -154,12 +154,17 @@ impl ApiError {
         self.code
     }
 
-    /// What a decision about `what` that is no grant becomes.
-    pub(crate) fn decided(decision: Decision, what: &str) -> Result<(), Self> {
+    /// What is not there, and what the caller may not know of.
+    pub(crate) fn hidden(what: &str) -> Self {
+        Self::not_found(format!("there is no such {what}"))
+    }
+
+    /// What a decision about `what` that is no grant becomes; `needed` is the permission that it was about.
+    pub(crate) fn decided(decision: Decision, what: &str, needed: &str) -> Result<(), Self> {
         match decision {
             Decision::Granted => Ok(()),
-            Decision::Hidden => Err(Self::not_found(format!("there is no such {what}"))),
-            Decision::Denied => Err(Self::new(Code::Forbidden, format!("you may not do this with the {what}"))),
+            Decision::Hidden => Err(Self::hidden(what)),
+            Decision::Denied => Err(Self::new(Code::Forbidden, format!("this needs the permission {needed} for the {what}, and you have it not"))),
             Decision::Anonymous => Err(Self::unauthorized()),
         }
     }
@@ -237,6 +242,7 @@ impl From<EngineError> for ApiError {
             EngineError::VerificationDisabled | EngineError::UnknownEmailToken => Self::new(Code::BadRequest, message),
             EngineError::Forbidden(_) => Self::new(Code::Forbidden, message),
             EngineError::Repository(ForgeError::Git(_)) => Self::internal(&error),
+            EngineError::Repository(ForgeError::InvalidCommit { .. }) => Self::new(Code::Validation, message),
             EngineError::Repository(_) => Self::new(Code::RepositoryUnreachable, message),
             EngineError::Storage(StorageError::Unavailable(_)) | EngineError::PasswordHash(PasswordHashError::Overloaded) => {
                 Self::unavailable(&error)

@@ -6,6 +6,7 @@
 mod answers;
 mod description;
 mod examples;
+mod links;
 mod parameters;
 mod permission;
 mod schemas;
@@ -112,6 +113,7 @@ impl Document {
             operation.request_body = description.body.take();
         }
         self.respond(&mut operation, &mut description);
+        links::add(&mut operation);
         if *method == HttpMethod::Head {
             without_bodies(&mut operation, &self.responses);
         }

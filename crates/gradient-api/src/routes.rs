@@ -24,7 +24,9 @@ use actix_web::{HttpResponse, http::Method, web};
 use crate::{
     ApiError, ApiSettings, cache_root,
     endpoints::{Endpoints, resource},
-    metrics, worker_socket, worker_transfer,
+    metrics,
+    scope::Identified,
+    worker_socket, worker_transfer,
 };
 
 pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
@@ -32,7 +34,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
     config
         .app_data(query)
         .app_data(web::PayloadConfig::new(settings.max_request_bytes))
-        .service(web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown)))
+        .service(web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown_endpoint)))
         .configure(docs::configure)
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
         .configure(|config| metrics::configure(config, settings.metrics.as_ref()))
@@ -62,6 +64,11 @@ pub(crate) fn endpoints() -> Endpoints {
         commits::endpoints,
     ];
     modules.iter().map(|endpoints| endpoints()).collect()
+}
+
+/// Below `/api/v1`, what is not there and what is private look the same to somebody who is nobody.
+async fn unknown_endpoint(_: Identified) -> Result<HttpResponse, ApiError> {
+    unknown().await
 }
 
 async fn unknown() -> Result<HttpResponse, ApiError> {

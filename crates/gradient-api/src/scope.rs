@@ -8,7 +8,7 @@ mod permission;
 use std::{future::Future, marker::PhantomData, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
-use gradient_auth::{Caller, Decision, OrganizationAccess};
+use gradient_auth::Caller;
 use gradient_domain::{BuildId, OrgPermission, UserId};
 use gradient_engine::{Commit, Engine, Evaluation, FoundCache, FoundOrganization, Project};
 
@@ -26,7 +26,6 @@ pub(crate) use permission::{
     Member, Needs, NeedsCache, TriggerEvaluation, ViewCache, ViewOrg,
 };
 
-type Decide = fn(&OrganizationAccess, &Caller) -> Decision;
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
 /// The organization of the path's `{org}`, for a caller who has the permission `P` in it.
@@ -95,23 +94,21 @@ fn segment<T: std::str::FromStr>(request: &HttpRequest, name: &str) -> Option<T>
 
 /// What is not there, and what a caller may not know of, look the same.
 fn nothing(caller: &Caller, what: &str) -> ApiError {
-    let decision = match caller {
-        Caller::Anonymous => Decision::Anonymous,
-        Caller::User(_) => Decision::Hidden,
-    };
-    ApiError::decided(decision, what).err().unwrap_or_else(ApiError::unauthorized)
+    match caller {
+        Caller::Anonymous => ApiError::unauthorized(),
+        Caller::User(_) => ApiError::hidden(what),
+    }
 }
 
-async fn organization(
+async fn organization<P: Needs>(
     request: &HttpRequest,
     engine: &Engine,
     caller: &Caller,
-    decide: Decide,
 ) -> Result<FoundOrganization, ApiError> {
     let missing = || nothing(caller, "organization");
     let name = segment(request, "org").ok_or_else(missing)?;
     let found = engine.find_organization(caller, name).await?.ok_or_else(missing)?;
-    ApiError::decided(decide(&found.access, caller), "organization")?;
+    ApiError::decided(P::decide(&found.access, caller), "organization", P::PERMISSION.as_str())?;
     Ok(found)
 }
 
@@ -124,7 +121,7 @@ async fn belongs(
     what: &str,
 ) -> Result<(), ApiError> {
     let found = engine.organization_by_id(caller, organization).await?.ok_or_else(|| nothing(caller, what))?;
-    ApiError::decided(found.access.decide(caller, needed), what)
+    ApiError::decided(found.access.decide(caller, needed), what, needed.as_str())
 }
 
 impl<P: Needs> FromRequest for OrganizationScope<P> {
@@ -135,7 +132,7 @@ impl<P: Needs> FromRequest for OrganizationScope<P> {
         let request = request.clone();
         Box::pin(async move {
             let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
-            let found = organization(&request, &engine, &caller, P::decide).await?;
+            let found = organization::<P>(&request, &engine, &caller).await?;
             Ok(Self { found, caller, permission: PhantomData })
         })
     }
@@ -149,7 +146,7 @@ impl<P: Needs> FromRequest for ProjectScope<P> {
         let request = request.clone();
         Box::pin(async move {
             let (engine, caller) = (engine(&request)?, caller::of(&request).await?);
-            let found = organization(&request, &engine, &caller, P::decide).await?;
+            let found = organization::<P>(&request, &engine, &caller).await?;
             let missing = || nothing(&caller, "project");
             let name = segment(&request, "project").ok_or_else(missing)?;
             let project = engine.find_project(found.organization.id, name).await?.ok_or_else(missing)?;
@@ -220,7 +217,7 @@ impl<P: NeedsCache> FromRequest for CacheScope<P> {
             let missing = || nothing(&caller, "cache");
             let name = segment(&request, "cache").ok_or_else(missing)?;
             let found = engine.find_cache(&caller, name).await?.ok_or_else(missing)?;
-            ApiError::decided(P::decide(&found.access, &caller), "cache")?;
+            ApiError::decided(P::decide(&found.access, &caller), "cache", P::PERMISSION.as_str())?;
             Ok(Self { found, caller, permission: PhantomData })
         })
     }

@@ -20,7 +20,7 @@ pub enum EngineError {
         name: String,
     },
     /// The name is taken.
-    #[error("there already is a {what} `{name}`")]
+    #[error("the {what} `{name}` exists already")]
     AlreadyExists {
         /// The kind of thing.
         what: &'static str,

@@ -194,7 +194,7 @@ impl Sessions {
         self.lock().values().map(|connection| connection.known.clone()).collect()
     }
 
-    fn update(&self, worker: WorkerId, change: impl FnOnce(&mut ConnectedWorker)) -> Option<ConnectedWorker> {
+    pub(crate) fn update(&self, worker: WorkerId, change: impl FnOnce(&mut ConnectedWorker)) -> Option<ConnectedWorker> {
         let mut connections = self.lock();
         let connection = connections.get_mut(&worker)?;
         change(&mut connection.known);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use gradient_auth::WorkerToken;
-use gradient_domain::{DisplayName, Moment, OrganizationId, Secret, UserId, WorkerId};
+use gradient_domain::{DisplayName, JobKind, Moment, OrganizationId, Secret, UserId, WorkerId};
 use gradient_storage::{
     Conn, Digest,
     workers::{self, WorkerChanges},
@@ -28,6 +28,16 @@ pub struct NewWorker {
     pub enable_eval: bool,
     /// Whether it may build.
     pub enable_build: bool,
+}
+
+/// What a worker offers, less what its registration switches off.
+pub(crate) fn enabled_kinds(registration: &WorkerRegistration, offered: &[JobKind]) -> Vec<JobKind> {
+    let enabled = |kind: &JobKind| match kind {
+        JobKind::Fetch => registration.enable_fetch,
+        JobKind::Evaluate => registration.enable_eval,
+        JobKind::Build => registration.enable_build,
+    };
+    offered.iter().copied().filter(enabled).collect()
 }
 
 /// A registered worker, and what it does now.
@@ -111,8 +121,21 @@ impl Engine {
         worker: WorkerId,
         changes: WorkerChanges,
     ) -> Result<(), EngineError> {
-        let set = async move |conn: &mut Conn| workers::set(conn, organization, worker, &changes).await;
-        Ok(self.storage().write(set).await?)
+        let set = async move |conn: &mut Conn| {
+            workers::set(conn, organization, worker, &changes).await?;
+            workers::lookup(conn, organization, worker).await
+        };
+        let Some(changed) = self.storage().transaction(set).await? else { return Ok(()) };
+        // A connected worker gets no more jobs of a kind that is off now; those that it has go on.
+        let update = |known: &mut ConnectedWorker| {
+            let offered = &known.capabilities.kinds;
+            let served = known.organizations.iter_mut().filter(|served| served.organization == organization);
+            served.for_each(|served| served.kinds = enabled_kinds(&changed, offered));
+        };
+        if let Some(known) = self.sessions().update(worker, update) {
+            self.core().worker_changed(&known).await;
+        }
+        Ok(())
     }
 
     /// Removes a registration. A connection that the worker has lives on, but it cannot come back.

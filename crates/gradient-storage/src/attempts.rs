@@ -8,6 +8,7 @@ use crate::{
     Conn, StorageError,
     builds::{Move, make},
     conn::query,
+    logs,
     schema::{attempts, builds, log_chunks},
 };
 
@@ -31,7 +32,7 @@ pub struct Attempt {
     pub failure_kind: Option<FailureKind>,
     /// The same for a person.
     pub failure_message: Option<String>,
-    /// How long its log is, as the worker said when it ended.
+    /// How long its log is: as the worker said when it ended, and what was stored once the log has a blob.
     pub log_bytes: i64,
     /// The index of the log's blob, once there is one.
     pub log_frames: Option<Vec<u8>>,
@@ -135,12 +136,16 @@ pub async fn end(conn: &mut Conn, build: BuildId, epoch: Epoch, kind: FailureKin
     Ok(rows > 0)
 }
 
-/// The attempts at a build, oldest first.
+/// The attempts at a build, oldest first, with what there is of their logs by now.
 pub async fn list(conn: &mut Conn, build: BuildId) -> Result<Vec<Attempt>, StorageError> {
-    Ok(query!(conn, |c| {
+    let mut all: Vec<Attempt> = query!(&mut *conn, |c| {
         let all = attempts::table.filter(attempts::build.eq(build)).order(attempts::epoch);
         all.select(Attempt::as_select()).load(c).await?
-    }))
+    });
+    for attempt in all.iter_mut().filter(|attempt| attempt.log_frames.is_none()) {
+        attempt.log_bytes = logs::length(conn, build, attempt.epoch).await?.cast_signed();
+    }
+    Ok(all)
 }
 
 /// One attempt at a build; the newest when none is named.
@@ -175,11 +180,18 @@ pub async fn unarchived(conn: &mut Conn) -> Result<Vec<(BuildId, Epoch)>, Storag
     }))
 }
 
-/// Keeps the index of the log's blob.
-pub async fn set_log_frames(conn: &mut Conn, build: BuildId, epoch: Epoch, frames: Vec<u8>) -> Result<(), StorageError> {
+/// Keeps the index of the log's blob, and how long the log in it is.
+pub async fn set_log_frames(
+    conn: &mut Conn,
+    build: BuildId,
+    epoch: Epoch,
+    frames: Vec<u8>,
+    log_bytes: i64,
+) -> Result<(), StorageError> {
     query!(conn, |c| {
         let attempt = attempts::table.find((build, epoch));
-        diesel::update(attempt).set(attempts::log_frames.eq(Some(&frames))).execute(c).await?
+        let stored = (attempts::log_frames.eq(Some(&frames)), attempts::log_bytes.eq(log_bytes));
+        diesel::update(attempt).set(stored).execute(c).await?
     });
     Ok(())
 }

@@ -15,7 +15,7 @@ pub enum StorageError {
         key: String,
     },
     /// Something with the same name or content is there already.
-    #[error("there already is such a {what}")]
+    #[error("this {what} exists already")]
     AlreadyExists {
         /// The kind of thing.
         what: &'static str,

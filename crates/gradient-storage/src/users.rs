@@ -119,19 +119,19 @@ pub async fn delete(conn: &mut Conn, id: UserId) -> Result<(), StorageError> {
     hit(rows, "user", id)
 }
 
-/// The names of the organizations and caches whose last Admin this user is, and remains until the transaction ends.
+/// The organizations and caches, each as a sentence calls it, whose last Admin this user is, and remains until the transaction ends.
 pub async fn last_admin_of(conn: &mut Conn, id: UserId) -> Result<Vec<String>, StorageError> {
     let mut names = Vec::new();
     for (organization, name) in organizations::administered(conn, id).await? {
         organizations::lock(conn, organization).await?;
         if organizations::count_admins(conn, organization).await? == 1 {
-            names.push(name.to_string());
+            names.push(format!("the organization {name}"));
         }
     }
     for (cache, name) in caches::administered(conn, id).await? {
         caches::lock(conn, cache).await?;
         if caches::count_admins(conn, cache).await? == 1 {
-            names.push(name.to_string());
+            names.push(format!("the cache {name}"));
         }
     }
     Ok(names)

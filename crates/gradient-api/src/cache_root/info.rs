@@ -6,12 +6,14 @@ use super::{pull::Pull, refusal::Form};
 
 /// Tells where the store is, and the cache's priority: what Nix asks first.
 ///
-/// With `?json` as JSON.
+/// As Nix reads it, or as JSON.
 #[utoipa::path(
     method(get, head),
     path = "/nix-cache-info",
-    responses((status = 200, description = "As Nix reads it, or as JSON.", content(
+    params(("json" = Option<String>, Query, description = "When it is there, with any value or none, the answer is JSON.")),
+    responses((status = 200, description = "What Nix asks first.", content(
         (String = "text/x-nix-cache-info", example = "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 40\n"),
+        (Object = "application/json", example = json!({"StoreDir": "/nix/store", "WantMassQuery": true, "Priority": 40})),
     )))
 )]
 pub(super) async fn nix_cache_info(pull: Pull) -> HttpResponse {
@@ -21,12 +23,14 @@ pub(super) async fn nix_cache_info(pull: Pull) -> HttpResponse {
 
 /// Tells by what the cache is served, and where.
 ///
-/// With `?json` as JSON.
+/// As lines of text, or as JSON.
 #[utoipa::path(
     method(get, head),
     path = "/gradient-cache-info",
-    responses((status = 200, description = "Lines of text, or JSON.", content(
+    params(("json" = Option<String>, Query, description = "When it is there, with any value or none, the answer is JSON.")),
+    responses((status = 200, description = "The server.", content(
         (String = "text/plain", example = "GradientVersion: 0.1.0\nGradientUrl: https://gradient.example.com\n"),
+        (Object = "application/json", example = json!({"GradientVersion": "0.1.0", "GradientUrl": "https://gradient.example.com"})),
     )))
 )]
 pub(super) async fn gradient_cache_info(pull: Pull) -> HttpResponse {

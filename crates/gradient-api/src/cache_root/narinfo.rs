@@ -22,12 +22,17 @@ impl Address {
 
 /// Shows what the cache says of a store path, signed.
 ///
-/// With `?json` as JSON.
+/// As Nix reads it, or as JSON.
 #[utoipa::path(
     method(get, head),
     path = "/{hash}.narinfo",
-    responses((status = 200, description = "As Nix reads it, or as JSON.", content(
+    params(("json" = Option<String>, Query, description = "When it is there, with any value or none, the answer is JSON.")),
+    responses((status = 200, description = "The path's metadata.", content(
         (String = "text/x-nix-narinfo"),
+        (Object = "application/json", example = json!({
+            "StorePath": "/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-hello-2.12.1",
+            "URL": "nar/1w1fff338fvdw53sqgamddn1b2xgds473pv6y13gizdbqjv4i5p3.nar.zst",
+        })),
     )))
 )]
 pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
@@ -54,7 +59,11 @@ pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<H
 #[utoipa::path(
     method(get, head),
     path = "/ls/{hash}",
-    responses((status = 200, description = "A listing of version 1.", body = String, content_type = "application/json"))
+    responses((status = 200, description = "A listing of version 1.", content(
+        (Object = "application/json", example = json!({"version": 1, "root": {"type": "directory", "entries": {
+            "hello": {"type": "regular", "size": 21, "executable": true, "narOffset": 408}
+        }}})),
+    )))
 )]
 pub(super) async fn listing(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     let hash = address.parse(&pull)?;
@@ -66,7 +75,11 @@ pub(super) async fn listing(pull: Pull, address: web::Path<Address>) -> Result<H
 #[utoipa::path(
     method(get, head),
     path = "/{hash}.ls",
-    responses((status = 200, description = "A listing of version 1.", body = String, content_type = "application/json"))
+    responses((status = 200, description = "A listing of version 1.", content(
+        (Object = "application/json", example = json!({"version": 1, "root": {"type": "directory", "entries": {
+            "hello": {"type": "regular", "size": 21, "executable": true, "narOffset": 408}
+        }}})),
+    )))
 )]
 pub(super) async fn listing_beside(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     listing(pull, address).await

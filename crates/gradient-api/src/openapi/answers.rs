@@ -21,7 +21,7 @@ pub(super) fn success(payload: RefOr<Schema>) -> Response {
 
 /// The answer, without an envelope, to a request that succeeded.
 pub(super) fn plain(schema: impl Into<RefOr<Schema>>) -> Response {
-    ResponseBuilder::new().description("Success.").content("application/json", json(schema)).build()
+    ResponseBuilder::new().description("Success.").content("application/json", content(schema)).build()
 }
 
 /// The errors that have one status, as a named response: its name and itself.
@@ -30,10 +30,10 @@ pub(super) fn failure(codes: &[Code], form: Form) -> Option<(String, Response)> 
     let slugs: Vec<&str> = codes.iter().map(|code| code.slug()).collect();
     let meanings: Vec<String> = codes.iter().map(|code| format!("- `{}`: {}", code.slug(), code.meaning())).collect();
     let mut response = ResponseBuilder::new().description(meanings.join("\n"));
-    response = match form {
-        Form::Envelope => response.content("application/json", json(error_envelope(&slugs))),
-        Form::Text => response.content("text/plain", Content::new(Some(ObjectBuilder::new().schema_type(Type::String).build()))),
-    };
+    if form == Form::Text {
+        response = response.content("text/plain", content(ObjectBuilder::new().schema_type(Type::String).build()));
+    }
+    response = response.content("application/json", content(error_envelope(&slugs)));
     for (name, header) in headers(status) {
         response = response.header(name, header);
     }
@@ -98,6 +98,6 @@ fn constant(value: bool) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([value]))
 }
 
-fn json(schema: impl Into<RefOr<Schema>>) -> Content {
+fn content(schema: impl Into<RefOr<Schema>>) -> Content {
     Content::new(Some(schema))
 }

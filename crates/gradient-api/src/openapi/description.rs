@@ -39,7 +39,7 @@ pub(crate) struct Description {
 pub(crate) enum Form {
     /// An envelope.
     Envelope,
-    /// A line of text, as Nix shows it.
+    /// A line of text, as Nix shows it; with `?json` an envelope.
     Text,
 }
 

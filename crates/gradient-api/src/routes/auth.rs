@@ -197,10 +197,14 @@ impl UsernameAnswer {
     ))
 )]
 async fn logout(AnySession(session): AnySession, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
-    if let Some(session) = session {
-        engine.logout(session).await?;
-    }
-    let mut response = Answer("you are signed out").into_response();
+    let done = match session {
+        Some(session) => {
+            engine.logout(session).await?;
+            "you are signed out"
+        }
+        None => "there is no session to end",
+    };
+    let mut response = Answer(done).into_response();
     cookies::add(&mut response, &cookies::no_session())?;
     Ok(response)
 }

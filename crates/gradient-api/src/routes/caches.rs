@@ -74,7 +74,7 @@ impl CacheBody {
     }
 }
 
-/// Lists the caches that the caller belongs to, by name.
+/// Lists the caches that the caller belongs to, and the public ones, by name.
 ///
 /// The one list that a key for a cache may have, too.
 #[utoipa::path(get, path = "/caches")]

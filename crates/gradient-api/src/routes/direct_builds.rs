@@ -99,6 +99,10 @@ impl Submission {
             return Err(missing("file:<path>"));
         }
         self.sources.finish().await?;
+        if !self.sources.are_a_flake() {
+            let message = "the sources are no flake: the field `file:flake.nix` is missing";
+            return Err(ApiError::bad_request(message));
+        }
         Ok(DirectBuild { organization, wildcard, triggered_by, sources: self.sources })
     }
 }
@@ -108,7 +112,7 @@ async fn permitted(engine: &Engine, caller: &Caller, name: &str) -> Result<Organ
     let missing = || ApiError::not_found("there is no such organization");
     let name: OrganizationName = name.parse().map_err(|_| missing())?;
     let found = engine.find_organization(caller, name).await?.ok_or_else(missing)?;
-    ApiError::decided(found.access.decide(caller, OrgPermission::TriggerEvaluation), "organization")?;
+    ApiError::decided(found.access.decide(caller, OrgPermission::TriggerEvaluation), "organization", OrgPermission::TriggerEvaluation.as_str())?;
     Ok(found.organization.id)
 }
 

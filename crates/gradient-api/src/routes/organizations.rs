@@ -62,7 +62,7 @@ impl From<FoundOrganization> for OrganizationBody {
     }
 }
 
-/// Lists the organizations that the caller belongs to, by name.
+/// Lists the organizations that the caller belongs to, and the public ones, by name.
 #[utoipa::path(get, path = "/orgs")]
 async fn list(
     user: SignedIn,

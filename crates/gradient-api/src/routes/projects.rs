@@ -15,6 +15,7 @@ use crate::{
     endpoints::{Endpoints, endpoints},
     envelope::{Answer, Page, Sentence},
     error::Code,
+    routes::evaluations::EvaluationSummary,
     scope::{CreateProject, EditProject, OrganizationScope, ProjectScope, ViewOrg},
 };
 use view::{DetailsBody, ProjectBody};
@@ -27,6 +28,7 @@ pub(super) fn endpoints() -> Endpoints {
         change => AlreadyExists, InvalidName, Validation;
         delete;
         details;
+        evaluations;
         check_repository => RepositoryUnreachable;
         activate;
         deactivate;
@@ -185,6 +187,19 @@ async fn change(
 async fn delete(scope: ProjectScope<EditProject>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
     engine.delete_project(scope.project.id).await?;
     Ok(Answer(Sentence("the project is deleted".to_owned())))
+}
+
+/// Lists the evaluations of a project, newest first.
+#[utoipa::path(get, path = "/projects/{org}/{project}/evaluations")]
+async fn evaluations(
+    scope: ProjectScope<ViewOrg>,
+    query: web::Query<PageQuery>,
+    engine: web::Data<Engine>,
+) -> Result<Answer<Page<EvaluationSummary>>, ApiError> {
+    let window = query.window()?;
+    let (evaluations, total) = engine.evaluations(scope.project.id, window.limit, window.offset).await?;
+    let summaries = view::summaries(evaluations, &engine).await?;
+    Ok(Answer(window.of(summaries, total)))
 }
 
 /// Shows a project with its newest evaluations and what it waits for.

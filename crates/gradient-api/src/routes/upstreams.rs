@@ -163,6 +163,6 @@ async fn readable(engine: &Engine, caller: &Caller, name: &str) -> Result<CacheI
         Err(_) => None,
     };
     let found = found.ok_or_else(|| ApiError::not_found("there is no such cache"))?;
-    ApiError::decided(found.access.decide(caller, CachePermission::ReadStore), "cache")?;
+    ApiError::decided(found.access.decide(caller, CachePermission::ReadStore), "cache", CachePermission::ReadStore.as_str())?;
     Ok(found.cache.id)
 }

@@ -164,7 +164,8 @@ struct ChangeBody {
 
 /// Changes a worker's registration.
 ///
-/// What is left out stays as it is.
+/// What is left out stays as it is. A connected worker gets no more jobs of a kind that is switched off, and finishes those that it
+/// has.
 #[utoipa::path(patch, path = "/orgs/{org}/workers/{worker}")]
 async fn change(
     scope: OrganizationScope<ManageWorkers>,

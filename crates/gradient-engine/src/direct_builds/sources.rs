@@ -147,6 +147,11 @@ impl Sources {
         Ok(self.spool.flush().await.map_err(EngineError::Spool)?)
     }
 
+    /// Whether they are a flake, once they are complete.
+    pub fn are_a_flake(&self) -> bool {
+        self.tree.has_file("flake.nix")
+    }
+
     /// Makes a NAR of the tree, and verifies it like any other.
     pub(super) async fn pack(self, engine: &Engine) -> Result<Packed, EngineError> {
         let nar = engine.blobs().staging().create().await?;

@@ -38,6 +38,11 @@ pub(super) enum Taken {
 }
 
 impl Tree {
+    /// Whether a file of this name is at the top.
+    pub(super) fn has_file(&self, name: &str) -> bool {
+        matches!(self.0.get(name), Some(Node::File(_)))
+    }
+
     /// Adds a file.
     pub(super) fn insert(&mut self, path: &SourcePath, part: Part) -> Result<(), Taken> {
         let mut directory = self;

@@ -45,11 +45,11 @@ pub(crate) async fn finish(engine: &Engine, build: BuildId, epoch: Epoch) -> Res
         blob.extend_from_slice(&frame);
     }
     engine.blobs().put(&BlobKey::log(build.uuid(), epoch.0), blob.into()).await?;
-    let frames = index.to_bytes();
+    let (frames, log_bytes) = (index.to_bytes(), index.log_bytes.cast_signed());
     engine
         .storage()
         .transaction(async move |conn: &mut Conn| {
-            attempts::set_log_frames(conn, build, epoch, frames).await?;
+            attempts::set_log_frames(conn, build, epoch, frames, log_bytes).await?;
             rows::delete_chunks(conn, build, epoch).await
         })
         .await?;

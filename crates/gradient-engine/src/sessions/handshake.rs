@@ -14,7 +14,7 @@ use gradient_storage::{
 };
 
 use super::{ConnectedWorker, Opened, Refused, WorkerSession};
-use crate::{Engine, measures};
+use crate::{Engine, measures, workers::enabled_kinds};
 
 /// Tokens looked at in one hello; each costs a hash.
 const MAX_TOKENS: usize = 256;
@@ -128,14 +128,9 @@ const fn one_store() -> &'static str {
     "the worker keeps one store for all peers, so it can serve only one; run a worker per organization"
 }
 
-/// What a worker does for a peer: what it offers, less what the registration switches off.
+/// What a worker does for a peer.
 fn served(peer: &WorkerRegistration, offered: &[JobKind]) -> WorkerOrganization {
-    let enabled = |kind: &JobKind| match kind {
-        JobKind::Fetch => peer.enable_fetch,
-        JobKind::Evaluate => peer.enable_eval,
-        JobKind::Build => peer.enable_build,
-    };
-    WorkerOrganization { organization: peer.organization, kinds: offered.iter().copied().filter(enabled).collect() }
+    WorkerOrganization { organization: peer.organization, kinds: enabled_kinds(peer, offered) }
 }
 
 /// What the worker offers, less what no machine has.

@@ -7,7 +7,7 @@ use gradient_nix::StorePath;
 
 use crate::{
     Conn, StorageError,
-    conn::{insert_rows, query},
+    conn::{KEYS_PER_QUERY, insert_rows, query},
     counters::{self, Delta},
     derivations,
     schema::{builds, derivations as derivation_rows, entry_points},
@@ -106,35 +106,55 @@ pub async fn insert_entry_points(
 
 /// The entry points of an evaluation with their builds, by attribute.
 pub async fn entry_points(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<EntryPointView>, StorageError> {
-    type Found = (
-        (EntryPointId, String, Option<String>, Moment),
-        Option<(BuildId, BuildStatus, Option<i64>, bool)>,
-        Option<(DerivationId, StorePath, String)>,
-    );
+    type Found = (EntryPointId, String, Option<String>, Moment, Option<BuildId>);
     let found: Vec<Found> = query!(&mut *conn, |c| {
-        entry_points::table
-            .left_join(builds::table.left_join(derivation_rows::table))
-            .filter(entry_points::evaluation.eq(evaluation))
-            .order(entry_points::attribute)
-            .select((
-                (entry_points::id, entry_points::attribute, entry_points::error, entry_points::created_at),
-                (builds::id, builds::status, builds::duration_ms, builds::has_artefacts).nullable(),
-                (derivation_rows::id, derivation_rows::drv_path, derivation_rows::system).nullable(),
-            ))
-            .load(c)
-            .await?
+        let all = entry_points::table.filter(entry_points::evaluation.eq(evaluation)).order(entry_points::attribute);
+        let columns = (
+            entry_points::id,
+            entry_points::attribute,
+            entry_points::error,
+            entry_points::created_at,
+            entry_points::build,
+        );
+        all.select(columns).load(c).await?
     });
-    let ids: Vec<DerivationId> = found.iter().filter_map(|(_, _, derivation)| Some(derivation.as_ref()?.0)).collect();
-    let outputs: HashMap<DerivationId, Vec<(String, Option<StorePath>)>> = derivations::outputs(conn, &ids).await?;
-    let view = |((id, attribute, error, created_at), build, derivation): Found| {
-        let build = build.zip(derivation).map(|((id, status, duration_ms, has_artefacts), (derivation, drv_path, system))| {
-            // Two attributes may have the same derivation.
-            let outputs = outputs.get(&derivation).cloned().unwrap_or_default();
-            EntryPointBuild { id, status, drv_path, system, duration_ms, has_artefacts, outputs }
-        });
+    let ids: Vec<BuildId> = found.iter().filter_map(|(_, _, _, _, build)| *build).collect();
+    let builds = builds_of(conn, &ids).await?;
+    let view = |(id, attribute, error, created_at, build): Found| {
+        // Two attributes may have the same build.
+        let build = build.and_then(|build| builds.get(&build).cloned());
         EntryPointView { id, attribute, error, created_at, build }
     };
     Ok(found.into_iter().map(view).collect())
+}
+
+/// Asked for by their ids and not joined: both databases would read all builds there are to find a few hundred.
+async fn builds_of(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildId, EntryPointBuild>, StorageError> {
+    type Found = (BuildId, BuildStatus, Option<i64>, bool, DerivationId, StorePath, String);
+    let mut found: Vec<Found> = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<Found> = query!(&mut *conn, |c| {
+            let all = builds::table.inner_join(derivation_rows::table).filter(builds::id.eq_any(chunk));
+            let columns = (
+                builds::id,
+                builds::status,
+                builds::duration_ms,
+                builds::has_artefacts,
+                derivation_rows::id,
+                derivation_rows::drv_path,
+                derivation_rows::system,
+            );
+            all.select(columns).load(c).await?
+        });
+        found.extend(rows);
+    }
+    let derivations: Vec<DerivationId> = found.iter().map(|(_, _, _, _, derivation, _, _)| *derivation).collect();
+    let outputs: HashMap<DerivationId, Vec<(String, Option<StorePath>)>> = derivations::outputs(conn, &derivations).await?;
+    let build = |(id, status, duration_ms, has_artefacts, derivation, drv_path, system): Found| {
+        let outputs = outputs.get(&derivation).cloned().unwrap_or_default();
+        (id, EntryPointBuild { id, status, drv_path, system, duration_ms, has_artefacts, outputs })
+    };
+    Ok(found.into_iter().map(build).collect())
 }
 
 /// The builds of an evaluation's entry points, each once.

@@ -47,7 +47,7 @@ fn users_are_made_promoted_and_given_passwords(database: Database) {
     login(&server, "alice", PASSWORD).unwrap();
 
     // What is taken or not there is told, and nothing changes.
-    assert!(place.run_with_input(&bob, PASSWORD).failed(1).contains("there already is such a user"));
+    assert!(place.run_with_input(&bob, PASSWORD).failed(1).contains("this user exists already"));
     for (words, input) in [
         (&["user", "promote", "carol"][..], ""),
         (&["user", "verify-email", "carol"], ""),

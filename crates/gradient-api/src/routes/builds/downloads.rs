@@ -77,8 +77,8 @@ pub(super) struct Address {
     path = "/builds/{id}/download/{filename}",
     responses(
         (status = 200, description = "The file's bytes, by its extension's type, or a `tar.zst` of the directory.",
-            body = [u8], content_type = "application/octet-stream"),
-        (status = 206, description = "A part of the file.", body = [u8], content_type = "application/octet-stream"),
+            body = [u8], content_type = "*/*"),
+        (status = 206, description = "A part of the file.", body = [u8], content_type = "*/*"),
         (status = 304, description = "The client has it."),
         (status = 416, description = "The file has no such part."),
     )

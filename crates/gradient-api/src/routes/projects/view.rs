@@ -5,14 +5,14 @@ use gradient_domain::{
     BuildStatus, Concurrency, DisplayName, EvaluationId, Moment, OrgPermission, OrganizationName, Priority, ProjectId,
     ProjectName, Publish, RepositoryUrl, Username, Wildcard,
 };
-use gradient_engine::{Engine, FoundOrganization, Project};
+use gradient_engine::{Engine, Evaluation, FoundOrganization, Project};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{ApiError, routes::evaluations::EvaluationSummary};
 
 /// How many evaluations the details of a project show.
-const SHOWN: i64 = 10;
+const SHOWN: u32 = 10;
 
 /// A project as whoever may see it sees it.
 #[derive(Serialize, ToSchema)]
@@ -102,15 +102,20 @@ struct QueueBody {
 impl DetailsBody {
     pub(super) async fn new(project: ProjectBody, id: ProjectId, engine: &Engine) -> Result<Self, ApiError> {
         let (evaluations, _) = engine.evaluations(id, SHOWN, 0).await?;
-        let mut queue = QueueBody { queued: 0, building: 0 };
-        let mut last_evaluations = Vec::with_capacity(evaluations.len());
-        for evaluation in evaluations {
-            queue.queued += evaluation.builds.of(BuildStatus::Queued);
-            queue.building += evaluation.builds.of(BuildStatus::Building);
-            let commit = engine.find_commit(evaluation.commit).await?;
-            let message = commit.map(|commit| commit.message).unwrap_or_default();
-            last_evaluations.push(EvaluationSummary::new(evaluation, message));
-        }
+        let count = |status: BuildStatus| evaluations.iter().map(|evaluation| evaluation.builds.of(status)).sum();
+        let queue = QueueBody { queued: count(BuildStatus::Queued), building: count(BuildStatus::Building) };
+        let last_evaluations = summaries(evaluations, engine).await?;
         Ok(Self { project, last_evaluations, queue })
     }
+}
+
+/// Evaluations with the messages of their commits.
+pub(super) async fn summaries(evaluations: Vec<Evaluation>, engine: &Engine) -> Result<Vec<EvaluationSummary>, ApiError> {
+    let mut summaries = Vec::with_capacity(evaluations.len());
+    for evaluation in evaluations {
+        let commit = engine.find_commit(evaluation.commit).await?;
+        let message = commit.map(|commit| commit.message).unwrap_or_default();
+        summaries.push(EvaluationSummary::new(evaluation, message));
+    }
+    Ok(summaries)
 }

@@ -9,6 +9,7 @@ use super::worker::{BASE, TREE, Workshop, tree};
 gradient_test_support::both_databases!(
     a_build_says_why_it_is_where_it_is,
     a_log_is_read_in_parts,
+    an_attempt_tells_how_long_its_log_is,
     pages_of_builds_are_cut_where_asked,
     what_a_build_is_made_from_is_shown,
 );
@@ -81,6 +82,21 @@ async fn a_log_is_read_in_parts(database: &str) {
     assert_eq!(log("?offset=1000000").await.message(), "");
     assert_eq!(log("?attempt=7").await.error(), (404, "not_found"));
     assert_eq!(log("?attempt=x").await.error(), (400, "bad_request"));
+}
+
+async fn an_attempt_tells_how_long_its_log_is(database: &str) {
+    let mut workshop = Workshop::open(database).await;
+    let evaluation = workshop.evaluate().await;
+    workshop.worker.evaluate(&[BASE]).await;
+    let assignment = workshop.worker.next_build(BASE).await;
+    let path = format!("/builds/{}", assignment.build());
+    assert_eq!(show(&workshop, &path).await["attempts"][0]["log_bytes"], json!(0));
+    workshop.worker.print(&assignment, "started\n").await;
+    assert_eq!(show(&workshop, &path).await["attempts"][0]["log_bytes"], json!(8), "while it runs");
+    workshop.alice().post(&format!("/evals/{evaluation}"), json!({"method": "abort"})).await.message();
+    let aborted = show(&workshop, &path).await;
+    assert_eq!((&aborted["status"], &aborted["attempts"][0]["log_bytes"]), (&json!("Aborted"), &json!(8)));
+    assert_eq!(show(&workshop, &format!("{path}/log")).await, "started\n");
 }
 
 async fn pages_of_builds_are_cut_where_asked(database: &str) {

@@ -17,7 +17,9 @@ gradient_test_support::both_databases!(
 async fn every_error_has_an_envelope(database: &str) {
     let server = Server::start(database).await;
     let token = server.signed_in("alice").await;
-    assert_eq!(server.anonymous().get("/nothing").await.error(), (404, "not_found"));
+    // Whoever is nobody does not learn whether there is something.
+    assert_eq!(server.anonymous().get("/nothing").await.error(), (401, "unauthorized"));
+    assert_eq!(server.with(&token).get("/nothing").await.error(), (404, "not_found"));
     assert_eq!(server.with(&token).get("/orgs/acme/nothing").await.error(), (404, "not_found"));
 
     let request = server.http.request(Method::PATCH, format!("{}/api/v1/orgs", server.url)).bearer_auth(&token);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::worker::Workshop;
 use crate::server::Server;
 
 gradient_test_support::both_databases!(
@@ -9,6 +10,7 @@ gradient_test_support::both_databases!(
     bad_projects_are_refused,
     what_cannot_be_reached_is_told,
     projects_are_as_visible_as_their_organization,
+    evaluations_come_in_pages,
 );
 
 fn project(name: &str) -> Value {
@@ -116,4 +118,24 @@ async fn projects_are_as_visible_as_their_organization(database: &str) {
     let missing = "/commits/0191e0f0-0000-7000-8000-000000000000";
     assert_eq!(bob.get(missing).await.error(), (404, "not_found"));
     assert_eq!(server.anonymous().get(missing).await.error(), (401, "unauthorized"));
+}
+
+async fn evaluations_come_in_pages(database: &str) {
+    let mut workshop = Workshop::open(database).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let evaluation = workshop.evaluate().await;
+        workshop.worker.evaluate(&[]).await;
+        workshop.until(&evaluation, "Completed").await;
+        ids.push(evaluation);
+    }
+    let page = async |query: &str| workshop.alice().get(&format!("/projects/acme/web/evaluations{query}")).await;
+    let newest = page("").await.message();
+    assert_eq!((&newest["total"], &newest["page"], &newest["per_page"]), (&json!(2), &json!(1), &json!(50)));
+    assert_eq!((&newest["items"][0]["id"], &newest["items"][1]["id"]), (&json!(ids[1]), &json!(ids[0])));
+    let details = workshop.alice().get("/projects/acme/web/details").await.message();
+    assert_eq!(newest["items"], details["last_evaluations"]);
+    let oldest = page("?page=2&per_page=1").await.message();
+    assert_eq!((oldest["items"].as_array().unwrap().len(), &oldest["items"][0]["id"]), (1, &json!(ids[0])));
+    assert_eq!(page("?per_page=101").await.error(), (400, "bad_request"));
 }

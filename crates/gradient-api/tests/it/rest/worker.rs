@@ -165,12 +165,17 @@ impl Worker {
 
     /// Fails at what it was given.
     pub(super) async fn fail_assigned(&mut self, assignment: &Assignment, kind: FailureKind) {
-        let log = format!("building\nerror: {kind}\n").into_bytes();
+        let log = format!("building\nerror: {kind}\n");
         let log_bytes = log.len() as u64;
-        let (job, epoch) = (assignment.job, assignment.epoch);
-        self.session.receive(ToServer::Log { job, epoch, offset: 0, bytes: log }).await.unwrap();
+        self.print(assignment, &log).await;
         let failure = Failure { kind, message: format!("it failed: {kind}") };
         self.report(assignment, Report::Failed { failure, log_bytes }).await;
+    }
+
+    /// Says what a builder printed first.
+    pub(super) async fn print(&mut self, assignment: &Assignment, log: &str) {
+        let (job, epoch, bytes) = (assignment.job, assignment.epoch, log.as_bytes().to_vec());
+        self.session.receive(ToServer::Log { job, epoch, offset: 0, bytes }).await.unwrap();
     }
 
     /// Takes the next job, which has to be of this derivation.

@@ -5,12 +5,14 @@ use gradient_engine::{Opened, Refused};
 use gradient_protocol::{Capabilities, Hello, PeerSelector, PeerToken, VERSIONS};
 use serde_json::json;
 
+use super::worker::{BASE, Workshop};
 use crate::server::Server;
 
 gradient_test_support::both_databases!(
     a_worker_is_registered_changed_and_removed,
     bad_registrations_are_refused,
     a_connected_worker_is_seen_by_those_whom_it_serves,
+    a_connected_worker_gets_no_more_of_what_is_switched_off,
     a_worker_whose_registration_is_gone_cannot_come_back,
 );
 
@@ -107,6 +109,20 @@ async fn a_connected_worker_is_seen_by_those_whom_it_serves(database: &str) {
 
     opened.session.close().await;
     assert_eq!(alice.get("/orgs/acme/workers").await.message()[0]["live"], json!(null));
+}
+
+async fn a_connected_worker_gets_no_more_of_what_is_switched_off(database: &str) {
+    let mut workshop = Workshop::open(database).await;
+    let path = format!("/orgs/acme/workers/{}", workshop.worker.id);
+    workshop.alice().patch(&path, json!({"enable_build": false})).await.message();
+    let evaluation = workshop.evaluate().await;
+    workshop.worker.evaluate(&[BASE]).await;
+    workshop.until(&evaluation, "Waiting").await;
+    let builds = workshop.alice().get(&format!("/evals/{evaluation}/builds?status=Queued")).await.message();
+    assert_eq!(builds["total"], json!(1));
+
+    workshop.alice().patch(&path, json!({"enable_build": true})).await.message();
+    workshop.worker.next_build(BASE).await;
 }
 
 async fn a_worker_whose_registration_is_gone_cannot_come_back(database: &str) {

@@ -85,6 +85,7 @@ pub(super) const TABLE: &[Row] = &[
     row("PATCH", "/projects/{org}/{project}", "editProject"),
     row("DELETE", "/projects/{org}/{project}", "editProject"),
     row("GET", "/projects/{org}/{project}/details", "viewOrg"),
+    row("GET", "/projects/{org}/{project}/evaluations", "viewOrg"),
     row("GET", "/projects/{org}/{project}/entry-points", "viewOrg"),
     row("POST", "/projects/{org}/{project}/check-repository", "editProject"),
     row("POST", "/projects/{org}/{project}/evaluate", "triggerEvaluation"),
