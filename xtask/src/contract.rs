@@ -15,11 +15,14 @@ use crate::prerequisites::{self, GIT, NIX};
 use crate::{interrupt, workspace};
 use seeds::Seeds;
 
+/// How long schemathesis asks, unless it is told otherwise. With the tests of hostile input it may take five minutes.
+const SECONDS: u64 = 120;
+
 /// What `cargo xtask contract` can be told.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// How long it may take, without starting the server.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = SECONDS)]
     pub(crate) seconds: u64,
     /// Repeats the run that had this seed; else each run has another one, which is printed.
     #[arg(long)]
@@ -29,9 +32,10 @@ pub(crate) struct Options {
     pub(crate) arguments: Vec<String>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { seconds: 120, seed: None, arguments: vec![] }
+impl Options {
+    /// With the same seed every time: a change is judged by what it changes.
+    pub(crate) fn repeatable() -> Self {
+        Self { seconds: SECONDS, seed: Some(1), arguments: vec!["--no-color".to_owned()] }
     }
 }
 

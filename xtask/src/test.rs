@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::prerequisites::packages::Packages;
 use crate::prerequisites::{self, BUSYBOX, GIT, NIX, POSTGRES, SSHD};
 use crate::workspace::cargo;
-use crate::{arrows, interrupt, openapi, tidy, workspace};
+use crate::{arrows, contract, interrupt, openapi, tidy, workspace};
 use postgres::Postgres;
 use steps::Steps;
 
@@ -42,6 +42,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.command("tests", tests)?;
     drop(postgres);
     if options.filters.is_empty() {
+        let contract = contract::Options::repeatable();
+        steps.check("answers against the description of the API", || {
+            contract::check(&contract, &packages, &workspace::debug_programs()?)
+        })?;
         steps.command("examples in the documentation", cargo(&["test", "--doc", "--workspace", "--no-fail-fast"]))?;
     }
     steps.finish()

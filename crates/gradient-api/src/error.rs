@@ -164,7 +164,9 @@ impl ApiError {
         match decision {
             Decision::Granted => Ok(()),
             Decision::Hidden => Err(Self::hidden(what)),
-            Decision::Denied => Err(Self::new(Code::Forbidden, format!("this needs the permission {needed} for the {what}, and you have it not"))),
+            Decision::Denied => {
+                Err(Self::new(Code::Forbidden, format!("this needs the permission {needed} for the {what}, and you have it not")))
+            }
             Decision::Anonymous => Err(Self::unauthorized()),
         }
     }

@@ -34,7 +34,9 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
     config
         .app_data(query)
         .app_data(web::PayloadConfig::new(settings.max_request_bytes))
-        .service(web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown_endpoint)))
+        .service(
+            web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown_endpoint)),
+        )
         .configure(docs::configure)
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
         .configure(|config| metrics::configure(config, settings.metrics.as_ref()))

@@ -100,11 +100,7 @@ fn nothing(caller: &Caller, what: &str) -> ApiError {
     }
 }
 
-async fn organization<P: Needs>(
-    request: &HttpRequest,
-    engine: &Engine,
-    caller: &Caller,
-) -> Result<FoundOrganization, ApiError> {
+async fn organization<P: Needs>(request: &HttpRequest, engine: &Engine, caller: &Caller) -> Result<FoundOrganization, ApiError> {
     let missing = || nothing(caller, "organization");
     let name = segment(request, "org").ok_or_else(missing)?;
     let found = engine.find_organization(caller, name).await?.ok_or_else(missing)?;

@@ -79,7 +79,10 @@ impl Engine {
 
     /// A project's evaluations, newest first, and how many there are.
     pub async fn evaluations(&self, project: ProjectId, limit: u32, offset: u32) -> Result<(Vec<Evaluation>, i64), EngineError> {
-        Ok(self.storage().read(async move |conn: &mut Conn| evaluations::page(conn, project, limit.into(), offset.into()).await).await?)
+        Ok(self
+            .storage()
+            .read(async move |conn: &mut Conn| evaluations::page(conn, project, limit.into(), offset.into()).await)
+            .await?)
     }
 
     /// What there is to say of an evaluation, oldest first.

@@ -14,7 +14,7 @@ pub enum ForgeError {
         address: IpAddr,
     },
     /// The repository is on the server's own disk.
-    #[error( "repositories on the server's own disk are not allowed; whoever runs it may set GRADIENT_ALLOW_LOCAL_REPOSITORIES")]
+    #[error("repositories on the server's own disk are not allowed; whoever runs it may set GRADIENT_ALLOW_LOCAL_REPOSITORIES")]
     LocalRefused,
     /// No branch can have the name.
     #[error("{branch:?} cannot be the name of a branch")]

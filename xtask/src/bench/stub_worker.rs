@@ -92,7 +92,6 @@ struct Session {
     socket: WebSocket<TcpStream>,
     address: String,
     token: String,
-    uploads: Connection,
     reports: ReportNumber,
     /// Assignments that came while an acknowledgement was waited for.
     waiting: VecDeque<(Job, Epoch, Task)>,
@@ -111,9 +110,8 @@ impl Session {
         };
         socket.send(Message::binary(encode(&ToServer::Hello(hello))?))?;
         let ToWorker::Welcome(welcome) = read(&mut socket)? else { bail!("no welcome") };
-        let uploads = Connection::open(&plan.address)?;
         let (address, token) = (plan.address.clone(), welcome.session_token);
-        Ok(Self { socket, address, token, uploads, reports: 0, waiting: VecDeque::new() })
+        Ok(Self { socket, address, token, reports: 0, waiting: VecDeque::new() })
     }
 
     fn work(mut self, plan: Plan, progress: &mpsc::Sender<Result<Progress>>) -> Result<()> {
@@ -195,7 +193,9 @@ impl Session {
 
     fn upload(&mut self, job: Job, epoch: Epoch, path: &StorePath, nar: &Nar, headers: &str) -> Result<()> {
         let request = http::put(&self.address, &job_path(job, epoch, path), &self.token, headers, &nar.compressed);
-        let answer = self.uploads.exchange(&request)?;
+        // One of its own: the server closes a connection on which nothing comes, and much time may have gone by since the last one.
+        let mut connection = Connection::open(&self.address)?;
+        let answer = connection.exchange(&request)?;
         if answer.status != 204 {
             bail!("uploading {path}: {} {}", answer.status, String::from_utf8_lossy(answer.body));
         }

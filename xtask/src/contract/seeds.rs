@@ -61,8 +61,7 @@ impl Seeds {
         let build = evaluation.build("manual-1.0")?.context("the evaluation has no build")?;
 
         let api = installation.api();
-        let (organization, cache) =
-            (format!("/orgs/{}", Installation::ORGANIZATION), format!("/caches/{}", Installation::CACHE));
+        let (organization, cache) = (format!("/orgs/{}", Installation::ORGANIZATION), format!("/caches/{}", Installation::CACHE));
         let role = json!({"name": "readers", "permissions": ["viewOrg"]});
         api.post(&format!("{organization}/roles"), &role)?;
         api.post(&format!("{cache}/roles"), &json!({"name": "readers", "permissions": ["viewCache"]}))?;

@@ -77,11 +77,7 @@ pub(super) const NEXT: &[Next] = &[
     },
     Next { after: "evaluations_evaluate", operations: OF_AN_EVALUATION, parameters: &[("id", "$response.body#/message")] },
     Next { after: "direct_builds_submit", operations: OF_AN_EVALUATION, parameters: &[("id", "$response.body#/message")] },
-    Next {
-        after: "evaluations_show",
-        operations: &["commits_show"],
-        parameters: &[("id", "$response.body#/message/commit")],
-    },
+    Next { after: "evaluations_show", operations: &["commits_show"], parameters: &[("id", "$response.body#/message/commit")] },
     Next {
         after: "builds_downloads_download_token",
         operations: &["builds_downloads_download"],

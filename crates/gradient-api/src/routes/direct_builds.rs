@@ -112,7 +112,11 @@ async fn permitted(engine: &Engine, caller: &Caller, name: &str) -> Result<Organ
     let missing = || ApiError::not_found("there is no such organization");
     let name: OrganizationName = name.parse().map_err(|_| missing())?;
     let found = engine.find_organization(caller, name).await?.ok_or_else(missing)?;
-    ApiError::decided(found.access.decide(caller, OrgPermission::TriggerEvaluation), "organization", OrgPermission::TriggerEvaluation.as_str())?;
+    ApiError::decided(
+        found.access.decide(caller, OrgPermission::TriggerEvaluation),
+        "organization",
+        OrgPermission::TriggerEvaluation.as_str(),
+    )?;
     Ok(found.organization.id)
 }
 

@@ -57,7 +57,11 @@ async fn subscribe(
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
     let found = cache(&scope, &path.1, &engine).await?;
-    ApiError::decided(found.access.decide(&scope.caller, CachePermission::ManageCacheSubscriptions), "cache", CachePermission::ManageCacheSubscriptions.as_str())?;
+    ApiError::decided(
+        found.access.decide(&scope.caller, CachePermission::ManageCacheSubscriptions),
+        "cache",
+        CachePermission::ManageCacheSubscriptions.as_str(),
+    )?;
     let mode = body.read()?.and_then(|body| body.mode).unwrap_or(SubscriptionMode::ReadWrite);
     engine.subscribe(scope.found.organization.id, found.cache.id, mode).await?;
     Ok(Answer(Sentence(format!("the organization is subscribed to `{}`", found.cache.name))))

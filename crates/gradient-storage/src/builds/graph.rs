@@ -5,7 +5,7 @@ use diesel_async::RunQueryDsl;
 use gradient_domain::{BuildId, BuildStatus, DerivationId, Moment, sql::Key};
 use gradient_nix::StorePath;
 
-use super::{find, latest};
+use super::find;
 use crate::{
     Conn, StorageError,
     conn::{KEYS_PER_QUERY, query},
@@ -40,6 +40,11 @@ pub struct GraphNode {
     pub updated_at: Moment,
 }
 
+type NodeColumns = (builds::id, derivations::name, derivations::drv_path, builds::status, builds::queued_at, builds::updated_at);
+
+const NODE: NodeColumns =
+    (builds::id, derivations::name, derivations::drv_path, builds::status, builds::queued_at, builds::updated_at);
+
 /// An edge of a graph: `source` is built before `target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GraphEdge {
@@ -53,16 +58,16 @@ pub struct GraphEdge {
 pub async fn graph(conn: &mut Conn, root: BuildId, limit: usize) -> Result<Graph, StorageError> {
     let start = find(conn, root).await?.derivation;
     let derivations = closure(conn, start, limit.max(1)).await?;
-    let newest = latest(conn, &derivations).await?;
-    let mut build_of: HashMap<DerivationId, BuildId> =
-        newest.into_iter().map(|(derivation, latest)| (derivation, latest.build)).collect();
-    build_of.insert(start, root);
-    let order: Vec<BuildId> = derivations.iter().filter_map(|derivation| build_of.get(derivation)).copied().collect();
-    let edge = |(target, input): (DerivationId, DerivationId)| {
-        Some(GraphEdge { source: *build_of.get(&input)?, target: *build_of.get(&target)? })
-    };
+    let mut newest = newest(conn, &derivations).await?;
+    for node in nodes(conn, &[root]).await? {
+        newest.insert(start, node);
+    }
+    let build = |derivation: &DerivationId| newest.get(derivation).map(|node| node.id);
+    let edge =
+        |(target, input): (DerivationId, DerivationId)| Some(GraphEdge { source: build(&input)?, target: build(&target)? });
     let edges = inputs(conn, &derivations).await?.into_iter().filter_map(edge).collect();
-    Ok(Graph { root, nodes: nodes(conn, &order).await?, edges })
+    let nodes = derivations.iter().filter_map(|derivation| newest.remove(derivation)).collect();
+    Ok(Graph { root, nodes, edges })
 }
 
 /// A derivation and what it needs, breadth first, until there are `limit`. Both databases add to a recursive query wave by wave,
@@ -86,7 +91,7 @@ async fn closure(conn: &mut Conn, start: DerivationId, limit: usize) -> Result<V
 pub async fn dependencies(conn: &mut Conn, id: BuildId) -> Result<Vec<GraphNode>, StorageError> {
     let derivation = find(conn, id).await?.derivation;
     let inputs: Vec<DerivationId> = inputs(conn, &[derivation]).await?.into_iter().map(|(_, input)| input).collect();
-    newest(conn, &inputs).await
+    newest_in_order(conn, &inputs).await
 }
 
 /// The builds of what needs a build directly.
@@ -96,7 +101,7 @@ pub async fn dependents(conn: &mut Conn, id: BuildId) -> Result<Vec<GraphNode>, 
         let edges = derivation_inputs::table.filter(derivation_inputs::input.eq(derivation));
         edges.select(derivation_inputs::derivation).order(derivation_inputs::derivation).load(c).await?
     });
-    newest(conn, &users).await
+    newest_in_order(conn, &users).await
 }
 
 /// The names of these builds, in this order; of what is not there, none.
@@ -104,10 +109,24 @@ pub async fn names(conn: &mut Conn, ids: &[BuildId]) -> Result<Vec<String>, Stor
     Ok(nodes(conn, ids).await?.into_iter().map(|node| node.name).collect())
 }
 
-async fn newest(conn: &mut Conn, derivations: &[DerivationId]) -> Result<Vec<GraphNode>, StorageError> {
-    let found = latest(conn, derivations).await?;
-    let builds: Vec<BuildId> = derivations.iter().filter_map(|id| found.get(id)).map(|latest| latest.build).collect();
-    nodes(conn, &builds).await
+/// The newest builds of these derivations, in their order.
+async fn newest_in_order(conn: &mut Conn, derivations: &[DerivationId]) -> Result<Vec<GraphNode>, StorageError> {
+    let mut found = newest(conn, derivations).await?;
+    Ok(derivations.iter().filter_map(|derivation| found.remove(derivation)).collect())
+}
+
+/// The newest build of each of these derivations that has one.
+async fn newest(conn: &mut Conn, of: &[DerivationId]) -> Result<HashMap<DerivationId, GraphNode>, StorageError> {
+    let mut newest = HashMap::with_capacity(of.len());
+    for chunk in of.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<(DerivationId, GraphNode)> = query!(&mut *conn, |c| {
+            let all = builds::table.inner_join(derivations::table).filter(builds::derivation.eq_any(chunk));
+            all.order((builds::derivation, builds::generation)).select((builds::derivation, NODE)).load(c).await?
+        });
+        // Later generations overwrite earlier ones.
+        newest.extend(rows);
+    }
+    Ok(newest)
 }
 
 /// The edges from these derivations to their inputs.
@@ -128,19 +147,8 @@ async fn nodes(conn: &mut Conn, ids: &[BuildId]) -> Result<Vec<GraphNode>, Stora
     let mut found: HashMap<BuildId, GraphNode> = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(KEYS_PER_QUERY) {
         let rows: Vec<GraphNode> = query!(&mut *conn, |c| {
-            builds::table
-                .inner_join(derivations::table)
-                .filter(builds::id.eq_any(chunk))
-                .select((
-                    builds::id,
-                    derivations::name,
-                    derivations::drv_path,
-                    builds::status,
-                    builds::queued_at,
-                    builds::updated_at,
-                ))
-                .load(c)
-                .await?
+            let all = builds::table.inner_join(derivations::table).filter(builds::id.eq_any(chunk));
+            all.select(NODE).load(c).await?
         });
         found.extend(rows.into_iter().map(|node| (node.id, node)));
     }

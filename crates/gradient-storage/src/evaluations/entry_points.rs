@@ -109,13 +109,8 @@ pub async fn entry_points(conn: &mut Conn, evaluation: EvaluationId) -> Result<V
     type Found = (EntryPointId, String, Option<String>, Moment, Option<BuildId>);
     let found: Vec<Found> = query!(&mut *conn, |c| {
         let all = entry_points::table.filter(entry_points::evaluation.eq(evaluation)).order(entry_points::attribute);
-        let columns = (
-            entry_points::id,
-            entry_points::attribute,
-            entry_points::error,
-            entry_points::created_at,
-            entry_points::build,
-        );
+        let columns =
+            (entry_points::id, entry_points::attribute, entry_points::error, entry_points::created_at, entry_points::build);
         all.select(columns).load(c).await?
     });
     let ids: Vec<BuildId> = found.iter().filter_map(|(_, _, _, _, build)| *build).collect();
