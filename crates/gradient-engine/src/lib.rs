@@ -46,6 +46,7 @@ mod changes;
 mod closure;
 mod commits;
 mod core;
+mod delegation;
 mod derivations;
 mod direct_builds;
 mod downloads;

@@ -1,5 +1,6 @@
 //! Who belongs to an organization or may use a cache, and in which role.
 
+use gradient_auth::Caller;
 use gradient_domain::{BuiltInRole, CacheId, Moment, OrganizationId, RoleId, RoleName, RoleScope, UserId, Username};
 use gradient_storage::{
     Conn, StorageError, caches, organizations,
@@ -7,7 +8,10 @@ use gradient_storage::{
     users,
 };
 
-use crate::{Engine, EngineError};
+use crate::{
+    Engine, EngineError,
+    delegation::{Ceiling, Managed},
+};
 
 /// What somebody is a member of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +49,13 @@ impl Engine {
         Ok(self.storage().read(list).await?)
     }
 
-    /// Adds a member.
-    pub async fn add_member(&self, of: Membership, username: String, role: String) -> Result<(), EngineError> {
-        let now = Moment::now();
+    /// Adds a member. `Forbidden` when the role may do what the caller may not.
+    pub async fn add_member(&self, caller: &Caller, of: Membership, username: String, role: String) -> Result<(), EngineError> {
+        let (caller, now) = (*caller, Moment::now());
         let add = async move |conn: &mut Conn| {
+            let ceiling = Ceiling::lock(conn, of, &caller, Managed::Members).await?;
             let (user, role) = (user(conn, &username).await?, role_named(conn, of, &role).await?);
+            ceiling.cover_role(&role)?;
             match of {
                 Membership::Organization(id) => organizations::insert_member(conn, id, user, role.id, now).await,
                 Membership::Cache(id) => caches::insert_member(conn, id, user, role.id, now).await,
@@ -59,12 +65,25 @@ impl Engine {
         self.storage().try_transaction(add).await
     }
 
-    /// Gives a member another role. The last Admin stays one.
-    pub async fn change_member(&self, of: Membership, username: String, role: String) -> Result<(), EngineError> {
+    /// Gives a member another role. The last Admin stays one. `Forbidden` when the old or the new role may do what the caller may
+    /// not.
+    pub async fn change_member(
+        &self,
+        caller: &Caller,
+        of: Membership,
+        username: String,
+        role: String,
+    ) -> Result<(), EngineError> {
+        let caller = *caller;
         let change = async move |conn: &mut Conn| {
+            let ceiling = Ceiling::lock(conn, of, &caller, Managed::Members).await?;
             let (user, role) = (user(conn, &username).await?, role_named(conn, of, &role).await?);
+            let before = role_of(conn, of, user).await?;
+            for role in before.iter().chain([&role]) {
+                ceiling.cover_role(role)?;
+            }
             if role.id != admin_of(of) {
-                keep_an_admin(conn, of, user).await?;
+                keep_an_admin(conn, of, before.as_ref()).await?;
             }
             match of {
                 Membership::Organization(id) => organizations::set_member_role(conn, id, user, role.id).await,
@@ -75,11 +94,17 @@ impl Engine {
         self.storage().try_transaction(change).await
     }
 
-    /// Removes a member. The last Admin stays.
-    pub async fn remove_member(&self, of: Membership, username: String) -> Result<(), EngineError> {
+    /// Removes a member. The last Admin stays. `Forbidden` when the member may do what the caller may not; everybody may leave.
+    pub async fn remove_member(&self, caller: &Caller, of: Membership, username: String) -> Result<(), EngineError> {
+        let caller = *caller;
         let remove = async move |conn: &mut Conn| {
+            let ceiling = Ceiling::lock(conn, of, &caller, Managed::Members).await?;
             let user = user(conn, &username).await?;
-            keep_an_admin(conn, of, user).await?;
+            let role = role_of(conn, of, user).await?;
+            if let Some(role) = role.as_ref().filter(|_| caller.user().is_some_and(|caller| caller.user != user)) {
+                ceiling.cover_role(role)?;
+            }
+            keep_an_admin(conn, of, role.as_ref()).await?;
             match of {
                 Membership::Organization(id) => organizations::delete_member(conn, id, user).await?,
                 Membership::Cache(id) => caches::delete_member(conn, id, user).await?,
@@ -123,23 +148,26 @@ fn gone_meanwhile(error: StorageError) -> EngineError {
     }
 }
 
-/// Decided with the memberships locked: of two Admins who leave at once, one stays.
-async fn keep_an_admin(conn: &mut Conn, of: Membership, leaving: UserId) -> Result<(), EngineError> {
-    let (role, admins) = match of {
-        Membership::Organization(id) => {
-            organizations::lock(conn, id).await?;
-            let role = organizations::role_of(conn, leaving, id).await?.map(|(role, ..)| role);
-            (role, organizations::count_admins(conn, id).await?)
-        }
-        Membership::Cache(id) => {
-            caches::lock(conn, id).await?;
-            let role = caches::role_of(conn, leaving, id).await?.map(|(role, ..)| role);
-            (role, caches::count_admins(conn, id).await?)
-        }
+/// The role that a user has there.
+async fn role_of(conn: &mut Conn, of: Membership, user: UserId) -> Result<Option<Role>, EngineError> {
+    let id = match of {
+        Membership::Organization(id) => organizations::role_of(conn, user, id).await?.map(|(role, ..)| role),
+        Membership::Cache(id) => caches::role_of(conn, user, id).await?.map(|(role, ..)| role),
     };
-    if role == Some(admin_of(of)) && admins <= 1 {
-        Err(EngineError::Conflict("the last Admin has to stay".to_owned()))
-    } else {
-        Ok(())
+    match id {
+        Some(id) => Ok(roles::lookup(conn, id).await?),
+        None => Ok(None),
     }
+}
+
+/// Decided with the memberships locked: of two Admins who leave at once, one stays.
+async fn keep_an_admin(conn: &mut Conn, of: Membership, leaving: Option<&Role>) -> Result<(), EngineError> {
+    if leaving.is_none_or(|role| role.id != admin_of(of)) {
+        return Ok(());
+    }
+    let admins = match of {
+        Membership::Organization(id) => organizations::count_admins(conn, id).await?,
+        Membership::Cache(id) => caches::count_admins(conn, id).await?,
+    };
+    if admins <= 1 { Err(EngineError::Conflict("the last Admin has to stay".to_owned())) } else { Ok(()) }
 }

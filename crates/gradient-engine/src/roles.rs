@@ -2,13 +2,18 @@
 //!
 //! A role is read with each request, so a change takes effect at once.
 
+use gradient_auth::Caller;
 use gradient_domain::{BuiltInRole, CachePermissions, Permissions, RoleId, RoleName, RoleScope, UnknownPermission};
 use gradient_storage::{
     Conn, StorageError,
     roles::{self, Role, RoleChanges, RoleOwner},
 };
 
-use crate::{Engine, EngineError, Membership, members::owner};
+use crate::{
+    Engine, EngineError, Membership,
+    delegation::{Ceiling, Managed},
+    members::owner,
+};
 
 /// A role that members can have.
 #[derive(Debug, Clone)]
@@ -48,8 +53,9 @@ impl Engine {
         Ok(all.into_iter().map(view).collect())
     }
 
-    /// Makes a role. `AlreadyExists` when the name is taken, be it by a built-in one.
-    pub async fn create_role(&self, of: Membership, wanted: NewRole) -> Result<RoleId, EngineError> {
+    /// Makes a role. `AlreadyExists` when the name is taken, be it by a built-in one; `Forbidden` when it is to allow what the
+    /// caller may not do.
+    pub async fn create_role(&self, caller: &Caller, of: Membership, wanted: NewRole) -> Result<RoleId, EngineError> {
         let permissions = mask(of, &wanted.permissions)?;
         free_of_built_in(&wanted.name)?;
         let (scope, organization, cache) = match of {
@@ -57,27 +63,37 @@ impl Engine {
             Membership::Cache(id) => (RoleScope::Cache, None, Some(id)),
         };
         let role = Role { id: RoleId::new(), scope, organization, cache, name: wanted.name, permissions };
-        let id = role.id;
-        self.storage().write(async move |conn: &mut Conn| roles::insert(conn, &role).await).await?;
+        let (id, caller) = (role.id, *caller);
+        let create = async move |conn: &mut Conn| {
+            Ceiling::lock(conn, of, &caller, Managed::Roles).await?.cover_role(&role)?;
+            Ok(roles::insert(conn, &role).await?)
+        };
+        self.storage().try_transaction::<_, EngineError, _>(create).await?;
         Ok(id)
     }
 
-    /// Changes a role. `Forbidden` for a built-in one.
-    pub async fn change_role(&self, of: Membership, id: RoleId, update: RoleUpdate) -> Result<(), EngineError> {
+    /// Changes a role. `Forbidden` for a built-in one, and when it allows, or is to allow, what the caller may not do.
+    pub async fn change_role(&self, caller: &Caller, of: Membership, id: RoleId, update: RoleUpdate) -> Result<(), EngineError> {
         let permissions = update.permissions.map(|names| mask(of, &names)).transpose()?;
         update.name.as_ref().map_or(Ok(()), free_of_built_in)?;
         let changes = RoleChanges { name: update.name, permissions };
+        let caller = *caller;
         let change = async move |conn: &mut Conn| {
-            find_own(conn, of, id).await?;
+            let ceiling = Ceiling::lock(conn, of, &caller, Managed::Roles).await?;
+            ceiling.cover_role(&find_own(conn, of, id).await?)?;
+            ceiling.cover(permissions.unwrap_or_default())?;
             Ok(roles::set(conn, id, &changes).await?)
         };
         self.storage().try_transaction(change).await
     }
 
-    /// Deletes a role. `Forbidden` for a built-in one, `Invalid` while a member has it.
-    pub async fn delete_role(&self, of: Membership, id: RoleId) -> Result<(), EngineError> {
+    /// Deletes a role. `Forbidden` for a built-in one and when it allows what the caller may not do, `Invalid` while a member has
+    /// it.
+    pub async fn delete_role(&self, caller: &Caller, of: Membership, id: RoleId) -> Result<(), EngineError> {
+        let caller = *caller;
         let delete = async move |conn: &mut Conn| {
-            find_own(conn, of, id).await?;
+            let ceiling = Ceiling::lock(conn, of, &caller, Managed::Roles).await?;
+            ceiling.cover_role(&find_own(conn, of, id).await?)?;
             roles::delete(conn, id).await.map_err(|error| match error {
                 StorageError::BrokenReference(_) => {
                     let message = "members have it; give them another one first".to_owned();
@@ -98,8 +114,8 @@ fn view(role: Role) -> RoleView {
     RoleView { id: role.id, built_in: role.is_built_in(), name: role.name, permissions }
 }
 
-/// Makes sure that the role belongs there and may be changed; one that belongs elsewhere is not there.
-async fn find_own(conn: &mut Conn, of: Membership, id: RoleId) -> Result<(), EngineError> {
+/// A role that belongs there and may be changed; one that belongs elsewhere is not there.
+async fn find_own(conn: &mut Conn, of: Membership, id: RoleId) -> Result<Role, EngineError> {
     let scope = match of {
         Membership::Organization(_) => RoleScope::Organization,
         Membership::Cache(_) => RoleScope::Cache,
@@ -112,7 +128,7 @@ async fn find_own(conn: &mut Conn, of: Membership, id: RoleId) -> Result<(), Eng
         Some(role) if role.is_built_in() && role.scope == scope => {
             Err(EngineError::Forbidden(format!("the role `{}` is built in and stays as it is", role.name)))
         }
-        Some(role) if there(&role) => Ok(()),
+        Some(role) if there(&role) => Ok(role),
         Some(_) | None => Err(EngineError::NotFound { what: "role", name: id.to_string() }),
     }
 }

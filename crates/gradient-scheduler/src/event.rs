@@ -51,7 +51,7 @@ pub enum Event {
         /// What the machine can do.
         capabilities: WorkerCapabilities,
         /// The jobs it still has: running, or finished with a report that is not acknowledged yet. What it had and does not name
-        /// is lost and goes to the queue at once.
+        /// is lost and goes to the queue at once, as far as it serves the organization; the rest waits until the lease ends.
         running: Vec<(Job, Epoch)>,
     },
     /// A connected worker can do other things than before, or for others.

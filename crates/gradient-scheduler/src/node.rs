@@ -46,7 +46,7 @@ pub(crate) enum Phase {
     Ready,
     /// Could run, but waits after a transient failure.
     Delayed { until: Tick },
-    /// Has an owner; with `lease` one that is not connected.
+    /// Has an owner; with `lease` one that is not connected, or not for the job's organization.
     Running { worker: WorkerId, lease: Option<Tick> },
     /// Nothing will change any more. `cause` is the build whose own failure is the reason.
     Ended { status: BuildStatus, cause: Option<BuildId> },

@@ -3,6 +3,7 @@
 mod of_cache;
 mod of_organization;
 
+use gradient_auth::Caller;
 use gradient_domain::{RoleName, Username};
 use gradient_engine::{Engine, Member as MemberView, Membership};
 use serde::{Deserialize, Serialize};
@@ -59,17 +60,17 @@ async fn list(of: Membership, engine: &Engine) -> Result<Answer<Vec<MemberBody>>
     Ok(Answer(engine.members(of).await?.into_iter().map(body).collect()))
 }
 
-async fn add(of: Membership, body: RoleBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
-    engine.add_member(of, sought(&body.user), sought(&body.role)).await?;
+async fn add(caller: &Caller, of: Membership, body: RoleBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
+    engine.add_member(caller, of, sought(&body.user), sought(&body.role)).await?;
     Ok(Answer(Sentence("the member is added".to_owned())))
 }
 
-async fn change(of: Membership, body: RoleBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
-    engine.change_member(of, sought(&body.user), sought(&body.role)).await?;
+async fn change(caller: &Caller, of: Membership, body: RoleBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
+    engine.change_member(caller, of, sought(&body.user), sought(&body.role)).await?;
     Ok(Answer(Sentence("the member's role is changed".to_owned())))
 }
 
-async fn remove(of: Membership, body: UserBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
-    engine.remove_member(of, sought(&body.user)).await?;
+async fn remove(caller: &Caller, of: Membership, body: UserBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
+    engine.remove_member(caller, of, sought(&body.user)).await?;
     Ok(Answer(Sentence("the member is removed".to_owned())))
 }

@@ -3,6 +3,7 @@
 mod of_cache;
 mod of_organization;
 
+use gradient_auth::Caller;
 use gradient_domain::{RoleId, RoleName};
 use gradient_engine::{Engine, Membership, NewRole, RoleUpdate, RoleView};
 use serde::{Deserialize, Serialize};
@@ -74,20 +75,26 @@ async fn list(of: Membership, engine: &Engine) -> Result<Answer<RolesBody>, ApiE
     Ok(Answer(RolesBody { roles: engine.roles(of).await?.into_iter().map(line).collect() }))
 }
 
-async fn create(of: Membership, body: CreateBody, engine: &Engine) -> Result<Answer<RoleId>, ApiError> {
+async fn create(caller: &Caller, of: Membership, body: CreateBody, engine: &Engine) -> Result<Answer<RoleId>, ApiError> {
     let wanted = NewRole { name: body.name.parse()?, permissions: body.permissions };
-    Ok(Answer(engine.create_role(of, wanted).await?))
+    Ok(Answer(engine.create_role(caller, of, wanted).await?))
 }
 
-async fn change(of: Membership, id: &str, body: ChangeBody, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
+async fn change(
+    caller: &Caller,
+    of: Membership,
+    id: &str,
+    body: ChangeBody,
+    engine: &Engine,
+) -> Result<Answer<Sentence>, ApiError> {
     let id = parse(id)?;
     let update = RoleUpdate { name: optional(body.name.as_ref())?, permissions: body.permissions };
-    engine.change_role(of, id, update).await?;
+    engine.change_role(caller, of, id, update).await?;
     Ok(Answer(Sentence("the role is changed".to_owned())))
 }
 
-async fn delete(of: Membership, id: &str, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
-    engine.delete_role(of, parse(id)?).await?;
+async fn delete(caller: &Caller, of: Membership, id: &str, engine: &Engine) -> Result<Answer<Sentence>, ApiError> {
+    engine.delete_role(caller, of, parse(id)?).await?;
     Ok(Answer(Sentence("the role is deleted".to_owned())))
 }
 

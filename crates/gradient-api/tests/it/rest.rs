@@ -6,6 +6,7 @@ mod builds;
 mod caches;
 mod contract;
 mod conventions;
+mod delegation;
 mod direct_builds;
 mod docs;
 mod downloads;

@@ -14,6 +14,7 @@ use crate::world::{Tenant, World, capabilities, connect, soon, store_path};
 gradient_test_support::both_databases!(
     a_worker_id_of_another_organization_opens_nothing,
     a_worker_is_not_pushed_out_by_a_younger_registration_of_its_id,
+    jobs_outlive_a_session_of_another_under_their_workers_id,
     naming_the_job_of_another_worker_leaves_it_alone,
     an_archived_log_is_not_archived_again,
     a_log_ends_at_its_limit,
@@ -98,6 +99,30 @@ async fn a_worker_is_not_pushed_out_by_a_younger_registration_of_its_id(url: &st
     owner.session.close().await;
     connect(&engine, victim.worker, &token, vec![]).await.unwrap();
     connect(&engine, victim.worker, &victim.token, running).await.expect("the older registration has the right to the id");
+}
+
+async fn jobs_outlive_a_session_of_another_under_their_workers_id(url: &str) {
+    let world = World::new(url).await;
+    let victim = world.tenant("victim").await;
+    let later = Moment::now().plus(Duration::from_secs(1));
+    let (_, token) = world.register("attacker", victim.worker, later).await;
+    let engine = world.start(EngineSettings::default()).await;
+
+    let running = vec![(victim.job(), Tenant::EPOCH)];
+    let mut owner = connect(&engine, victim.worker, &victim.token, running.clone()).await.unwrap();
+    log(&mut owner.session, &victim, 0, "first ").await;
+    owner.session.close().await;
+    for named in [vec![], running.clone()] {
+        let stranger = connect(&engine, victim.worker, &token, named).await.unwrap();
+        stranger.session.close().await;
+    }
+    let mut owner = connect(&engine, victim.worker, &victim.token, running).await.unwrap();
+    log(&mut owner.session, &victim, 6, "second").await;
+    assert_eq!(read_log(&engine, &victim).await, "first second");
+    let failure = Failure { kind: FailureKind::Permanent, message: "no".to_owned() };
+    let (job, epoch, report) = (victim.job(), Tenant::EPOCH, Report::Failed { failure, log_bytes: 12 });
+    owner.session.receive(ToServer::Report { number: 1, job, epoch, report }).await.unwrap();
+    until(async || status(&world, &victim).await == BuildStatus::Failed).await;
 }
 
 async fn naming_the_job_of_another_worker_leaves_it_alone(url: &str) {

@@ -69,7 +69,7 @@ impl Scheduler {
         }
     }
 
-    /// Changes until when a running job stays with an owner that is not connected.
+    /// Changes until when a running job stays with an owner that does not look after it.
     pub(super) fn set_lease(&mut self, slot: NodeSlot, new: Option<Tick>) {
         if let Phase::Running { lease, .. } = &mut self.nodes[slot].phase {
             if let Some(until) = std::mem::replace(lease, new) {

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use gradient_domain::{Epoch, FailureKind, Job, WorkerId};
 
 use super::{Scheduler, Timer, jobs::Retry};
-use crate::{Decision, WorkerCapabilities, WorkerOrganization, node::NodeSlot, worker::Session};
+use crate::{
+    Decision, WorkerCapabilities, WorkerOrganization,
+    node::{NodeSlot, Phase},
+    worker::Session,
+};
 
 impl Scheduler {
     pub(super) fn connect(
@@ -23,8 +27,12 @@ impl Scheduler {
 
         let mut foreign: BTreeSet<(Job, Epoch)> = running.into_iter().collect();
         for (job, slot) in owned {
-            // Whoever may not work for the organization any more cannot finish its job either.
-            if self.serves(id, slot) && foreign.remove(&(job, self.nodes[slot].epoch)) {
+            let named = foreign.remove(&(job, self.nodes[slot].epoch));
+            if !self.serves(id, slot) {
+                // Anybody can register any id, so this session says nothing about the jobs of organizations that it does not serve:
+                // whoever began them may come back. When nobody does in time, they are told to stop and go to the queue.
+                self.begin_lease(slot);
+            } else if named {
                 self.set_lease(slot, None);
             } else {
                 self.fail_attempt(slot, FailureKind::Transient, Retry::AtOnce);
@@ -68,11 +76,17 @@ impl Scheduler {
             return;
         }
         let owned: Vec<NodeSlot> = worker.jobs.values().map(|holding| holding.node).collect();
-        let lease = self.now.plus(self.settings.lease);
         for slot in owned {
-            self.set_lease(slot, Some(lease));
+            self.begin_lease(slot);
         }
         self.refit(id);
+    }
+
+    /// The job waits for its owner from now on; when it waits already, not longer than it would have.
+    fn begin_lease(&mut self, slot: NodeSlot) {
+        if matches!(self.nodes[slot].phase, Phase::Running { lease: None, .. }) {
+            self.set_lease(slot, Some(self.now.plus(self.settings.lease)));
+        }
     }
 
     /// A session that has ended has nothing left to stop; a new one says itself what it runs.

@@ -3,7 +3,9 @@
 use gradient_domain::{BuildStatus, Epoch, Job};
 use gradient_scheduler::Event;
 
-use crate::fixture::{Bench, ORGANIZATION, build_job, evaluation, machine, new_build, organization, seconds, serves, worker};
+use crate::fixture::{
+    Bench, ORGANIZATION, Outcome, build_job, evaluation, machine, new_build, organization, seconds, serves, worker,
+};
 
 const LEASE: u64 = 300;
 
@@ -82,18 +84,52 @@ fn a_slot_that_is_never_reported_stopped_is_free_after_a_while() {
     assert_eq!(later.assigned(), [(build_job(1), Epoch(2), worker(1))]);
 }
 
+/// A session under the worker's id that serves another organization.
+fn connect_elsewhere(bench: &mut Bench, running: Vec<(Job, Epoch)>) -> Outcome {
+    let organizations = vec![serves(ORGANIZATION + 1)];
+    bench.apply(Event::WorkerConnected { worker: worker(1), organizations, capabilities: machine(1), running })
+}
+
 #[test]
 fn a_worker_comes_back_only_for_organizations_it_still_serves() {
     let mut bench = with_running_build();
     bench.lose(1);
-    let back = bench.apply(Event::WorkerConnected {
-        worker: worker(1),
-        organizations: vec![serves(ORGANIZATION + 1)],
-        capabilities: machine(1),
-        running: vec![(build_job(1), Epoch(1))],
-    });
-    assert_eq!(back.refused(), [(build_job(1), Epoch(1), worker(1))]);
-    assert_eq!(back.moved(), [(1, BuildStatus::Queued)]);
+    bench.pass(seconds(LEASE / 2));
+    assert_eq!(connect_elsewhere(&mut bench, vec![(build_job(1), Epoch(1))]).0, []);
+    let over = bench.pass(seconds(LEASE / 2));
+    assert_eq!(over.cancelled(), [(build_job(1), Epoch(1), worker(1))]);
+    assert_eq!(over.moved(), [(1, BuildStatus::Queued)]);
+}
+
+#[test]
+fn a_session_for_others_takes_no_jobs_from_the_owner_of_its_id() {
+    for running in [vec![], vec![(build_job(1), Epoch(1))]] {
+        for loses in [true, false] {
+            let mut bench = with_running_build();
+            if loses {
+                bench.lose(1);
+            }
+            for _ in 0..3 {
+                assert_eq!(connect_elsewhere(&mut bench, running.clone()).0, []);
+                bench.pass(seconds(LEASE / 4));
+            }
+            assert_eq!(bench.reconnect(1, 1, vec![(build_job(1), Epoch(1))]).0, []);
+            assert_eq!(bench.scheduler.next_deadline(), None);
+            assert_eq!(bench.finish(build_job(1), 1, 1).evaluations().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn sessions_for_others_do_not_prolong_a_lease() {
+    let mut bench = with_running_build();
+    bench.lose(1);
+    for _ in 0..3 {
+        connect_elsewhere(&mut bench, vec![]);
+        bench.pass(seconds(LEASE / 4));
+        bench.lose(1);
+    }
+    assert_eq!(bench.pass(seconds(LEASE / 4)).moved(), [(1, BuildStatus::Queued)]);
 }
 
 #[test]

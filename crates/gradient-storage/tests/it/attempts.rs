@@ -65,7 +65,7 @@ async fn tells_whose_log_is_to_be_archived(url: &str) {
         }
         attempts::end(conn, ended, Epoch(1), FailureKind::Transient, NOW).await?;
         assert_eq!(attempts::unarchived(conn).await?, [(ended, Epoch(1))]);
-        attempts::set_log_frames(conn, ended, Epoch(1), vec![1, 2, 3]).await?;
+        attempts::set_log_frames(conn, ended, Epoch(1), vec![1, 2, 3], 11).await?;
         logs::delete_chunks(conn, ended, Epoch(1)).await?;
         assert!(attempts::unarchived(conn).await?.is_empty());
         assert_eq!(attempts::lookup(conn, ended, None).await?.unwrap().log_frames, Some(vec![1, 2, 3]));

@@ -22,35 +22,36 @@ pub(super) async fn list(scope: CacheScope<CacheMember>, engine: web::Data<Engin
 /// Adds a member to a cache.
 ///
 /// User and role are named; there is a 404 for an unknown user.
+/// Nobody can give a role that may do more than they may themselves, by role and API key: that is a 403.
 #[utoipa::path(post, path = "/caches/{cache}/members")]
 pub(super) async fn add(
     scope: CacheScope<ManageCacheMembers>,
     body: Body<RoleBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    super::add(members(&scope.found), body.read()?, &engine).await
+    super::add(&scope.caller, members(&scope.found), body.read()?, &engine).await
 }
 
 /// Gives a member of a cache another role.
 ///
-/// The last Admin stays Admin.
+/// The last Admin stays Admin. Neither the old nor the new role may allow more than the caller has, by role and API key.
 #[utoipa::path(patch, path = "/caches/{cache}/members")]
 pub(super) async fn change(
     scope: CacheScope<ManageCacheMembers>,
     body: Body<RoleBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    super::change(members(&scope.found), body.read()?, &engine).await
+    super::change(&scope.caller, members(&scope.found), body.read()?, &engine).await
 }
 
 /// Removes a member of a cache.
 ///
-/// The last Admin stays.
+/// The last Admin stays. Whoever may do more than the caller, by role and API key, can only leave by themselves.
 #[utoipa::path(delete, path = "/caches/{cache}/members")]
 pub(super) async fn remove(
     scope: CacheScope<ManageCacheMembers>,
     body: Body<UserBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    super::remove(members(&scope.found), body.read()?, &engine).await
+    super::remove(&scope.caller, members(&scope.found), body.read()?, &engine).await
 }

@@ -21,18 +21,21 @@ pub(super) async fn list(scope: CacheScope<CacheMember>, engine: web::Data<Engin
 }
 
 /// Makes a role of a cache.
+///
+/// It can allow what the caller has, by role and API key, and no more.
 #[utoipa::path(post, path = "/caches/{cache}/roles")]
 pub(super) async fn create(
     scope: CacheScope<ManageCacheRoles>,
     body: Body<CreateBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<RoleId>, ApiError> {
-    super::create(members(&scope.found), body.read()?, &engine).await
+    super::create(&scope.caller, members(&scope.found), body.read()?, &engine).await
 }
 
 /// Changes a role of a cache.
 ///
-/// What is left out stays as it is. Built-in roles cannot be changed.
+/// What is left out stays as it is. Built-in roles cannot be changed, nor those that allow, or are to allow, more than the caller
+/// has by role and API key.
 #[utoipa::path(patch, path = "/caches/{cache}/roles/{id}")]
 pub(super) async fn change(
     scope: CacheScope<ManageCacheRoles>,
@@ -40,17 +43,17 @@ pub(super) async fn change(
     body: Body<ChangeBody>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    super::change(members(&scope.found), &path.1, body.read()?, &engine).await
+    super::change(&scope.caller, members(&scope.found), &path.1, body.read()?, &engine).await
 }
 
 /// Deletes a role of a cache.
 ///
-/// Neither a built-in one nor one that somebody has.
+/// Neither a built-in one, nor one that somebody has, nor one that allows more than the caller has by role and API key.
 #[utoipa::path(delete, path = "/caches/{cache}/roles/{id}")]
 pub(super) async fn delete(
     scope: CacheScope<ManageCacheRoles>,
     path: web::Path<(String, String)>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
-    super::delete(members(&scope.found), &path.1, &engine).await
+    super::delete(&scope.caller, members(&scope.found), &path.1, &engine).await
 }
