@@ -18,7 +18,7 @@ use crate::{
     openapi::{Credentials, Describe, Description, Permission},
 };
 
-pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn};
+pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn, is_from_a_foreign_page};
 pub(crate) use download::DownloadScope;
 pub(crate) use permission::{
     CacheMember, CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings,
@@ -100,11 +100,7 @@ fn nothing(caller: &Caller, what: &str) -> ApiError {
     }
 }
 
-async fn organization<P: Needs>(
-    request: &HttpRequest,
-    engine: &Engine,
-    caller: &Caller,
-) -> Result<FoundOrganization, ApiError> {
+async fn organization<P: Needs>(request: &HttpRequest, engine: &Engine, caller: &Caller) -> Result<FoundOrganization, ApiError> {
     let missing = || nothing(caller, "organization");
     let name = segment(request, "org").ok_or_else(missing)?;
     let found = engine.find_organization(caller, name).await?.ok_or_else(missing)?;
