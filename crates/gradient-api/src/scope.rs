@@ -4,6 +4,7 @@
 mod caller;
 mod download;
 mod permission;
+mod review;
 
 use std::{future::Future, marker::PhantomData, pin::Pin};
 
@@ -25,6 +26,7 @@ pub(crate) use permission::{
     ManageCacheUpstreams, ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers,
     Member, Needs, NeedsCache, TriggerEvaluation, ViewCache, ViewOrg,
 };
+pub(crate) use review::{StreamReview, revoked};
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
