@@ -89,6 +89,10 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_BUILD_MAX_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) build_max_attempts: u32,
 
+    /// How many direct builds each organization keeps; older ones are removed once they have ended.
+    #[arg(long, env = "GRADIENT_KEEP_DIRECT_BUILDS", value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_direct_builds: u32,
+
     /// The largest body of a request that is no upload, in bytes.
     #[arg(long, env = "GRADIENT_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = 2 << 20)]
     pub(crate) max_request_bytes: usize,
@@ -124,8 +128,8 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_RATE_LIMIT_LOG", value_name = "LIMIT", default_value = "300/60")]
     pub(crate) rate_limit_log: Limit,
 
-    /// How often a client may ask for anything else: <requests>/<seconds>[:<burst>] or off. A client is a user, an API key, or an
-    /// address; workers are not limited.
+    /// How often a client may ask for anything else: <requests>/<seconds>[:<burst>] or off. A client is a user, with all sessions and
+    /// API keys, or an address; workers are not limited.
     #[arg(long, env = "GRADIENT_RATE_LIMIT_DEFAULT", value_name = "LIMIT", default_value = "5/1:150")]
     pub(crate) rate_limit_default: Limit,
 

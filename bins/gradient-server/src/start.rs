@@ -122,6 +122,7 @@ fn engine_settings(arguments: &Arguments, serve_url: String) -> Result<EngineSet
         global_stats_public: arguments.global_stats_public,
         lease: Duration::from_secs(arguments.lease_secs),
         build_max_attempts: arguments.build_max_attempts,
+        keep_direct_builds: arguments.keep_direct_builds,
         build_timeout: limit(arguments.build_timeout_secs),
         build_max_silent: limit(arguments.build_max_silent_secs),
         max_nar_bytes: arguments.max_upload_bytes,

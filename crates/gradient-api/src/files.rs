@@ -114,7 +114,6 @@ fn head(status: StatusCode, terms: &Terms, tag: EntityTag) -> HttpResponseBuilde
     let mut response = HttpResponse::build(status);
     response.insert_header(CacheControl(vec![terms.keepers.clone(), CacheDirective::MaxAge(MAX_AGE)]));
     response.insert_header((header::CONTENT_SECURITY_POLICY, "sandbox"));
-    response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
     response.insert_header(ETag(tag));
     response
 }

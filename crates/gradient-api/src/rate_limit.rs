@@ -1,7 +1,8 @@
 //! Rate limits: each client has a token bucket in each tier of routes, and is refused with a 429 while it is empty.
 //!
-//! Clients are told apart by address, by user or by API key once they have proved who they are. In the tier `auth` only the
-//! address counts: an account buys no guesses at other people's passwords.
+//! Clients are told apart by address, or by user once they have proved who they are, by session or API key. In the tier `auth` only
+//! the address counts: an account buys no guesses at other people's passwords. Where users confirm something with their own
+//! password, they have a bucket of that size each.
 
 mod buckets;
 mod client;
@@ -32,6 +33,7 @@ pub use proxies::{TrustedProxies, TrustedProxiesError};
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     auth: Option<Buckets>,
+    password: Option<Buckets>,
     cache: Option<Buckets>,
     inspect: Option<Buckets>,
     log: Option<Buckets>,
@@ -44,6 +46,7 @@ impl RateLimiter {
         let limits = &settings.rate_limits;
         Self {
             auth: Buckets::new(limits.auth),
+            password: Buckets::new(limits.auth),
             cache: Buckets::new(limits.cache),
             inspect: Buckets::new(limits.inspect),
             log: Buckets::new(limits.log),
@@ -55,6 +58,7 @@ impl RateLimiter {
     const fn buckets(&self, tier: Tier) -> Option<&Buckets> {
         match tier {
             Tier::Auth => self.auth.as_ref(),
+            Tier::Password => self.password.as_ref(),
             Tier::Cache => self.cache.as_ref(),
             Tier::Inspect => self.inspect.as_ref(),
             Tier::Log => self.log.as_ref(),
@@ -66,7 +70,7 @@ impl RateLimiter {
     /// Takes a token for the request; an error says when there will be one.
     async fn admit(&self, request: &ServiceRequest, engine: &Engine) -> Result<(), Duration> {
         // As the router sees it: with `%6c` for an `l` a route stays in its tier.
-        let tier = Tier::of(request.match_info().unprocessed());
+        let tier = Tier::of(request.method(), request.match_info().unprocessed());
         let Some(buckets) = self.buckets(tier) else { return Ok(()) };
         let proven = if tier == Tier::Auth { None } else { client::proven(request, engine).await };
         let client = proven.unwrap_or_else(|| Client::at(self.proxies.client_address(request)));

@@ -4,6 +4,7 @@
 mod caller;
 mod download;
 mod permission;
+mod review;
 
 use std::{future::Future, marker::PhantomData, pin::Pin};
 
@@ -18,13 +19,14 @@ use crate::{
     openapi::{Credentials, Describe, Description, Permission},
 };
 
-pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn};
+pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn, is_from_a_foreign_page};
 pub(crate) use download::DownloadScope;
 pub(crate) use permission::{
     CacheMember, CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings,
     ManageCacheUpstreams, ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers,
     Member, Needs, NeedsCache, TriggerEvaluation, ViewCache, ViewOrg,
 };
+pub(crate) use review::{StreamReview, revoked};
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 

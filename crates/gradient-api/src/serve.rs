@@ -2,7 +2,13 @@
 
 use std::{net::TcpListener, num::NonZeroUsize, thread, time::Duration};
 
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use actix_web::{
+    App, HttpServer,
+    dev::Server,
+    http::header,
+    middleware::{DefaultHeaders, from_fn},
+    web,
+};
 use gradient_engine::Engine;
 
 use crate::{
@@ -12,6 +18,7 @@ use crate::{
     metrics,
     rate_limit::{self, RateLimiter},
     request_id, routes,
+    scope::StreamReview,
 };
 
 /// What the HTTP side can be set to.
@@ -25,6 +32,8 @@ pub struct ApiSettings {
     pub keep_alive: Duration,
     /// How many connections may be open; others wait until one of them ends.
     pub max_connections: usize,
+    /// How often it is decided again whether a client may go on to read a stream that does not end by itself.
+    pub stream_review: Duration,
     /// How often a client may ask.
     pub rate_limits: RateLimits,
     /// The proxies whose word about the client's address counts.
@@ -40,6 +49,7 @@ impl Default for ApiSettings {
             request_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             max_connections: 16_384,
+            stream_review: Duration::from_mins(1),
             rate_limits: RateLimits::default(),
             trusted_proxies: TrustedProxies::default(),
             metrics: None,
@@ -56,6 +66,7 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
     let engine = web::Data::new(engine);
     let limiter = web::Data::new(RateLimiter::new(&settings));
     let body_limits = web::Data::new(BodyLimits::new(settings.max_request_bytes, settings.request_timeout));
+    let stream_review = web::Data::new(StreamReview(settings.stream_review));
     let (request_timeout, keep_alive) = (settings.request_timeout, settings.keep_alive);
     let connections = Connections::watch(request_timeout + keep_alive);
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -65,10 +76,13 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
             .app_data(engine.clone())
             .app_data(limiter.clone())
             .app_data(body_limits.clone())
+            .app_data(stream_review.clone())
             .wrap(from_fn(rate_limit::apply))
             .wrap(from_fn(request_id::attach))
             .wrap(from_fn(metrics::count))
             .wrap(from_fn(connections::track))
+            // What people and builds have written is never taken for a page or a script.
+            .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
             .configure(|config| routes::configure(config, &settings))
     });
     let server = server

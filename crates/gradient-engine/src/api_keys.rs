@@ -9,10 +9,13 @@ use gradient_domain::{
 use gradient_storage::{
     Conn, Digest,
     api_keys::{self, ApiKey, ApiKeyChanges},
-    caches, organizations,
+    caches, organizations, users,
 };
 
 use crate::{Engine, EngineError};
+
+/// How many keys a user may have.
+const MAX_KEYS: i64 = 100;
 
 /// A key that a user wants.
 #[derive(Debug)]
@@ -95,6 +98,7 @@ impl Engine {
     }
 
     /// Makes a key; the answer is its plain text, which is not kept. A key for a cache needs the permission to manage its members.
+    /// `Conflict` when the user has as many as there may be.
     pub async fn create_api_key(&self, user: UserId, wanted: NewApiKey) -> Result<Secret<String>, EngineError> {
         let secret = gradient_auth::ApiKey::generate(&mut rand::rng());
         let (organization, cache) = match wanted.pin {
@@ -128,6 +132,12 @@ impl Engine {
                     let message = "a key for a cache needs the permission manageCacheMembers there";
                     return Err(EngineError::Forbidden(message.to_owned()));
                 }
+            }
+            // Locked, so that of two that come at once both are counted.
+            users::lock(conn, user).await?;
+            if api_keys::count(conn, user).await? >= MAX_KEYS {
+                let why = format!("you have {MAX_KEYS} API keys, which is as many as a user may have; delete one of them first");
+                return Err(EngineError::Conflict(why));
             }
             Ok(api_keys::insert(conn, &key).await?)
         };

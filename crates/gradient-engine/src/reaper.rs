@@ -11,7 +11,7 @@ mod owners;
 use std::time::{Duration, Instant};
 
 use gradient_domain::Moment;
-use gradient_storage::{AsyncTask, Conn, StorageError, email_verifications, sessions};
+use gradient_storage::{AsyncTask, Conn, StorageError, email_verifications, sessions, users};
 
 use crate::{Engine, EngineError};
 
@@ -26,6 +26,9 @@ const QUIET: Duration = Duration::from_hours(1);
 
 /// How long NARs stay that nobody has. Longer than an upload takes, so that who was told that one is there still finds it.
 const GRACE: Duration = Duration::from_hours(24);
+
+/// How long somebody has to prove the address they registered with, before it is anybody's again.
+const UNPROVEN: Duration = Duration::from_hours(48);
 
 /// Passes until the engine is told to stop.
 pub(crate) fn start(engine: Engine) {
@@ -67,6 +70,7 @@ impl Engine {
             blobs::remove_nars(self, now.minus(GRACE)).await,
             blobs::remove_logs(self).await,
             expired(self, now).await,
+            unproven_users(self, now).await,
         ] {
             outcome = outcome.and(part);
         }
@@ -78,6 +82,17 @@ impl Engine {
 async fn expired(engine: &Engine, now: Moment) -> Result<(), EngineError> {
     while step(engine, async move |conn: &mut Conn| sessions::delete_expired(conn, now, ROWS).await).await? > 0 {}
     while step(engine, async move |conn: &mut Conn| email_verifications::delete_expired(conn, now, ROWS).await).await? > 0 {}
+    Ok(())
+}
+
+/// Users who registered with an address, never opened the mail, and are nobody anywhere.
+async fn unproven_users(engine: &Engine, now: Moment) -> Result<(), EngineError> {
+    if !engine.verifies_email() {
+        // Without a proof the account is as good as any.
+        return Ok(());
+    }
+    let before = now.minus(UNPROVEN);
+    while step(engine, async move |conn: &mut Conn| users::delete_unproven(conn, before, ROWS).await).await? > 0 {}
     Ok(())
 }
 

@@ -42,6 +42,8 @@ pub struct EngineSettings {
     pub max_log_bytes: u64,
     /// How large an uploaded NAR may be once it is decompressed.
     pub max_nar_bytes: u64,
+    /// How many evaluations of direct builds each organization keeps, at least 1.
+    pub keep_direct_builds: u32,
     /// The git program.
     pub git: PathBuf,
     /// How long a repository may take to answer.
@@ -67,6 +69,7 @@ impl Default for EngineSettings {
             build_max_silent: None,
             max_log_bytes: 64 << 20,
             max_nar_bytes: 64 << 30,
+            keep_direct_builds: 50,
             git: "git".into(),
             repository_timeout: Duration::from_secs(10),
         }

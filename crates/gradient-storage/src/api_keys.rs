@@ -67,6 +67,11 @@ pub async fn list(conn: &mut Conn, user: UserId) -> Result<Vec<ApiKey>, StorageE
     }))
 }
 
+/// How many keys a user has.
+pub async fn count(conn: &mut Conn, user: UserId) -> Result<i64, StorageError> {
+    Ok(query!(conn, |c| api_keys::table.filter(api_keys::user.eq(user)).count().get_result(c).await?))
+}
+
 /// One key of a user.
 pub async fn lookup(conn: &mut Conn, user: UserId, id: ApiKeyId) -> Result<Option<ApiKey>, StorageError> {
     Ok(query!(conn, |c| {

@@ -1,6 +1,9 @@
 //! The people who sign in.
 
-use diesel::prelude::*;
+use diesel::{
+    dsl::{exists, not},
+    prelude::*,
+};
 use diesel_async::RunQueryDsl;
 use gradient_domain::{DisplayName, Email, Moment, UserId, Username};
 
@@ -10,7 +13,7 @@ use crate::{
     error::{found, hit, naming},
     functions::{lower, lower_text},
     organizations,
-    schema::users,
+    schema::{cache_members, organization_members, users},
 };
 
 /// One user.
@@ -67,6 +70,16 @@ pub async fn find(conn: &mut Conn, id: UserId) -> Result<User, StorageError> {
     found(lookup(conn, id).await?, "user", id)
 }
 
+/// Makes others who lock the user wait until the transaction ends. Whether it is there.
+pub async fn lock(conn: &mut Conn, id: UserId) -> Result<bool, StorageError> {
+    let there: Option<UserId> = query!(
+        conn,
+        postgres | c | users::table.find(id).select(users::id).for_no_key_update().first(c).await.optional()?,
+        sqlite | c | users::table.find(id).select(users::id).first(c).await.optional()?,
+    );
+    Ok(there.is_some())
+}
+
 /// The user with this login name, without regard to case.
 pub async fn lookup_by_username(conn: &mut Conn, username: &str) -> Result<Option<User>, StorageError> {
     Ok(query!(conn, |c| {
@@ -117,6 +130,33 @@ pub async fn set_password(conn: &mut Conn, id: UserId, hash: &str) -> Result<(),
 pub async fn delete(conn: &mut Conn, id: UserId) -> Result<(), StorageError> {
     let rows = query!(conn, |c| diesel::delete(users::table.find(id)).execute(c).await?);
     hit(rows, "user", id)
+}
+
+/// Users who never proved their address, chose a password, and are nobody anywhere: members of nothing, and no superuser.
+macro_rules! unproven {
+    () => {{
+        let organizations = organization_members::table.filter(organization_members::user.eq(users::id));
+        let caches = cache_members::table.filter(cache_members::user.eq(users::id));
+        let unproven = users::table.filter(users::email_verified.eq(false)).filter(users::superuser.eq(false));
+        let unproven = unproven.filter(users::password_hash.is_not_null());
+        unproven.filter(not(exists(organizations))).filter(not(exists(caches)))
+    }};
+}
+
+/// Removes at most `limit` users who registered before `before`, never proved their address and are nobody anywhere. How many there
+/// were.
+pub async fn delete_unproven(conn: &mut Conn, before: Moment, limit: i64) -> Result<usize, StorageError> {
+    let found: Vec<UserId> = query!(&mut *conn, |c| {
+        let old = unproven!().filter(users::created_at.lt(before));
+        old.select(users::id).order(users::id).limit(limit).load(c).await?
+    });
+    // Whoever proved the address meanwhile stays.
+    Ok(query!(conn, |c| diesel::delete(unproven!().filter(users::id.eq_any(&found))).execute(c).await?))
+}
+
+/// Removes a user who never proved the address and is nobody anywhere. Whether it was such a one.
+pub async fn delete_if_unproven(conn: &mut Conn, id: UserId) -> Result<bool, StorageError> {
+    Ok(query!(conn, |c| diesel::delete(unproven!().filter(users::id.eq(id))).execute(c).await?) > 0)
 }
 
 /// The organizations and caches, each as a sentence calls it, whose last Admin this user is, and remains until the transaction ends.

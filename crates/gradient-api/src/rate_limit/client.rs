@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use actix_web::{HttpMessage, dev::ServiceRequest, http::header};
-use gradient_auth::{Caller, Via};
-use gradient_domain::{ApiKeyId, UserId};
+use gradient_auth::Caller;
+use gradient_domain::UserId;
 use gradient_engine::Engine;
 
 use crate::{cache_root::credential, scope::COOKIE};
@@ -14,10 +14,8 @@ use crate::{cache_root::credential, scope::COOKIE};
 pub(super) enum Client {
     /// Whoever sends from this address.
     Address(IpAddr),
-    /// A user, in any session.
+    /// A user, in any session and with any API key: with a bucket for each key, who makes many keys could ask as often as they like.
     User(UserId),
-    /// An API key.
-    Key(ApiKeyId),
 }
 
 /// The caller whom a request's credentials prove: left with the request, so that they are looked up once.
@@ -47,10 +45,7 @@ pub(super) async fn proven(request: &ServiceRequest, engine: &Engine) -> Option<
     request.extensions_mut().insert(KnownCaller(caller));
     match caller {
         Caller::Anonymous => None,
-        Caller::User(user) => Some(match user.via {
-            Via::Session(_) => Client::User(user.user),
-            Via::ApiKey(key) => Client::Key(key.id),
-        }),
+        Caller::User(user) => Some(Client::User(user.user)),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct RateLimitError(String);
 /// The limits of all tiers of routes; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Login, registration and what else is below `/api/v1/auth`, but logout.
+    /// Login, registration and what else is below `/api/v1/auth`, but logout; and, for each user, what their own password confirms.
     pub auth: Option<RateLimit>,
     /// The binary cache, but for what has a tier of its own. Off by default: Nix waits for minutes after a 429.
     pub cache: Option<RateLimit>,

@@ -1,10 +1,14 @@
 //! Which routes share a limit.
 
+use actix_web::http::Method;
+
 /// A group of routes with a limit of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tier {
     /// Where passwords and names can be guessed.
     Auth,
+    /// Where users prove that it is them with their own password, which a stolen session could guess.
+    Password,
     /// The binary cache.
     Cache,
     /// Looking into what a cache holds.
@@ -18,8 +22,11 @@ pub(super) enum Tier {
 }
 
 impl Tier {
-    /// The tier of a path whose percent-encoding is decoded.
-    pub(super) fn of(path: &str) -> Self {
+    /// The tier of a request for a path whose percent-encoding is decoded.
+    pub(super) fn of(method: &Method, path: &str) -> Self {
+        if matches!((method, path), (&Method::DELETE, "/api/v1/user") | (&Method::PATCH, "/api/v1/user/password")) {
+            return Self::Password;
+        }
         let mut segments = path.split('/').skip(1);
         match segments.next() {
             Some("proto") => Self::Exempt,
@@ -57,7 +64,10 @@ mod tests {
             ("/proto/jobs/build/x/1/missing", Tier::Exempt),
             ("/protocol", Tier::Default),
         ] {
-            assert_eq!(Tier::of(path), tier, "{path}");
+            assert_eq!(Tier::of(&Method::GET, path), tier, "{path}");
         }
+        assert_eq!(Tier::of(&Method::DELETE, "/api/v1/user"), Tier::Password);
+        assert_eq!(Tier::of(&Method::PATCH, "/api/v1/user/password"), Tier::Password);
+        assert_eq!(Tier::of(&Method::DELETE, "/api/v1/user/keys"), Tier::Default);
     }
 }

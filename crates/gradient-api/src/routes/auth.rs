@@ -6,7 +6,11 @@ mod oidc;
 
 use std::net::IpAddr;
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Uri, header, uri::Authority},
+    web,
+};
 use gradient_domain::{DisplayName, Email, Password, Secret, Username};
 use gradient_engine::{Engine, Origin, Registered, Registration, Remember};
 use serde::{Deserialize, Serialize};
@@ -19,7 +23,7 @@ use crate::{
     endpoints::{Endpoints, endpoints},
     envelope::{Answer, Envelope, Sentence},
     error::Code,
-    scope::AnySession,
+    scope::{AnySession, is_from_a_foreign_page},
 };
 
 /// The header with the token that the server prints while it has no users.
@@ -28,7 +32,7 @@ const SETUP_TOKEN: &str = "x-gradient-setup";
 pub(super) fn endpoints() -> Endpoints {
     endpoints! { Authentication:
         register => AlreadyExists, Forbidden, InvalidEmail, InvalidName, InvalidPassword, InvalidUsername, RegistrationDisabled;
-        login => EmailUnverified, InvalidCredentials, OauthRequired, Unavailable;
+        login => EmailUnverified, Forbidden, InvalidCredentials, OauthRequired, Unavailable;
         check_username;
         email::verify => AlreadyExists, BadRequest;
         email::resend => BadRequest, Unavailable;
@@ -71,7 +75,7 @@ async fn register(
         Some(_) => {
             return Err(ApiError::new(Code::Forbidden, "this is not the setup token that the server printed at its start"));
         }
-        None => origin(&request),
+        None => origin(&request, &engine.settings().serve_url),
     };
     let registration = Registration {
         username: body.username.parse()?,
@@ -86,22 +90,30 @@ async fn register(
     Ok(Answer(Sentence(format!("user `{username}` is registered with the id {id}{next}"))))
 }
 
-/// A request that a proxy passed on says so, and is then from elsewhere.
-fn origin(request: &HttpRequest) -> Origin {
+/// A request that a proxy passed on says so, and is then from elsewhere. So is one that a page of another site had a browser on this
+/// machine send: it could register somebody without anyone seeing it.
+fn origin(request: &HttpRequest, serve_url: &str) -> Origin {
     let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| request.headers().contains_key(*name));
     let loopback = request.peer_addr().is_some_and(|address| match address.ip() {
         IpAddr::V4(address) => address.is_loopback(),
         IpAddr::V6(address) => address.to_canonical().is_loopback(),
     });
-    if loopback && !forwarded && !is_from_a_foreign_page(request) { Origin::Loopback } else { Origin::Elsewhere }
+    let own = !is_from_a_foreign_page(request, serve_url) && is_for_this_server(request, serve_url);
+    if loopback && !forwarded && own { Origin::Loopback } else { Origin::Elsewhere }
 }
 
-/// A page of another site that is open on this machine could register somebody without anyone seeing it: it needs no answer.
-fn is_from_a_foreign_page(request: &HttpRequest) -> bool {
-    match request.headers().get("sec-fetch-site") {
-        Some(site) => site != "same-origin" && site != "none",
-        None => request.headers().contains_key(header::ORIGIN),
-    }
+/// Whether a request names this machine or the server as its host. Another name that leads here can be one that a page of its own gave
+/// this machine's address, so that the browser takes the two for one site.
+fn is_for_this_server(request: &HttpRequest, serve_url: &str) -> bool {
+    let Some(host) = request.headers().get(header::HOST) else { return true };
+    let Some(host) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    let name = host.host();
+    let served = serve_url.parse::<Uri>().ok();
+    let served = served.as_ref().and_then(Uri::host);
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
+        || served.is_some_and(|served| served.eq_ignore_ascii_case(name))
 }
 
 /// Who wants to sign in.
@@ -120,7 +132,7 @@ struct LoginBody {
 
 /// Signs in: answers a JWT, and sets it as a cookie.
 ///
-/// It is good for a day, or for 30 days with `remember_me`.
+/// It is good for a day, or for 30 days with `remember_me`. A page of another site cannot have a browser sign in: that is a 403.
 #[utoipa::path(
     post,
     path = "/auth/basic/login",
@@ -132,7 +144,11 @@ struct LoginBody {
         example = json!({"error": false, "message": "eyJhbGciOiJIUzI1NiJ9.eyJqdGkiOiIwMTkxZTBhMCJ9.c2lnbmF0dXJl"}),
     ))
 )]
-async fn login(body: Body<LoginBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
+async fn login(request: HttpRequest, body: Body<LoginBody>, engine: web::Data<Engine>) -> Result<HttpResponse, ApiError> {
+    // Whoever is signed in as somebody else without noticing gives that account what they upload and write.
+    if is_from_a_foreign_page(&request, &engine.settings().serve_url) {
+        return Err(ApiError::new(Code::Forbidden, "a browser can sign in from the server's own pages only"));
+    }
     let LoginBody { loginname, password, remember_me } = body.read()?;
     let remember = if remember_me { Remember::Month } else { Remember::Day };
     let login = engine.login(sought(&loginname), password, remember).await?;
@@ -218,7 +234,7 @@ mod tests {
     fn from_this_machine(headers: &[(&'static str, &'static str)]) -> Origin {
         let request = TestRequest::post().peer_addr(([127, 0, 0, 1], 4711).into());
         let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
-        origin(&request.to_http_request())
+        origin(&request.to_http_request(), "https://ci.example.com/gradient")
     }
 
     #[test]
@@ -228,6 +244,7 @@ mod tests {
             from_this_machine(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:3000")]),
             Origin::Loopback
         );
+        assert_eq!(from_this_machine(&[("origin", "https://ci.example.com")]), Origin::Loopback);
         assert_eq!(from_this_machine(&[("x-forwarded-for", "192.0.2.1")]), Origin::Elsewhere);
     }
 
@@ -236,5 +253,18 @@ mod tests {
         assert_eq!(from_this_machine(&[("sec-fetch-site", "cross-site")]), Origin::Elsewhere);
         assert_eq!(from_this_machine(&[("sec-fetch-site", "same-site")]), Origin::Elsewhere);
         assert_eq!(from_this_machine(&[("origin", "https://example.com")]), Origin::Elsewhere);
+    }
+
+    #[test]
+    fn a_page_that_calls_this_machine_its_own_host_does_not() {
+        let with_host = |host| from_this_machine(&[("host", host), ("sec-fetch-site", "same-origin")]);
+        for host in
+            ["localhost:3000", "127.0.0.1:3000", "127.1.2.3", "[::1]:3000", "[::1]", "ci.example.com", "CI.example.com:443"]
+        {
+            assert_eq!(with_host(host), Origin::Loopback, "{host}");
+        }
+        for host in ["evil.example:3000", "localhost.evil.example", "192.0.2.1:3000", "[2001:db8::1]:3000", "", "a b"] {
+            assert_eq!(with_host(host), Origin::Elsewhere, "{host}");
+        }
     }
 }

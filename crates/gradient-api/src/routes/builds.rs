@@ -4,7 +4,7 @@ mod downloads;
 mod view;
 mod why;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use gradient_domain::Epoch;
 use gradient_engine::{Engine, MAX_READ};
@@ -16,7 +16,7 @@ use crate::{
     endpoints::{Endpoints, endpoints},
     envelope::Answer,
     ndjson,
-    scope::{BuildScope, ViewOrg},
+    scope::{BuildScope, ViewOrg, revoked},
 };
 
 pub(super) fn endpoints() -> Endpoints {
@@ -84,13 +84,13 @@ fn text(bytes: &[u8], offset: u64, limit: u64) -> String {
 
 /// Streams the log of a build, until it ends.
 ///
-/// Each line is a JSON string: a piece of the log. What is stored comes first.
+/// Each line is a JSON string: a piece of the log. What is stored comes first. It also ends when the caller may not see it any more.
 #[utoipa::path(
     post,
     path = "/builds/{id}/log",
     responses((status = 200, description = "JSON strings, one a line.", body = String, content_type = "application/x-ndjson"))
 )]
-async fn follow_log(scope: BuildScope<ViewOrg>, engine: web::Data<Engine>) -> HttpResponse {
+async fn follow_log(scope: BuildScope<ViewOrg>, request: HttpRequest, engine: web::Data<Engine>) -> HttpResponse {
     let pieces = engine.follow_log(scope.build).map(|piece| {
         piece.map(|bytes| {
             let mut line = Vec::new();
@@ -98,7 +98,7 @@ async fn follow_log(scope: BuildScope<ViewOrg>, engine: web::Data<Engine>) -> Ht
             line.into()
         })
     });
-    ndjson::stream(pieces)
+    ndjson::stream(pieces.take_until(Box::pin(revoked::<BuildScope<ViewOrg>>(request))))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -37,7 +37,6 @@ async fn file(name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let file = found.ok_or_else(|| ApiError::not_found("there is nothing at this path"))?;
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
     ];

@@ -2,7 +2,7 @@
 
 mod view;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use gradient_domain::{BuildStatus, EvaluationId};
@@ -17,7 +17,7 @@ use crate::{
     envelope::{Answer, Sentence},
     error::Code,
     ndjson,
-    scope::{EvaluationScope, ProjectScope, TriggerEvaluation, ViewOrg},
+    scope::{EvaluationScope, ProjectScope, TriggerEvaluation, ViewOrg, revoked},
 };
 
 pub(crate) use view::{EntryPointBody, EvaluationBody, EvaluationSummary};
@@ -166,15 +166,16 @@ async fn messages(
 /// Streams the logs of all builds of an evaluation, until it ends.
 ///
 /// Each line is a JSON string: a line of a log with its build's name before it, as in `hello-2.12.1> unpacking`. What is
-/// stored comes first.
+/// stored comes first. It also ends when the caller may not see it any more.
 #[utoipa::path(
     post,
     path = "/evals/{id}/builds",
     responses((status = 200, description = "JSON strings, one a line.", body = String, content_type = "application/x-ndjson"))
 )]
-async fn logs(scope: EvaluationScope<ViewOrg>, engine: web::Data<Engine>) -> HttpResponse {
+async fn logs(scope: EvaluationScope<ViewOrg>, request: HttpRequest, engine: web::Data<Engine>) -> HttpResponse {
     let batches = engine.follow_evaluation(scope.evaluation.id);
-    ndjson::stream(batches.map(|batch| batch.map(to_lines)))
+    let lines = batches.map(|batch| batch.map(to_lines));
+    ndjson::stream(lines.take_until(Box::pin(revoked::<EvaluationScope<ViewOrg>>(request))))
 }
 
 fn to_lines(lines: Vec<LogLine>) -> Bytes {

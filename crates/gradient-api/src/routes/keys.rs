@@ -24,7 +24,7 @@ const MAX_DAYS: u32 = 36_500;
 pub(super) fn endpoints() -> Endpoints {
     endpoints! { ApiKeys:
         list;
-        create => AlreadyExists, InvalidName, NotFound, Validation;
+        create => AlreadyExists, Conflict, InvalidName, NotFound, Validation;
         delete => NotFound;
         catalogue;
         change => AlreadyExists, InvalidName, Validation;
@@ -85,7 +85,7 @@ struct CreateBody {
 
 /// Makes an API key: answers its plain text, this once.
 ///
-/// It may be for one organization or for one cache, and for nothing else then.
+/// It may be for one organization or for one cache, and for nothing else then. A user has at most 100 of them.
 #[utoipa::path(post, path = "/user/keys")]
 async fn create(
     user: SessionUser,

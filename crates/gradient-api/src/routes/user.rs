@@ -55,7 +55,8 @@ struct DeleteBody {
 
 /// Deletes the caller's account.
 ///
-/// Not while the caller is the last Admin of an organization or cache; the message names them.
+/// Not while the caller is the last Admin of an organization or cache; the message names them. This and changing the password are
+/// limited as signing in is, for each user.
 #[utoipa::path(delete, path = "/user")]
 async fn delete(user: SessionUser, body: Body<DeleteBody>, engine: web::Data<Engine>) -> Result<Answer<Sentence>, ApiError> {
     let confirmation = match body.read()? {
@@ -81,6 +82,8 @@ struct PasswordBody {
 }
 
 /// Changes the caller's password, and ends all other sessions.
+///
+/// This and deleting the account are limited as signing in is, for each user.
 #[utoipa::path(patch, path = "/user/password")]
 async fn change_password(
     user: SessionUser,

@@ -87,6 +87,16 @@ fn check_origin(request: &HttpRequest, engine: &Engine) -> Result<(), ApiError> 
     }
 }
 
+/// Whether a page of another site had the browser send this, as far as the browser says. Its answer need not be read to do harm.
+pub(crate) fn is_from_a_foreign_page(request: &HttpRequest, serve_url: &str) -> bool {
+    let (site, page) = (request.headers().get("sec-fetch-site"), request.headers().get(header::ORIGIN));
+    match (site, page) {
+        (_, Some(page)) if page.as_bytes() == origin(serve_url).as_bytes() => false,
+        (Some(site), _) => site != "same-origin" && site != "none",
+        (None, page) => page.is_some(),
+    }
+}
+
 /// Scheme, host and port of a URL.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);

@@ -2,7 +2,7 @@
 //!
 //! The provider decides who gets an account here: `enable_registration` is about those who choose a password. A user is known by
 //! the provider and its subject. An address that somebody else has here is no way into that account: whoever could set an address
-//! at the provider could take it over.
+//! at the provider could take it over. Only an address that its holder never proved is given up, and the account is not.
 
 mod http;
 mod provider;
@@ -10,7 +10,7 @@ mod provider;
 use std::time::Duration;
 
 use gradient_auth::oidc::{self, OidcError, ProviderAnswer, SignInAttempt};
-use gradient_domain::{DisplayName, Moment, Secret, UserId};
+use gradient_domain::{DisplayName, Email, Moment, Secret, UserId};
 use gradient_storage::{
     Conn, StorageError,
     oidc_identities::{self, OidcIdentity},
@@ -18,7 +18,7 @@ use gradient_storage::{
 };
 use rand::RngExt;
 
-use super::{Login, Remember, User, UserChanges};
+use super::{Login, Remember, User, UserChanges, verification::give_up_address};
 use crate::{Engine, EngineError};
 
 pub(crate) use provider::ProviderSlot;
@@ -88,7 +88,15 @@ impl Engine {
             if let Some(user) = oidc_identities::lookup_user(conn, &identity.issuer, &identity.subject).await? {
                 return Ok((proven_elsewhere(conn, user, &identity).await?, Origin::Known));
             }
-            let user = new_user(conn, &identity, random).await?;
+            let email = identity.email.clone().ok_or(EngineError::NoEmailFromProvider)?;
+            if let Some(holder) = users::lookup_by_login(conn, email.as_str()).await? {
+                // Whoever registered with an address that is not theirs, and never saw the mail, does not lock its owner out.
+                if !verifies || holder.email_verified || !identity.email_verified {
+                    return Err(EngineError::AlreadyExists { what: "user with the address", name: email.to_string() });
+                }
+                give_up_address(conn, &holder).await?;
+            }
+            let user = new_user(conn, &identity, email, random).await?;
             let user = User { email_verified: user.email_verified || !verifies, ..user };
             users::insert(conn, &user).await?;
             let oidc::OidcIdentity { issuer, subject, .. } = identity;
@@ -116,11 +124,7 @@ async fn proven_elsewhere(conn: &mut Conn, user: User, identity: &oidc::OidcIden
 }
 
 /// Somebody who was never here; the provider may have seen a proof of the address.
-async fn new_user(conn: &mut Conn, identity: &oidc::OidcIdentity, random: u32) -> Result<User, EngineError> {
-    let email = identity.email.clone().ok_or(EngineError::NoEmailFromProvider)?;
-    if users::lookup_by_login(conn, email.as_str()).await?.is_some() {
-        return Err(EngineError::AlreadyExists { what: "user with the address", name: email.to_string() });
-    }
+async fn new_user(conn: &mut Conn, identity: &oidc::OidcIdentity, email: Email, random: u32) -> Result<User, EngineError> {
     let mut username = None;
     for candidate in oidc::usernames(identity, random) {
         if users::lookup_by_username(conn, candidate.as_str()).await?.is_none() {

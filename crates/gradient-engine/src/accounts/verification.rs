@@ -2,6 +2,9 @@
 //!
 //! Whoever registers signs in once the address is proven. Whoever wants another address keeps the old one until the new one is
 //! proven, so that a slip of the pen locks nobody out. The server keeps the hash of a token, and the token is only in the mail.
+//!
+//! An address that nobody proved is not held for long: after two days its account is removed (`reaper.rs`), and whoever comes from
+//! the OpenID provider with a proof of it takes it at once.
 
 use std::time::Duration;
 
@@ -33,6 +36,25 @@ impl Asked {
         let expires_at = now.plus(LIFETIME);
         Self { verification: EmailVerification { user, email, token_hash, created_at: now, expires_at }, token }
     }
+}
+
+/// Where no mail ever goes: the addresses of accounts that gave theirs up.
+const NOWHERE: &str = "@unverified.invalid";
+
+fn is_placeholder(email: &Email) -> bool {
+    email.as_str().ends_with(NOWHERE)
+}
+
+/// Takes an address from an account that never proved it, for somebody who has. The account goes when it is nobody anywhere; another
+/// one keeps all that it has and an address that leads nowhere, so that it still has to be proven and nobody can.
+pub(super) async fn give_up_address(conn: &mut Conn, holder: &User) -> Result<(), EngineError> {
+    if users::delete_if_unproven(conn, holder.id).await? {
+        return Ok(());
+    }
+    let nowhere = format!("{}{NOWHERE}", holder.id.uuid());
+    let email = nowhere.parse::<Email>().map_err(|_| EngineError::Damaged(format!("{nowhere} is no address")))?;
+    users::set(conn, holder.id, &UserChanges { email: Some(email), ..UserChanges::default() }).await?;
+    Ok(email_verifications::delete(conn, holder.id).await?)
 }
 
 impl Engine {
@@ -81,8 +103,12 @@ impl Engine {
             }
             let email = last.map(|last| last.email).or((!user.email_verified).then_some(user.email));
             let Some(email) = email else { return Ok(None) };
+            if is_placeholder(&email) {
+                return Ok(None);
+            }
             let asked = Asked::new(user.id, email);
-            email_verifications::replace(conn, &asked.verification).await?;
+            // Anybody can ask for this, so the links before stay good.
+            email_verifications::insert(conn, &asked.verification).await?;
             Ok(Some((user.username, asked)))
         };
         if let Some((username, asked)) = self.storage().transaction(ask).await? {
@@ -96,7 +122,7 @@ impl Engine {
         let Some(mailer) = self.mailer() else { return Ok(()) };
         let asked = Asked::new(user.id, user.email.clone());
         let verification = asked.verification.clone();
-        self.storage().write(async move |conn: &mut Conn| email_verifications::replace(conn, &verification).await).await?;
+        self.storage().write(async move |conn: &mut Conn| email_verifications::insert(conn, &verification).await).await?;
         if let Ok(place) = mailer.place() {
             self.send(&user.username, asked, place);
         } else {

@@ -16,15 +16,19 @@ enum Of {
     DeletedProject(ProjectId),
     /// All but so many.
     Project(ProjectId, i32),
+    /// Those of direct builds, all but so many.
+    Direct(OrganizationId, u32),
 }
 
 /// Removes the evaluations that nobody is to see any more.
 pub(super) async fn evaluations(engine: &Engine) -> Result<(), EngineError> {
-    let list = async |conn: &mut Conn| {
+    let keep_direct = engine.settings().keep_direct_builds;
+    let list = async move |conn: &mut Conn| {
         let organizations = remains::deleted_organizations(conn).await?.into_iter().map(Of::DeletedOrganization);
         let mut all: Vec<Of> = organizations.collect();
         all.extend(remains::deleted_projects(conn).await?.into_iter().map(Of::DeletedProject));
         all.extend(remains::retentions(conn).await?.into_iter().map(|(project, keep)| Of::Project(project, keep)));
+        all.extend(remains::direct_builders(conn).await?.into_iter().map(|id| Of::Direct(id, keep_direct)));
         Ok(all)
     };
     for of in engine.storage().read(list).await? {
@@ -48,6 +52,7 @@ async fn superfluous(engine: &Engine, of: Of) -> Result<Vec<EvaluationId>, Engin
         Of::DeletedOrganization(id) => remains::deletable_of_organization(conn, id, EVALUATIONS).await,
         Of::DeletedProject(id) => remains::deletable_of_project(conn, id, EVALUATIONS).await,
         Of::Project(id, keep) => remains::superfluous(conn, id, keep, EVALUATIONS).await,
+        Of::Direct(id, keep) => remains::superfluous_direct(conn, id, keep, EVALUATIONS).await,
     };
     Ok(engine.storage().read(find).await?)
 }

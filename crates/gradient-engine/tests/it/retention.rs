@@ -15,7 +15,7 @@ use crate::{
     world::{Tenant, World},
 };
 
-gradient_test_support::both_databases!(older_evaluations_go_with_what_only_they_need);
+gradient_test_support::both_databases!(older_evaluations_go_with_what_only_they_need, older_direct_builds_go);
 
 /// Ends an evaluation.
 async fn end(world: &World, id: EvaluationId, status: EvaluationStatus) {
@@ -80,6 +80,40 @@ async fn older_evaluations_go_with_what_only_they_need(url: &str) {
     engine.abort_evaluation(running).await.unwrap();
     engine.reap(later(Moment::now(), 2)).await.unwrap();
     assert_eq!(left(&engine, &project).await, [newest, better]);
+}
+
+async fn older_direct_builds_go(url: &str) {
+    let world = World::new(url).await;
+    let (acme, _) = world.register("acme", WorkerId::random(), Moment::now()).await;
+    let (other, _) = world.register("other", WorkerId::random(), Moment::now()).await;
+    let tenant = world.tenant("tenant").await;
+    let of_another = world.unannounced(other).await;
+    let mut direct = Vec::new();
+    for _ in 0..5 {
+        direct.push(world.unannounced(acme).await);
+    }
+    let [oldest, running, completed, failed, newest] = direct.try_into().unwrap();
+    for id in [oldest, completed, newest, of_another, tenant.evaluation] {
+        end(&world, id, EvaluationStatus::Completed).await;
+    }
+    end(&world, failed, EvaluationStatus::Failed).await;
+    let older_of_tenant = tenant.evaluation;
+    world.unannounced(tenant.organization).await;
+    world.unannounced(tenant.organization).await;
+    let engine = world.start(EngineSettings { keep_direct_builds: 2, ..EngineSettings::default() }).await;
+
+    engine.reap(later(Moment::now(), 2)).await.unwrap();
+    for (id, stays) in [
+        (oldest, false),
+        (running, true),
+        (completed, false),
+        (failed, true),
+        (newest, true),
+        (of_another, true),
+        (older_of_tenant, false),
+    ] {
+        assert_eq!(engine.lookup_evaluation(id).await.unwrap().is_some(), stays, "{id}");
+    }
 }
 
 /// The tenant's build completes, and a cache publishes the tenant's path.

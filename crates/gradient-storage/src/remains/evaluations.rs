@@ -37,6 +37,32 @@ pub async fn superfluous(conn: &mut Conn, project: ProjectId, keep: i32, limit: 
     }))
 }
 
+/// The evaluations of direct builds of an organization that have ended and are not among the newest `keep`, oldest first.
+pub async fn superfluous_direct(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    keep: u32,
+    limit: i64,
+) -> Result<Vec<EvaluationId>, StorageError> {
+    macro_rules! direct {
+        () => {
+            evaluations::table
+                .filter(evaluations::organization.eq(organization))
+                .filter(evaluations::project.is_null())
+                .select(evaluations::id)
+        };
+    }
+    let oldest_kept = query!(&mut *conn, |c| {
+        let newest = direct!().order(evaluations::id.desc()).offset(i64::from(keep) - 1);
+        newest.first::<EvaluationId>(c).await.optional()?
+    });
+    let Some(oldest_kept) = oldest_kept else { return Ok(Vec::new()) };
+    Ok(query!(conn, |c| {
+        let older = direct!().filter(evaluations::id.lt(oldest_kept)).filter(evaluations::finished_at.is_not_null());
+        older.order(evaluations::id).limit(limit).load(c).await?
+    }))
+}
+
 /// The evaluations of a deleted project that have ended.
 pub async fn deletable_of_project(conn: &mut Conn, project: ProjectId, limit: i64) -> Result<Vec<EvaluationId>, StorageError> {
     Ok(query!(conn, |c| {

@@ -20,6 +20,14 @@ pub async fn retentions(conn: &mut Conn) -> Result<Vec<(ProjectId, i32)>, Storag
     }))
 }
 
+/// The organizations that have evaluations of direct builds.
+pub async fn direct_builders(conn: &mut Conn) -> Result<Vec<OrganizationId>, StorageError> {
+    Ok(query!(conn, |c| {
+        let direct = evaluations::table.filter(evaluations::project.is_null());
+        direct.select(evaluations::organization).distinct().load(c).await?
+    }))
+}
+
 /// The projects that were deleted and of which something is left.
 pub async fn deleted_projects(conn: &mut Conn) -> Result<Vec<ProjectId>, StorageError> {
     Ok(query!(conn, |c| {

@@ -20,7 +20,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use gradient_domain::sql::{Key, Moment, Word};
 
-    email_verifications (user) {
+    email_verifications (token_hash) {
         user -> Key,
         email -> Word,
         token_hash -> Binary,

@@ -36,6 +36,7 @@ async fn ends_once(url: &str) {
         assert!(!attempts::set_started(conn, build, Epoch(1), later(2)).await?);
         builds::set_status(conn, build, Epoch(1), BuildStatus::Queued, None, later(2)).await?;
         attempts::assign(conn, build, Epoch(2), worker(), later(3)).await?;
+        logs::append(conn, build, Epoch(2), 0, vec![b'x'; 42]).await?;
         assert!(attempts::set_succeeded(conn, build, Epoch(2), 42, later(4)).await?);
 
         let all = attempts::list(conn, build).await?;

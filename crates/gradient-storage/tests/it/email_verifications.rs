@@ -7,7 +7,7 @@ use gradient_storage::{
 
 use crate::fixtures::*;
 
-gradient_test_support::both_databases!(proves_once, the_newest_counts, ends, goes_with_its_user);
+gradient_test_support::both_databases!(proves_once, another_one_counts, others_stay_good, ends, goes_with_its_user);
 
 fn verification(user: UserId, token: u8) -> EmailVerification {
     let email = "new@example.com".parse().unwrap();
@@ -28,7 +28,7 @@ async fn proves_once(url: &str) {
     .await;
 }
 
-async fn the_newest_counts(url: &str) {
+async fn another_one_counts(url: &str) {
     with(url, async |conn: &mut Conn| {
         let old = verification(insert_user(conn, "ada").await?, 1);
         let other = verification(insert_user(conn, "eve").await?, 3);
@@ -41,6 +41,21 @@ async fn the_newest_counts(url: &str) {
         assert_eq!(email_verifications::lookup(conn, other.user).await?.as_ref(), Some(&other));
         email_verifications::delete(conn, other.user).await?;
         assert_eq!(email_verifications::lookup(conn, other.user).await?, None);
+        Ok(())
+    })
+    .await;
+}
+
+async fn others_stay_good(url: &str) {
+    with(url, async |conn: &mut Conn| {
+        let old = verification(insert_user(conn, "ada").await?, 1);
+        let new = EmailVerification { token_hash: Digest([2; 32]), created_at: later(1), ..old.clone() };
+        for one in [&old, &new] {
+            email_verifications::insert(conn, one).await?;
+        }
+        assert_eq!(email_verifications::lookup(conn, old.user).await?.as_ref(), Some(&new));
+        assert_eq!(email_verifications::take(conn, old.token_hash).await?, Some(old));
+        assert_eq!(email_verifications::take(conn, new.token_hash).await?, None, "one is enough");
         Ok(())
     })
     .await;

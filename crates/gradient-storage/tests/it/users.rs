@@ -67,10 +67,10 @@ async fn names_where_it_is_the_last_admin(url: &str) {
         organizations::insert_member(conn, own, ada, admin, NOW).await?;
         organizations::insert_member(conn, own, eve, view, NOW).await?;
         caches::insert_member(conn, cache, ada, roles::built_in(RoleScope::Cache, BuiltInRole::Admin), NOW).await?;
-        assert_eq!(users::last_admin_of(conn, ada).await?, ["own", "store"]);
+        assert_eq!(users::last_admin_of(conn, ada).await?, ["the organization own", "the cache store"]);
         assert!(users::last_admin_of(conn, eve).await?.is_empty());
         organizations::set_deleted(conn, own, NOW).await?;
-        assert_eq!(users::last_admin_of(conn, ada).await?, ["store"]);
+        assert_eq!(users::last_admin_of(conn, ada).await?, ["the cache store"]);
         Ok(())
     })
     .await;

@@ -12,6 +12,7 @@ gradient_test_support::both_databases!(
     a_login_tells_nothing,
     logout_revokes_at_once,
     the_cookie_is_for_own_pages,
+    only_own_pages_sign_in,
     settings_and_password_change,
     an_account_goes_when_nothing_depends_on_it,
 );
@@ -116,6 +117,29 @@ async fn the_cookie_is_for_own_pages(database: &str) {
     assert_eq!(status(Method::PUT, "/orgs", Some(("sec-fetch-site", "cross-site"))).await, 403);
     assert_eq!(status(Method::PUT, "/orgs", Some(("origin", &server.url))).await, 200);
     assert_eq!(status(Method::DELETE, "/orgs/acme", Some(("sec-fetch-site", "same-origin"))).await, 200);
+}
+
+async fn only_own_pages_sign_in(database: &str) {
+    let server = Server::start(database).await;
+    server.signed_in("alice").await;
+    let origin = server.url.clone();
+    for (headers, expected) in [
+        (vec![], 200),
+        (vec![("sec-fetch-site", "same-origin")], 200),
+        (vec![("sec-fetch-site", "none")], 200),
+        (vec![("origin", origin.as_str())], 200),
+        (vec![("origin", "https://evil.example")], 403),
+        (vec![("origin", "null")], 403),
+        (vec![("sec-fetch-site", "cross-site")], 403),
+        (vec![("sec-fetch-site", "same-site"), ("origin", "https://evil.example")], 403),
+    ] {
+        let body = json!({"loginname": "alice", "password": PASSWORD});
+        let request = server.http.post(format!("{}/api/v1/auth/basic/login", server.url)).json(&body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), expected, "{headers:?}");
+        assert_eq!(response.headers().contains_key(header::SET_COOKIE), expected == 200, "{headers:?}");
+    }
 }
 
 async fn settings_and_password_change(database: &str) {

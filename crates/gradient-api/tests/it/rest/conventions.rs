@@ -10,6 +10,7 @@ gradient_test_support::both_databases!(
     other_methods_are_told_those_that_there_are,
     bodies_and_queries_are_told_what_is_wrong,
     requests_have_an_id,
+    no_answer_is_taken_for_what_it_is_not,
     the_server_tells_of_itself,
     lists_come_in_pages,
 );
@@ -73,6 +74,24 @@ async fn bodies_and_queries_are_told_what_is_wrong(database: &str) {
 
     let request = server.http.get(format!("{}/api/v1/user", server.url)).header("authorization", format!("bearer {token}"));
     assert_eq!(request.send().await.unwrap().status().as_u16(), 200, "the name of the scheme has no case");
+}
+
+async fn no_answer_is_taken_for_what_it_is_not(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    server.with(&token).cache("main", true).await;
+    for (path, status) in [
+        ("/api/v1/health", 200),
+        ("/api/v1/nothing", 401),
+        ("/cache/main/nix-cache-info", 200),
+        ("/cache/main/00000000000000000000000000000000.narinfo", 404),
+        ("/cache/main/log/x.drv", 404),
+        ("/nothing", 404),
+    ] {
+        let response = server.http.get(format!("{}{path}", server.url)).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{path}");
+    }
 }
 
 async fn requests_have_an_id(database: &str) {

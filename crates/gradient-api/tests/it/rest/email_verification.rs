@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gradient_domain::Moment;
 use gradient_engine::{EngineSettings, MailSettings, MailTls};
 use gradient_test_support::deployment::{Mail, MailServer, MailServerSettings};
 use serde_json::{Value, json};
@@ -12,7 +13,8 @@ use crate::server::Server;
 
 gradient_test_support::both_databases!(
     who_registers_signs_in_with_a_proven_address,
-    a_link_is_good_once_and_the_newest_counts,
+    a_link_is_good_once_and_another_mail_takes_none_away,
+    an_address_that_is_never_proven_is_free_again,
     a_new_address_counts_once_it_is_proven,
     nobody_learns_who_has_an_account,
     a_mail_that_is_put_off_is_sent_again,
@@ -26,15 +28,13 @@ struct Trial {
     _folder: TempDir,
 }
 
-fn settings(mails: &MailServer) -> EngineSettings {
+/// Has the server ask for a proof of addresses.
+pub(super) fn ask_for_proof(settings: &mut EngineSettings, mails: &MailServer) {
     let from = "Gradient <ci@example.com>".parse().unwrap();
     let mail = MailSettings { host: "127.0.0.1".to_owned(), port: Some(mails.port()), tls: MailTls::None, login: None, from };
-    EngineSettings {
-        mail: Some(mail),
-        require_email_verification: true,
-        email_pause: Duration::ZERO,
-        ..EngineSettings::default()
-    }
+    settings.mail = Some(mail);
+    settings.require_email_verification = true;
+    settings.email_pause = Duration::ZERO;
 }
 
 impl Trial {
@@ -46,7 +46,8 @@ impl Trial {
     async fn with(database: &str, mails: &MailServerSettings, change: impl FnOnce(&mut EngineSettings)) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let mails = MailServer::start(folder.path(), mails).unwrap()?;
-        let mut settings = settings(&mails);
+        let mut settings = EngineSettings::default();
+        ask_for_proof(&mut settings, &mails);
         change(&mut settings);
         Some(Self { server: Server::with_engine(database, settings).await, mails, _folder: folder })
     }
@@ -105,16 +106,47 @@ async fn who_registers_signs_in_with_a_proven_address(database: &str) {
     assert_eq!(trial.verify(mail.token().unwrap()).await.error(), (400, "bad_request"), "once");
 }
 
-async fn a_link_is_good_once_and_the_newest_counts(database: &str) {
+async fn a_link_is_good_once_and_another_mail_takes_none_away(database: &str) {
     let Some(mut trial) = Trial::start(database).await else { return };
-    trial.register("alice").await.message();
-    let first = trial.mail(1);
-    trial.resend("alice").await.message();
-    let second = trial.mail(2);
-    assert_ne!(first.token(), second.token());
-    assert_eq!(trial.verify(first.token().unwrap()).await.error(), (400, "bad_request"));
-    trial.verify(second.token().unwrap()).await.message();
+    for (number, name, used) in [(1, "alice", 0), (4, "bob", 1), (7, "carol", 2)] {
+        trial.register(name).await.message();
+        let mut links = vec![trial.mail(number).token().unwrap().to_owned()];
+        for more in 1..3 {
+            // Anybody can ask for it.
+            trial.resend(name).await.message();
+            links.push(trial.mail(number + more).token().unwrap().to_owned());
+        }
+        trial.verify(&links[used]).await.message();
+        trial.login(name, PASSWORD).await.message();
+        for link in &links {
+            assert_eq!(trial.verify(link).await.error(), (400, "bad_request"), "one of them is enough");
+        }
+    }
+}
+
+async fn an_address_that_is_never_proven_is_free_again(database: &str) {
+    let Some(mut trial) = Trial::start(database).await else { return };
+    for name in ["mallory", "alice", "carol"] {
+        trial.register(name).await.message();
+    }
+    let alice = trial.mails.wait_for(3).unwrap().into_iter().find(|mail| mail.envelope()["to"] == json!(["alice@example.com"]));
+    trial.verify(alice.unwrap().token().unwrap()).await.message();
+    let session = trial.server.login("alice", PASSWORD).await;
+    let client = trial.server.with(&session);
+    client.organization("acme", false).await;
+    client.post("/orgs/acme/users", json!({"user": "carol", "role": "View"})).await.message();
+
+    let reap = async |hours: u64| {
+        let now = Moment::now().plus(Duration::from_hours(hours));
+        trial.server.engine.reap(now).await.unwrap();
+    };
+    reap(47).await;
+    assert_eq!(trial.login("mallory", PASSWORD).await.error(), (400, "email_unverified"));
+    reap(49).await;
+    assert_eq!(trial.login("mallory", PASSWORD).await.error(), (401, "invalid_credentials"), "it is gone");
+    assert_eq!(trial.login("carol", PASSWORD).await.error(), (400, "email_unverified"), "a member of something stays");
     trial.login("alice", PASSWORD).await.message();
+    trial.register("mallory").await.message();
 }
 
 async fn a_new_address_counts_once_it_is_proven(database: &str) {

@@ -12,6 +12,7 @@ gradient_test_support::both_databases!(
     a_key_is_changed_without_a_new_secret,
     lists_show_what_a_key_may_see,
     a_key_for_what_is_deleted_is_gone,
+    a_user_has_so_many_keys_and_no_more,
 );
 
 async fn a_key_does_what_it_may(database: &str) {
@@ -187,4 +188,23 @@ async fn a_key_for_what_is_deleted_is_gone(database: &str) {
     for key in [pinned, on_a_cache] {
         assert_eq!(server.with(&key).get("/caches").await.error(), (401, "unauthorized"));
     }
+}
+
+async fn a_user_has_so_many_keys_and_no_more(database: &str) {
+    let server = Server::start(database).await;
+    let (token, other) = (server.signed_in("alice").await, server.signed_in("bob").await);
+    let alice = server.with(&token);
+    let make = async |name: &str| alice.post("/user/keys", json!({"name": name, "permissions": ["viewOrg"]})).await;
+    for number in 0..99 {
+        make(&format!("key-{number}")).await.message();
+    }
+    let (first, second) = tokio::join!(make("first"), make("second"));
+    let refused: Vec<_> = [first, second].into_iter().filter(|answer| answer.status == 409).collect();
+    let [refused] = refused.as_slice() else { panic!("one of them: {refused:?}") };
+    assert_eq!(refused.error(), (409, "conflict"));
+    assert!(refused.sentence().contains("100"), "{}", refused.sentence());
+    alice.delete_with("/user/keys", json!({"name": "key-1"})).await.message();
+    make("third").await.message();
+    assert_eq!(make("fourth").await.error(), (409, "conflict"));
+    server.with(&other).key(json!({"name": "own", "permissions": ["viewOrg"]})).await;
 }

@@ -5,15 +5,17 @@ mod world;
 use std::time::Duration;
 
 use gradient_domain::{Failure, FailureKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::world::{Lines, World};
+use super::PASSWORD;
 
 gradient_test_support::both_databases!(
     an_evaluation_is_followed_to_its_end,
     a_build_is_followed_to_its_end,
     large_logs_come_whole,
     who_goes_away_is_forgotten,
+    who_may_not_see_it_any_more_is_told_no_more,
 );
 
 async fn an_evaluation_is_followed_to_its_end(database: &str) {
@@ -95,6 +97,31 @@ async fn who_goes_away_is_forgotten(database: &str) {
     // Nothing is ever written to them that would show that nobody is there.
     world.until(|| world.server.engine.followers() == before).await;
     tokio::time::timeout(Duration::from_secs(30), world.fail(0)).await.unwrap();
+}
+
+async fn who_may_not_see_it_any_more_is_told_no_more(database: &str) {
+    let world = World::start(database, &["one"]).await;
+    let (first, second) = (world.server.signed_in("alice").await, world.server.login("alice", PASSWORD).await);
+    world.join("alice").await;
+    let paths = [format!("/builds/{}/log", world.builds[0]), format!("/evals/{}/builds", world.evaluation)];
+    world.log(0, "begun\n").await;
+    let mut streams = Vec::new();
+    for path in &paths {
+        for token in [None, Some(first.as_str()), Some(&second)] {
+            let mut lines = Lines::open_as(&world, path, token).await;
+            assert!(lines.next().await.unwrap().contains("begun"), "{path}");
+            streams.push((lines, token));
+        }
+    }
+    world.close_to_the_public().await;
+    world.server.with(&first).post("/auth/logout", json!({})).await.message();
+    for (lines, _) in streams.iter_mut().filter(|(_, token)| *token != Some(&second)) {
+        assert_eq!(lines.next().await, None);
+    }
+    world.log(0, "done\n").await;
+    for (lines, _) in streams.iter_mut().filter(|(_, token)| *token == Some(&second)) {
+        assert!(lines.next().await.unwrap().contains("done"), "whoever still may goes on");
+    }
 }
 
 /// Why the builds of these tests fail.

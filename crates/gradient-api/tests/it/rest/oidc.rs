@@ -4,12 +4,12 @@ mod browser;
 
 use gradient_domain::Secret;
 use gradient_engine::{EngineSettings, OidcSettings};
-use gradient_test_support::deployment::{OidcProvider, OidcProviderSettings};
+use gradient_test_support::deployment::{MailServer, MailServerSettings, OidcProvider, OidcProviderSettings};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::PASSWORD;
+use super::{PASSWORD, email_verification};
 use crate::server::Server;
 use browser::{Browser, Page};
 
@@ -19,6 +19,7 @@ gradient_test_support::both_databases!(
     a_code_is_good_once,
     what_the_provider_does_not_vouch_for_is_refused,
     an_address_is_no_way_into_an_account,
+    an_address_that_was_never_proven_is_given_up,
     an_account_without_a_password,
     passwords_can_be_switched_off,
     a_provider_that_is_down_is_not_the_end,
@@ -47,6 +48,7 @@ impl Trial {
             "2": {"email": "alice@example.org", "email_verified": true, "preferred_username": "Alice"},
             "3": {"email": "Alice@example.com", "email_verified": true, "preferred_username": "mallory"},
             "4": {"preferred_username": "nobody"},
+            "5": {"email": "dave@example.com", "email_verified": false, "preferred_username": "dave"},
         });
         let settings = OidcProviderSettings { folder: folder.path().to_owned(), accounts, foreign_keys: false };
         let provider = OidcProvider::start(&settings).unwrap()?;
@@ -201,6 +203,39 @@ async fn an_address_is_no_way_into_an_account(database: &str) {
     assert_eq!(error(&trial.sign_in("3").await.1), (409, "already_exists"), "whatever the case");
     let (_, page) = trial.sign_in("4").await;
     assert_eq!(error(&page), (400, "invalid_email"), "without an address there is no account");
+}
+
+async fn an_address_that_was_never_proven_is_given_up(database: &str) {
+    let folder = TempDir::new().unwrap();
+    let Some(mails) = MailServer::start(folder.path(), &MailServerSettings::default()).unwrap() else { return };
+    let Some(trial) = Trial::with(database, |settings| email_verification::ask_for_proof(settings, &mails)).await else { return };
+    let register = async |username: &str, email: &str| {
+        let body = json!({"username": username, "name": "Somebody", "email": email, "password": PASSWORD});
+        let request = trial.server.http.post(format!("{}/api/v1/auth/basic/register", trial.server.url)).json(&body);
+        assert_eq!(request.header("x-forwarded-for", "192.0.2.1").send().await.unwrap().status().as_u16(), 200);
+    };
+    let login = async |username: &str| {
+        let body = json!({"loginname": username, "password": PASSWORD});
+        trial.server.anonymous().post("/auth/basic/login", body).await
+    };
+    register("mallory", "alice@example.com").await;
+    let (browser, page) = trial.sign_in("1").await;
+    assert_eq!(page.status, 302, "{page:?}");
+    let alice = trial.server.with(browser.cookie("jwt_token").unwrap());
+    assert_eq!(alice.get("/user").await.message()["email"], json!("alice@example.com"));
+    assert_eq!(login("mallory").await.error(), (401, "invalid_credentials"), "that account is gone");
+
+    // Somebody who has been let in somewhere stays there, without the address.
+    register("carol", "alice@example.org").await;
+    alice.organization("acme", false).await;
+    alice.post("/orgs/acme/users", json!({"user": "carol", "role": "View"})).await.message();
+    assert_eq!(trial.sign_in("2").await.1.status, 302);
+    assert_eq!(login("carol").await.error(), (400, "email_unverified"));
+    assert_eq!(alice.get("/orgs/acme/users").await.message()[1]["id"], json!("carol"));
+
+    register("eve", "dave@example.com").await;
+    assert_eq!(error(&trial.sign_in("5").await.1), (409, "already_exists"), "nobody has proven it");
+    assert_eq!(error(&trial.sign_in("3").await.1), (409, "already_exists"), "one that is proven stays with its holder");
 }
 
 async fn an_account_without_a_password(database: &str) {

@@ -9,7 +9,8 @@ use crate::server::Server;
 
 gradient_test_support::both_databases!(
     too_many_logins_are_refused,
-    users_and_keys_have_buckets_of_their_own,
+    users_have_buckets_of_their_own,
+    own_passwords_are_not_guessed_either,
     the_cache_root_answers_in_plain_text,
     only_a_trusted_proxy_names_the_client,
     workers_are_never_limited,
@@ -56,7 +57,7 @@ async fn too_many_logins_are_refused(database: &str) {
     server.with(&token).post("/auth/logout", json!({})).await.message();
 }
 
-async fn users_and_keys_have_buckets_of_their_own(database: &str) {
+async fn users_have_buckets_of_their_own(database: &str) {
     let server = start(database, RateLimits { default: Some(burst(4)), ..RateLimits::OFF }).await;
     let (alice, bob) = (server.signed_in("alice").await, server.signed_in("bob").await);
     let other_session = server.login("alice", PASSWORD).await;
@@ -67,8 +68,8 @@ async fn users_and_keys_have_buckets_of_their_own(database: &str) {
     assert_eq!(get(&server, "/api/v1/user", &[("cookie", &cookie)]).await, 200);
     assert_eq!(server.with(&other_session).get("/user").await.error(), (429, "rate_limited"), "one bucket for all sessions");
     assert_eq!(get(&server, "/api/v1/user", &[("cookie", &cookie)]).await, 429);
+    assert_eq!(server.with(&key).get("/orgs").await.error(), (429, "rate_limited"), "and for all keys");
     server.with(&bob).get("/user").await.message();
-    server.with(&key).get("/orgs").await.message();
 
     // Bad tokens prove nobody, so they share the bucket of the address.
     for number in 0..4 {
@@ -80,6 +81,24 @@ async fn users_and_keys_have_buckets_of_their_own(database: &str) {
     let revoked = server.with(&bob).post("/auth/logout", json!({})).await;
     assert_eq!(revoked.message(), json!("you are signed out"));
     assert_eq!(server.with(&bob).get("/user").await.error(), (429, "rate_limited"), "no session, no bucket");
+}
+
+async fn own_passwords_are_not_guessed_either(database: &str) {
+    let server = start(database, RateLimits { auth: Some(burst(4)), ..RateLimits::OFF }).await;
+    let (alice, bob) = (server.signed_in("alice").await, server.signed_in("bob").await);
+    let change = |old: &str| json!({"old_password": old, "new_password": "Better-Horse-8"});
+    for number in 0..2 {
+        let wrong = format!("Wrong-Horse-{number}");
+        assert_eq!(server.with(&alice).patch("/user/password", change(&wrong)).await.error(), (403, "forbidden"));
+        assert_eq!(server.with(&alice).delete_with("/user", json!({"password": wrong})).await.error(), (403, "forbidden"));
+    }
+    let request = server.http.patch(format!("{}/api/v1/user/password", server.url)).json(&change(PASSWORD));
+    let response = request.bearer_auth(&alice).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers().contains_key(header::RETRY_AFTER)), (429, true));
+    let right = json!({"password": PASSWORD});
+    assert_eq!(server.with(&alice).delete_with("/user", right.clone()).await.error(), (429, "rate_limited"));
+    server.with(&alice).get("/user").await.message();
+    server.with(&bob).delete_with("/user", right).await.message();
 }
 
 async fn the_cache_root_answers_in_plain_text(database: &str) {
@@ -94,7 +113,7 @@ async fn the_cache_root_answers_in_plain_text(database: &str) {
         assert!(response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with("text/plain"));
         assert!(response.text().await.unwrap().starts_with("too many requests"));
     }
-    // A key as Nix sends it, as the password, has a bucket of its own.
+    // A key as Nix sends it, as the password, takes from its user's bucket.
     let token = server.signed_in("alice").await;
     let key = server.with(&token).key(json!({"name": "nix", "permissions": ["viewOrg"]})).await;
     let with_key = async || {

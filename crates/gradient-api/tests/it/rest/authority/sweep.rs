@@ -147,13 +147,18 @@ async fn those_who_may(world: &World<'_>, alice: Client<'_>, session: &str, cata
     rows.sort_by_key(|row| (row.method == "DELETE", Reverse(row.full_path().split('/').count())));
     for (number, row) in rows.into_iter().enumerate() {
         let is_scoped = catalogue.all().iter().any(|name| name == row.permission);
+        let name = format!("just enough {number}");
         let token = if is_scoped {
             let permissions = [&[row.permission], row.also].concat();
-            alice.key(json!({"name": format!("just enough {number}"), "permissions": permissions})).await
+            alice.key(json!({"name": name, "permissions": permissions})).await
         } else {
             session.to_owned()
         };
         let status = world.call(row, Some(&token)).await.as_u16();
+        if is_scoped {
+            // There cannot be as many keys as there are rows.
+            alice.delete_with("/user/keys", json!({"name": name})).await.message();
+        }
         assert!(
             !is_refused(status) || (status == 404 && !row.is_there),
             "{} {}, by somebody who may: {status}",

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
+use gradient_api::ApiSettings;
 use gradient_auth::WorkerToken;
 use gradient_domain::{
-    BuildId, CommitId, DerivationId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId, Priority, Publish, WorkerId,
+    BuildId, BuiltInRole, CommitId, DerivationId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId, Priority, Publish,
+    RoleScope, WorkerId,
 };
 use gradient_engine::{Opened, WorkerSession};
 use gradient_nix::{InputDerivationHash, NarHash};
@@ -14,7 +16,8 @@ use gradient_storage::{
     commits::{self, Commit},
     derivations::{self, NewDerivation},
     evaluations::{self, NewEvaluation, SourceInfo},
-    organizations::{self, Organization},
+    organizations::{self, Organization, OrganizationChanges},
+    roles, users,
     workers::{self, WorkerRegistration},
 };
 use tokio::sync::mpsc;
@@ -26,6 +29,7 @@ const EPOCH: Epoch = Epoch(1);
 
 pub(super) struct World {
     pub(super) server: Server,
+    organization: OrganizationId,
     pub(super) evaluation: EvaluationId,
     pub(super) builds: Vec<BuildId>,
     worker: tokio::sync::Mutex<WorkerSession>,
@@ -42,8 +46,9 @@ impl World {
         let digest = Digest(*token.hash().as_bytes());
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let insert = async move |conn: &mut Conn| insert(conn, worker, digest, &names).await;
-        let (evaluation, builds) = storage.transaction(insert).await.unwrap();
-        let server = Server::start(database).await;
+        let (organization, evaluation, builds) = storage.transaction(insert).await.unwrap();
+        let review = Duration::from_millis(100);
+        let server = Server::with_settings(database, ApiSettings { stream_review: review, ..ApiSettings::default() }).await;
         let hello = Hello {
             versions: VERSIONS,
             worker,
@@ -64,7 +69,26 @@ impl World {
         };
         let Opened { session, outbox, .. } = server.engine.open_worker_session(hello).await.unwrap();
         let sent = Mutex::new(vec![0; builds.len()]);
-        Self { server, evaluation, builds, worker: tokio::sync::Mutex::new(session), sent, _outbox: outbox }
+        Self { server, organization, evaluation, builds, worker: tokio::sync::Mutex::new(session), sent, _outbox: outbox }
+    }
+
+    /// Makes a user a member.
+    pub(super) async fn join(&self, username: &str) {
+        let (organization, username) = (self.organization, username.to_owned());
+        let join = async move |conn: &mut Conn| {
+            let user = users::lookup_by_username(conn, &username).await?.unwrap().id;
+            let role = roles::built_in(RoleScope::Organization, BuiltInRole::View);
+            organizations::insert_member(conn, organization, user, role, Moment::now()).await
+        };
+        self.server.storage.transaction(join).await.unwrap();
+    }
+
+    /// From now on only members see the organization.
+    pub(super) async fn close_to_the_public(&self) {
+        let organization = self.organization;
+        let changes = OrganizationChanges { public: Some(false), ..OrganizationChanges::default() };
+        let close = async move |conn: &mut Conn| organizations::set(conn, organization, &changes).await;
+        self.server.storage.write(close).await.unwrap();
     }
 
     pub(super) async fn log(&self, build: usize, text: &str) {
@@ -110,7 +134,12 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) async fn open(world: &World, path: &str) -> Self {
+        Self::open_as(world, path, None).await
+    }
+
+    pub(super) async fn open_as(world: &World, path: &str, token: Option<&str>) -> Self {
         let request = world.server.http.post(format!("{}/api/v1{path}", world.server.url));
+        let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
         let response = request.send().await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(
@@ -150,7 +179,7 @@ async fn insert(
     worker: WorkerId,
     token_hash: Digest,
     names: &[String],
-) -> Result<(EvaluationId, Vec<BuildId>), StorageError> {
+) -> Result<(OrganizationId, EvaluationId, Vec<BuildId>), StorageError> {
     let (organization, now) = (OrganizationId::new(), Moment::now());
     let acme = Organization {
         id: organization,
@@ -219,7 +248,7 @@ async fn insert(
         ids.push(id);
     }
     evaluations::set_sealed(conn, evaluation, Epoch::NONE, now).await?;
-    Ok((evaluation, ids))
+    Ok((organization, evaluation, ids))
 }
 
 fn derivation(organization: OrganizationId, number: usize, name: &str, now: Moment) -> NewDerivation {
