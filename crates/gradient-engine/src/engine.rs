@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
 use gradient_blobs::Blobs;
+use gradient_domain::OrganizationId;
 use gradient_forge::Forge;
 use gradient_nix::NarHash;
 use gradient_storage::Storage;
@@ -11,7 +12,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, EngineSettings,
+    EngineError, EngineSettings, Shares,
     accounts::{ProviderSlot, SetupToken},
     changes::Changes,
     core::Core,
@@ -34,8 +35,9 @@ const EXTRACTING: usize = 16;
 /// NARs that are taken in or removed at the same time, when their hashes differ enough.
 const NAR_TURNS: usize = 256;
 
-/// Uploads of sources that are on the way at the same time, each with a file of its own.
+/// Uploads of sources that are on the way at the same time, each with a file of its own; and those to one organization.
 const SPOOLING: usize = 32;
+const SPOOLING_EACH: usize = 4;
 
 /// What the engine works with.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ struct Inner {
     ingesting: RwLock<()>,
     reaping: Mutex<()>,
     something_to_reap: Notify,
-    spooling: Arc<Semaphore>,
+    spooling: Shares<OrganizationId>,
     stopping: CancellationToken,
 }
 
@@ -106,7 +108,7 @@ impl Engine {
             ingesting: RwLock::new(()),
             reaping: Mutex::new(()),
             something_to_reap: Notify::new(),
-            spooling: Arc::new(Semaphore::new(SPOOLING)),
+            spooling: Shares::new(SPOOLING, SPOOLING_EACH),
             stopping: CancellationToken::new(),
         }));
         measures::describe();
@@ -226,7 +228,7 @@ impl Engine {
     }
 
     /// Limits how many uploads of sources are on the way at once.
-    pub(crate) fn spooling(&self) -> &Arc<Semaphore> {
+    pub(crate) fn spooling(&self) -> &Shares<OrganizationId> {
         &self.0.spooling
     }
 
