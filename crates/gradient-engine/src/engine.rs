@@ -35,6 +35,11 @@ const EXTRACTING: usize = 16;
 /// NARs that are taken in or removed at the same time, when their hashes differ enough.
 const NAR_TURNS: usize = 256;
 
+/// Repositories that are asked at the same time because somebody wants to know; and those of one organization, which may be slow to
+/// answer.
+const ASKING: usize = 16;
+const ASKING_EACH: usize = 2;
+
 /// Uploads of sources that are on the way at the same time, each with a file of its own; and those to one organization.
 const SPOOLING: usize = 32;
 const SPOOLING_EACH: usize = 4;
@@ -80,6 +85,7 @@ struct Inner {
     ingesting: RwLock<()>,
     reaping: Mutex<()>,
     something_to_reap: Notify,
+    asking: Shares<OrganizationId>,
     spooling: Shares<OrganizationId>,
     stopping: CancellationToken,
 }
@@ -108,6 +114,7 @@ impl Engine {
             ingesting: RwLock::new(()),
             reaping: Mutex::new(()),
             something_to_reap: Notify::new(),
+            asking: Shares::new(ASKING, ASKING_EACH),
             spooling: Shares::new(SPOOLING, SPOOLING_EACH),
             stopping: CancellationToken::new(),
         }));
@@ -225,6 +232,11 @@ impl Engine {
     /// To be notified when something was deleted.
     pub(crate) fn something_to_reap(&self) -> &Notify {
         &self.0.something_to_reap
+    }
+
+    /// Limits how many repositories are asked at once because somebody wants to know.
+    pub(crate) fn asking(&self) -> &Shares<OrganizationId> {
+        &self.0.asking
     }
 
     /// Limits how many uploads of sources are on the way at once.
