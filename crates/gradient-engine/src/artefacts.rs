@@ -11,11 +11,12 @@ use std::{fmt, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use gradient_blobs::BlobKey;
+use gradient_domain::{CacheId, OrganizationId};
 use gradient_nix::{NarHash, StorePath, StorePathHash, nar::Listing};
 use gradient_storage::cache_paths;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{Engine, EngineError, ServedCache};
+use crate::{Engine, EngineError, ServedCache, Share};
 use archive::Entries;
 use extraction::{Extraction, Work};
 use resolution::resolve;
@@ -32,7 +33,14 @@ pub struct Artefact {
     /// What it is.
     pub kind: ArtefactKind,
     place: Place,
-    permit: OwnedSemaphorePermit,
+    share: Share<Owner>,
+}
+
+/// Whose it is: only so much of each is sent at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    Cache(CacheId),
+    Organization(OrganizationId),
 }
 
 /// What an artefact is.
@@ -64,19 +72,19 @@ impl Engine {
             .read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await)
             .await?;
         match row {
-            Some(row) => self.artefact(row.path, row.nar_hash, path).await,
+            Some(row) => self.artefact(Owner::Cache(id), row.path, row.nar_hash, path).await,
             None => Ok(None),
         }
     }
 
     pub(crate) async fn artefact(
         &self,
+        owner: Owner,
         store_path: StorePath,
         nar_hash: NarHash,
         path: String,
     ) -> Result<Option<Artefact>, EngineError> {
-        let permit = tokio::time::timeout(MAX_WAIT, self.extracting().clone().acquire_owned()).await;
-        let permit = permit.map_err(|_| EngineError::Busy)?.map_err(|_| EngineError::Stopping)?;
+        let share = self.extracting().take(owner, MAX_WAIT).await?;
         let Some(json) = self.nar_listing(nar_hash).await? else { return Ok(None) };
         let found = tokio::task::spawn_blocking(move || find(&json, &store_path, &path)).await;
         let Some((name, place)) = found.map_err(|_| EngineError::Stopping)?? else { return Ok(None) };
@@ -84,7 +92,7 @@ impl Engine {
             Place::File { size, .. } => ArtefactKind::File(size),
             Place::Directory(_) => ArtefactKind::Directory,
         };
-        Ok(Some(Artefact { name, nar_hash, kind, place, permit }))
+        Ok(Some(Artefact { name, nar_hash, kind, place, share }))
     }
 
     /// The bytes of a file, or those in a range that is within its size; all of a directory as `.tar.zst`, whatever the range.
@@ -101,7 +109,7 @@ impl Engine {
             }
             Place::Directory(entries) => Work::Archive(entries),
         };
-        Extraction::start(self, artefact.nar_hash, work, artefact.permit).await
+        Extraction::start(self, &BlobKey::nar(&artefact.nar_hash), work, artefact.share).await
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     EngineError, EngineSettings, Shares,
     accounts::{ProviderSlot, SetupToken},
+    artefacts::Owner,
     changes::Changes,
     core::Core,
     leases::Leases,
@@ -29,8 +30,10 @@ const PREPARING: usize = 8;
 /// Logs that are archived at the same time: one, so that no two are the same.
 const ARCHIVING: usize = 1;
 
-/// Files and directories that are read out of stored NARs at the same time, each on a thread of its own.
+/// Files and directories that are read out of stored NARs at the same time, each on a thread of its own; and those of one cache or
+/// organization.
 const EXTRACTING: usize = 16;
+const EXTRACTING_EACH: usize = 4;
 
 /// NARs that are taken in or removed at the same time, when their hashes differ enough.
 const NAR_TURNS: usize = 256;
@@ -80,7 +83,7 @@ struct Inner {
     substituter: Substituter,
     preparing: Semaphore,
     archiving: Semaphore,
-    extracting: Arc<Semaphore>,
+    extracting: Shares<Owner>,
     nar_turns: [Mutex<()>; NAR_TURNS],
     ingesting: RwLock<()>,
     reaping: Mutex<()>,
@@ -109,7 +112,7 @@ impl Engine {
             substituter: Substituter::new(),
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
-            extracting: Arc::new(Semaphore::new(EXTRACTING)),
+            extracting: Shares::new(EXTRACTING, EXTRACTING_EACH),
             nar_turns: std::array::from_fn(|_| Mutex::new(())),
             ingesting: RwLock::new(()),
             reaping: Mutex::new(()),
@@ -209,7 +212,7 @@ impl Engine {
     }
 
     /// Limits how many files and directories are read out of stored NARs at once.
-    pub(crate) fn extracting(&self) -> &Arc<Semaphore> {
+    pub(crate) fn extracting(&self) -> &Shares<Owner> {
         &self.0.extracting
     }
 

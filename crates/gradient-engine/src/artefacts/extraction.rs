@@ -13,11 +13,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use gradient_blobs::{BlobError, BlobKey};
-use gradient_nix::NarHash;
-use tokio::{
-    runtime::Handle,
-    sync::{OwnedSemaphorePermit, mpsc},
-};
+use tokio::{runtime::Handle, sync::mpsc};
 
 use super::archive::Entries;
 use crate::{Engine, EngineError};
@@ -29,7 +25,7 @@ const CHUNK: usize = 64 << 10;
 const WAITING_CHUNKS: usize = 4;
 
 /// How long the reader may pause before the extraction gives up.
-const MAX_PAUSE: Duration = Duration::from_mins(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is read out of a NAR.
 pub(super) enum Work {
@@ -46,21 +42,22 @@ pub(super) struct Extraction {
 }
 
 impl Extraction {
-    /// Starts to read. The thread, and with it the permit, lasts until all is read or the stream is dropped.
+    /// Starts to read. The thread, and with it the share, lasts until all is read or the stream is dropped. `None` when it
+    /// is not there.
     pub(super) async fn start(
         engine: &Engine,
-        nar_hash: NarHash,
+        key: &BlobKey,
         work: Work,
-        permit: OwnedSemaphorePermit,
+        share: impl Send + 'static,
     ) -> Result<Option<BoxStream<'static, Result<Bytes, EngineError>>>, EngineError> {
-        let Some(blob) = engine.blobs().get(&BlobKey::nar(&nar_hash)).await? else { return Ok(None) };
+        let Some(blob) = engine.blobs().get(key).await? else { return Ok(None) };
         let (chunks, receiver) = mpsc::channel(WAITING_CHUNKS);
         let runtime = Handle::current();
         let sink = Sink { chunks: chunks.clone(), runtime: runtime.clone() };
         let extraction = Self { stored: Stored { stream: blob.stream, current: Bytes::new(), runtime }, sink };
         // Not a blocking task: it waits for blocking tasks that read the file, and there may be few threads for those.
         let run = move || {
-            let _permit = permit;
+            let _share = share;
             let sink = Sink { chunks, runtime: extraction.sink.runtime.clone() };
             // A reader that has gone, or does not read, cannot be told; its stream breaks off.
             let _ = sink.send(extraction.run(work).map(|()| Bytes::new()).map_err(EngineError::Compression));
