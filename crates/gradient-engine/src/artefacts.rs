@@ -9,16 +9,14 @@ mod resolution;
 
 use std::{fmt, ops::Range, time::Duration};
 
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
-use gradient_blobs::BlobKey;
+use gradient_blobs::{Blob, BlobKey};
 use gradient_domain::{CacheId, OrganizationId};
 use gradient_nix::{NarHash, StorePath, StorePathHash, nar::Listing};
 use gradient_storage::cache_paths;
 
 use crate::{Engine, EngineError, ServedCache, Share};
 use archive::Entries;
-use extraction::{Extraction, Work};
+use extraction::{Decompressed, Extraction, Work};
 use resolution::resolve;
 
 /// How long an extraction may wait for others to end.
@@ -97,11 +95,7 @@ impl Engine {
 
     /// The bytes of a file, or those in a range that is within its size; all of a directory as `.tar.zst`, whatever the range.
     /// `None` when it has gone meanwhile. The stream may break off with an error; a file is complete with its last byte.
-    pub async fn open_artefact(
-        &self,
-        artefact: Artefact,
-        range: Range<u64>,
-    ) -> Result<Option<BoxStream<'static, Result<Bytes, EngineError>>>, EngineError> {
+    pub async fn open_artefact(&self, artefact: Artefact, range: Range<u64>) -> Result<Option<Decompressed>, EngineError> {
         let work = match artefact.place {
             Place::File { nar_offset, size } => {
                 let (start, end) = (range.start.min(size), range.end.min(size));
@@ -109,8 +103,16 @@ impl Engine {
             }
             Place::Directory(entries) => Work::Archive(entries),
         };
-        Extraction::start(self, &BlobKey::nar(&artefact.nar_hash), work, artefact.share).await
+        match self.blobs().get(&BlobKey::nar(&artefact.nar_hash)).await? {
+            Some(nar) => Extraction::start(nar, work, artefact.share).map(Some),
+            None => Ok(None),
+        }
     }
+}
+
+/// All that is in a compressed blob, no faster than it is read. The share lasts until the stream has ended or is dropped.
+pub(crate) fn decompress(stored: Blob, share: impl Send + 'static) -> Result<Decompressed, EngineError> {
+    Extraction::start(stored, Work::All, share)
 }
 
 /// What is at each of these paths of a store path whose NAR is stored; `None` where nothing is.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
 use gradient_blobs::Blobs;
-use gradient_domain::OrganizationId;
+use gradient_domain::{CacheId, OrganizationId};
 use gradient_forge::Forge;
 use gradient_nix::NarHash;
 use gradient_storage::Storage;
@@ -34,6 +34,10 @@ const ARCHIVING: usize = 1;
 /// organization.
 const EXTRACTING: usize = 16;
 const EXTRACTING_EACH: usize = 4;
+
+/// Listings that are sent at the same time; and those of one cache.
+const LISTING: usize = 32;
+const LISTING_EACH: usize = 8;
 
 /// NARs that are taken in or removed at the same time, when their hashes differ enough.
 const NAR_TURNS: usize = 256;
@@ -84,6 +88,7 @@ struct Inner {
     preparing: Semaphore,
     archiving: Semaphore,
     extracting: Shares<Owner>,
+    listing: Shares<CacheId>,
     nar_turns: [Mutex<()>; NAR_TURNS],
     ingesting: RwLock<()>,
     reaping: Mutex<()>,
@@ -113,6 +118,7 @@ impl Engine {
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
             extracting: Shares::new(EXTRACTING, EXTRACTING_EACH),
+            listing: Shares::new(LISTING, LISTING_EACH),
             nar_turns: std::array::from_fn(|_| Mutex::new(())),
             ingesting: RwLock::new(()),
             reaping: Mutex::new(()),
@@ -214,6 +220,11 @@ impl Engine {
     /// Limits how many files and directories are read out of stored NARs at once.
     pub(crate) fn extracting(&self) -> &Shares<Owner> {
         &self.0.extracting
+    }
+
+    /// Limits how many listings are sent at once.
+    pub(crate) fn listing(&self) -> &Shares<CacheId> {
+        &self.0.listing
     }
 
     /// The turn to put a NAR and its row in place, or to remove both.

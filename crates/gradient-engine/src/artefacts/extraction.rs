@@ -1,4 +1,4 @@
-//! Decompressing a stored NAR on a thread of its own, no faster than the reader reads.
+//! Decompressing a stored NAR or listing on a thread of its own, no faster than the reader reads.
 
 use std::{
     io::{self, Read, Write},
@@ -12,11 +12,11 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use gradient_blobs::{BlobError, BlobKey};
+use gradient_blobs::{Blob, BlobError};
 use tokio::{runtime::Handle, sync::mpsc};
 
 use super::archive::Entries;
-use crate::{Engine, EngineError};
+use crate::EngineError;
 
 /// How much is decompressed at a time, in bytes.
 const CHUNK: usize = 64 << 10;
@@ -27,34 +27,29 @@ const WAITING_CHUNKS: usize = 4;
 /// How long the reader may pause before the extraction gives up.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// What is read out of a NAR.
+/// What is read out of a compressed blob.
 pub(super) enum Work {
+    /// All that is in it.
+    All,
     /// The bytes in a range of the decompressed NAR.
     File(Range<u64>),
     /// A directory.
     Archive(Entries),
 }
 
-/// One NAR being read.
+/// One blob being read.
 pub(super) struct Extraction {
     stored: Stored,
     sink: Sink,
 }
 
 impl Extraction {
-    /// Starts to read. The thread, and with it the share, lasts until all is read or the stream is dropped. `None` when it
-    /// is not there.
-    pub(super) async fn start(
-        engine: &Engine,
-        key: &BlobKey,
-        work: Work,
-        share: impl Send + 'static,
-    ) -> Result<Option<BoxStream<'static, Result<Bytes, EngineError>>>, EngineError> {
-        let Some(blob) = engine.blobs().get(key).await? else { return Ok(None) };
+    /// Starts to read. The thread, and with it the share, lasts until all is read or the stream is dropped.
+    pub(super) fn start(stored: Blob, work: Work, share: impl Send + 'static) -> Result<Decompressed, EngineError> {
         let (chunks, receiver) = mpsc::channel(WAITING_CHUNKS);
         let runtime = Handle::current();
         let sink = Sink { chunks: chunks.clone(), runtime: runtime.clone() };
-        let extraction = Self { stored: Stored { stream: blob.stream, current: Bytes::new(), runtime }, sink };
+        let extraction = Self { stored: Stored { stream: stored.stream, current: Bytes::new(), runtime }, sink };
         // Not a blocking task: it waits for blocking tasks that read the file, and there may be few threads for those.
         let run = move || {
             let _share = share;
@@ -63,13 +58,14 @@ impl Extraction {
             let _ = sink.send(extraction.run(work).map(|()| Bytes::new()).map_err(EngineError::Compression));
         };
         thread::Builder::new().name("extraction".to_owned()).spawn(run).map_err(EngineError::Compression)?;
-        Ok(Some(stream::unfold(Some(receiver), next).boxed()))
+        Ok(stream::unfold(Some(receiver), next).boxed())
     }
 
     fn run(self, work: Work) -> io::Result<()> {
         let mut nar = Contents { decoder: zstd::Decoder::new(self.stored)?, position: 0 };
         let mut sink = self.sink;
         match work {
+            Work::All => copy(&mut nar.decoder, &mut sink),
             Work::File(range) => {
                 nar.skip_to(range.start)?;
                 copy(&mut nar.exactly(range.end.saturating_sub(range.start)), &mut sink)
@@ -78,6 +74,9 @@ impl Extraction {
         }
     }
 }
+
+/// Decompressed bytes. The stream may break off with an error; what is complete ends without one.
+pub(crate) type Decompressed = BoxStream<'static, Result<Bytes, EngineError>>;
 
 type Chunks = mpsc::Receiver<Result<Bytes, EngineError>>;
 
@@ -148,7 +147,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// The compressed NAR.
+/// The compressed blob.
 struct Stored {
     stream: BoxStream<'static, Result<Bytes, BlobError>>,
     current: Bytes,
