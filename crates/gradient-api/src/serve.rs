@@ -11,7 +11,7 @@ use crate::{
     connections::{self, Connections},
     metrics,
     rate_limit::{self, RateLimiter},
-    request_id, routes,
+    request_id, routes, worker_transfer,
 };
 
 /// What the HTTP side can be set to.
@@ -56,6 +56,7 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
     let engine = web::Data::new(engine);
     let limiter = web::Data::new(RateLimiter::new(&settings));
     let body_limits = web::Data::new(BodyLimits::new(settings.max_request_bytes, settings.request_timeout));
+    let transfer_limits = web::Data::new(worker_transfer::body_limits(&settings));
     let (request_timeout, keep_alive) = (settings.request_timeout, settings.keep_alive);
     let connections = Connections::watch(request_timeout + keep_alive);
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -69,7 +70,7 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
             .wrap(from_fn(request_id::attach))
             .wrap(from_fn(metrics::count))
             .wrap(from_fn(connections::track))
-            .configure(|config| routes::configure(config, &settings))
+            .configure(|config| routes::configure(config, &settings, &transfer_limits))
     });
     let server = server
         .disable_signals()

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use gradient_cache_protocol::content_address;
 use gradient_domain::{JobKind, Moment};
 use gradient_engine::EngineSettings;
-use gradient_nix::{CAHash, nar::Encoder};
+use gradient_nix::{CAHash, StorePath, nar::Encoder};
 use gradient_protocol::Task;
 use reqwest::{Body, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -120,6 +120,8 @@ async fn sources_are_built_without_a_repository(database: &str) {
     assert_eq!((&task.source.path, task.source.nar_hash), (&path, sha256(&nar)));
     assert_eq!(task.wildcard, BASE_PACKAGE.1);
     assert!(workshop.worker.download(&assignment, &path).await == nar);
+    let absent: StorePath = BASE.output.parse().unwrap();
+    assert_eq!(workshop.worker.missing(&assignment, vec![path, absent.clone()]).await, [absent]);
 
     workshop.worker.evaluate_assigned(&assignment, &[BASE]).await;
     workshop.worker.build(BASE, &tree(&[("x", b"x")]), &[]).await;
