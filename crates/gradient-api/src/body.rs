@@ -4,17 +4,19 @@ mod receive;
 
 use std::{convert::Infallible, future::Future, pin::Pin};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 use serde::de::DeserializeOwned;
 use utoipa::{ToSchema, openapi::Required};
 
 use crate::{
     ApiError,
+    error::Code,
     openapi::{Describe, Description},
+    rate_limit::RateLimiter,
 };
-use receive::receive;
+use receive::{Received, receive};
 
-pub(crate) use receive::BodyLimits;
+pub(crate) use receive::{BodyLimits, Sender};
 
 /// A body that has to be there. Whatever content type it claims, it has to be JSON.
 ///
@@ -44,8 +46,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let received = receive(request, payload);
-        Box::pin(async move { Ok(Self(received.await.and_then(|body| parse(body.bytes())))) })
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move { Ok(Self(of_client(&request, payload).await.and_then(|body| parse(body.bytes())))) })
     }
 }
 
@@ -54,10 +56,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalBody<T> {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let received = receive(request, payload);
+        let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let parse_some = |bytes: &[u8]| if bytes.trim_ascii().is_empty() { Ok(None) } else { parse(bytes).map(Some) };
-            Ok(Self(received.await.and_then(|body| parse_some(body.bytes()))))
+            Ok(Self(of_client(&request, payload).await.and_then(|body| parse_some(body.bytes()))))
         })
     }
 }
@@ -72,6 +74,24 @@ impl<T: ToSchema> Describe for OptionalBody<T> {
     fn describe(description: &mut Description) {
         description.takes::<T>(Required::False);
     }
+}
+
+/// A body for a handler that finds out first whether the sender may send it.
+pub(crate) async fn read<T: DeserializeOwned>(
+    limits: &BodyLimits,
+    sender: Sender,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<T, ApiError> {
+    parse(receive(limits, sender, request, payload.into_inner()).await?.bytes())
+}
+
+async fn of_client(request: &HttpRequest, payload: Payload) -> Result<Received, ApiError> {
+    let (limits, clients) = (request.app_data::<web::Data<BodyLimits>>(), request.app_data::<web::Data<RateLimiter>>());
+    let (Some(limits), Some(clients)) = (limits, clients) else {
+        return Err(ApiError::new(Code::Internal, "internal server error"));
+    };
+    receive(limits, Sender::Client(clients.client(request)), request, payload).await
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {

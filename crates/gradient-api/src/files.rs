@@ -4,7 +4,7 @@
 mod names;
 mod ranges;
 
-use std::{convert::Infallible, ops::Range};
+use std::{convert::Infallible, io, ops::Range};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -17,6 +17,8 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::stream;
 use gradient_engine::{Artefact, ArtefactKind, Engine, EngineError};
+
+use crate::patience::while_read_fast_enough;
 
 pub(crate) use ranges::{Unsent, Wanted, content_range, wanted};
 
@@ -104,10 +106,10 @@ async fn directory(
     Ok(open(engine, artefact, 0..0).await?.map(|stream| response.body(BodyStream::new(stream))))
 }
 
-type Contents = stream::BoxStream<'static, Result<Bytes, EngineError>>;
+type Contents = stream::BoxStream<'static, io::Result<Bytes>>;
 
 async fn open(engine: &Engine, artefact: Artefact, range: Range<u64>) -> Result<Option<Contents>, EngineError> {
-    engine.open_artefact(artefact, range).await
+    Ok(engine.open_artefact(artefact, range).await?.map(while_read_fast_enough))
 }
 
 fn head(status: StatusCode, terms: &Terms, tag: EntityTag) -> HttpResponseBuilder {

@@ -55,6 +55,7 @@ mod files;
 mod metrics;
 mod ndjson;
 mod openapi;
+mod patience;
 mod rate_limit;
 mod request_id;
 mod routes;

@@ -13,7 +13,7 @@ mod tier;
 use std::time::Duration;
 
 use actix_web::{
-    Error, HttpResponse, ResponseError,
+    Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{self, ContentType, HeaderValue},
@@ -22,10 +22,10 @@ use actix_web::{
 };
 use gradient_engine::Engine;
 
-use self::{buckets::Buckets, client::Client, tier::Tier};
+use self::{buckets::Buckets, tier::Tier};
 use crate::{ApiError, ApiSettings, error::Code};
 
-pub(crate) use client::KnownCaller;
+pub(crate) use client::{Client, KnownCaller};
 pub use limit::{RateLimit, RateLimitError, RateLimits};
 pub use proxies::{TrustedProxies, TrustedProxiesError};
 
@@ -71,10 +71,22 @@ impl RateLimiter {
     async fn admit(&self, request: &ServiceRequest, engine: &Engine) -> Result<(), Duration> {
         // As the router sees it: with `%6c` for an `l` a route stays in its tier.
         let tier = Tier::of(request.method(), request.match_info().unprocessed());
-        let Some(buckets) = self.buckets(tier) else { return Ok(()) };
-        let proven = if tier == Tier::Auth { None } else { client::proven(request, engine).await };
-        let client = proven.unwrap_or_else(|| Client::at(self.proxies.client_address(request)));
-        buckets.take(client)
+        let buckets = self.buckets(tier);
+        // In the tier of the REST API the caller is asked for in any case.
+        let wants_proof = tier == Tier::Default || (buckets.is_some() && tier != Tier::Auth);
+        let proven = if wants_proof { client::proven(request, engine).await } else { None };
+        let Some(buckets) = buckets else { return Ok(()) };
+        buckets.take(proven.unwrap_or_else(|| self.at_address(request.request())))
+    }
+
+    /// Who sends a request, in whatever session or with whatever key: as far as its credentials were looked at, a user.
+    pub(crate) fn client(&self, request: &HttpRequest) -> Client {
+        let known = request.extensions().get::<KnownCaller>().and_then(|KnownCaller(caller)| caller.user().copied());
+        known.map_or_else(|| self.at_address(request), |user| Client::User(user.user))
+    }
+
+    fn at_address(&self, request: &HttpRequest) -> Client {
+        Client::at(self.proxies.client_address(request))
     }
 }
 

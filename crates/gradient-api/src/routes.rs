@@ -22,14 +22,16 @@ mod workers;
 use actix_web::{HttpResponse, http::Method, web};
 
 use crate::{
-    ApiError, ApiSettings, cache_root,
+    ApiError, ApiSettings,
+    body::BodyLimits,
+    cache_root,
     endpoints::{Endpoints, resource},
     metrics,
     scope::Identified,
     worker_socket, worker_transfer,
 };
 
-pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
+pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings, transfer_limits: &web::Data<BodyLimits>) {
     let query = web::QueryConfig::default().error_handler(|error, request| query_error(&error, request.query_string()).into());
     config
         .app_data(query)
@@ -40,7 +42,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings)
         .configure(docs::configure)
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))
         .configure(|config| metrics::configure(config, settings.metrics.as_ref()))
-        .configure(|config| worker_transfer::configure(config, settings))
+        .configure(|config| worker_transfer::configure(config, transfer_limits))
         .configure(cache_root::configure)
         .default_service(web::to(unknown));
 }

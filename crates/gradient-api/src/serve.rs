@@ -19,6 +19,7 @@ use crate::{
     rate_limit::{self, RateLimiter},
     request_id, routes,
     scope::StreamReview,
+    worker_transfer,
 };
 
 /// What the HTTP side can be set to.
@@ -67,6 +68,7 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
     let limiter = web::Data::new(RateLimiter::new(&settings));
     let body_limits = web::Data::new(BodyLimits::new(settings.max_request_bytes, settings.request_timeout));
     let stream_review = web::Data::new(StreamReview(settings.stream_review));
+    let transfer_limits = web::Data::new(worker_transfer::body_limits(&settings));
     let (request_timeout, keep_alive) = (settings.request_timeout, settings.keep_alive);
     let connections = Connections::watch(request_timeout + keep_alive);
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -83,7 +85,7 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
             .wrap(from_fn(connections::track))
             // What people and builds have written is never taken for a page or a script.
             .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
-            .configure(|config| routes::configure(config, &settings))
+            .configure(|config| routes::configure(config, &settings, &transfer_limits))
     });
     let server = server
         .disable_signals()

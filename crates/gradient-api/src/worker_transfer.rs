@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     ApiSettings,
-    body::{Body, BodyLimits},
+    body::{self, BodyLimits, Sender},
 };
 
 /// How long a worker may pause in the middle of an upload, which holds a thread.
@@ -27,12 +27,16 @@ const MAX_PAUSE: Duration = Duration::from_mins(2);
 /// The most bytes of a question for missing paths.
 const MAX_PATHS_BYTES: usize = 2 << 20;
 
+/// The bounds of all questions for missing paths.
+pub(crate) fn body_limits(settings: &ApiSettings) -> BodyLimits {
+    BodyLimits::new(MAX_PATHS_BYTES, settings.request_timeout)
+}
+
 /// Adds the routes below `/proto/jobs`.
-pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings) {
-    let limits = web::Data::new(BodyLimits::new(MAX_PATHS_BYTES, settings.request_timeout));
+pub(crate) fn configure(config: &mut web::ServiceConfig, limits: &web::Data<BodyLimits>) {
     config.service(
         web::scope("/proto/jobs/{kind}/{id}/{epoch}")
-            .app_data(limits)
+            .app_data(limits.clone())
             .route("/missing", web::post().to(missing))
             .route("/paths/{path}", web::put().to(upload))
             .route("/paths/{path}", web::get().to(download)),
@@ -111,14 +115,17 @@ impl From<UploadError> for Refused {
 async fn missing(
     request: HttpRequest,
     address: web::Path<JobAddress>,
-    paths: Body<Paths>,
+    body: web::Payload,
+    limits: web::Data<BodyLimits>,
     engine: web::Data<Engine>,
 ) -> HttpResponse {
     let answer = async {
         let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
         let token = token(&request)?;
-        let Paths { paths } =
-            paths.read().map_err(|error| Refused(error.code().status(), error.code().slug(), error.to_string()))?;
+        // Nothing is read from somebody who has no such job.
+        let sender = Sender::Workers(engine.transfer_organization(token, job, epoch)?);
+        let paths = body::read(&limits, sender, &request, body).await;
+        let Paths { paths } = paths.map_err(|error| Refused(error.code().status(), error.code().slug(), error.to_string()))?;
         if paths.len() > 10_000 {
             return Err(Refused(StatusCode::BAD_REQUEST, "bad_request", "at most 10,000 paths at a time".into()));
         }

@@ -9,15 +9,14 @@ mod resolution;
 
 use std::{fmt, ops::Range, time::Duration};
 
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use gradient_blobs::{Blob, BlobKey};
+use gradient_domain::{CacheId, OrganizationId};
 use gradient_nix::{NarHash, StorePath, StorePathHash, nar::Listing};
 use gradient_storage::cache_paths;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{Engine, EngineError, ServedCache};
+use crate::{Engine, EngineError, ServedCache, Share};
 use archive::Entries;
-use extraction::{Extraction, Work};
+use extraction::{Decompressed, Extraction, Work};
 use resolution::resolve;
 
 /// How long an extraction may wait for others to end.
@@ -32,7 +31,14 @@ pub struct Artefact {
     /// What it is.
     pub kind: ArtefactKind,
     place: Place,
-    permit: OwnedSemaphorePermit,
+    share: Share<Owner>,
+}
+
+/// Whose it is: only so much of each is sent at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    Cache(CacheId),
+    Organization(OrganizationId),
 }
 
 /// What an artefact is.
@@ -64,19 +70,19 @@ impl Engine {
             .read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await)
             .await?;
         match row {
-            Some(row) => self.artefact(row.path, row.nar_hash, path).await,
+            Some(row) => self.artefact(Owner::Cache(id), row.path, row.nar_hash, path).await,
             None => Ok(None),
         }
     }
 
     pub(crate) async fn artefact(
         &self,
+        owner: Owner,
         store_path: StorePath,
         nar_hash: NarHash,
         path: String,
     ) -> Result<Option<Artefact>, EngineError> {
-        let permit = tokio::time::timeout(MAX_WAIT, self.extracting().clone().acquire_owned()).await;
-        let permit = permit.map_err(|_| EngineError::Busy)?.map_err(|_| EngineError::Stopping)?;
+        let share = self.extracting().take(owner, MAX_WAIT).await?;
         let Some(json) = self.nar_listing(nar_hash).await? else { return Ok(None) };
         let found = tokio::task::spawn_blocking(move || find(&json, &store_path, &path)).await;
         let Some((name, place)) = found.map_err(|_| EngineError::Stopping)?? else { return Ok(None) };
@@ -84,16 +90,12 @@ impl Engine {
             Place::File { size, .. } => ArtefactKind::File(size),
             Place::Directory(_) => ArtefactKind::Directory,
         };
-        Ok(Some(Artefact { name, nar_hash, kind, place, permit }))
+        Ok(Some(Artefact { name, nar_hash, kind, place, share }))
     }
 
     /// The bytes of a file, or those in a range that is within its size; all of a directory as `.tar.zst`, whatever the range.
     /// `None` when it has gone meanwhile. The stream may break off with an error; a file is complete with its last byte.
-    pub async fn open_artefact(
-        &self,
-        artefact: Artefact,
-        range: Range<u64>,
-    ) -> Result<Option<BoxStream<'static, Result<Bytes, EngineError>>>, EngineError> {
+    pub async fn open_artefact(&self, artefact: Artefact, range: Range<u64>) -> Result<Option<Decompressed>, EngineError> {
         let work = match artefact.place {
             Place::File { nar_offset, size } => {
                 let (start, end) = (range.start.min(size), range.end.min(size));
@@ -101,8 +103,16 @@ impl Engine {
             }
             Place::Directory(entries) => Work::Archive(entries),
         };
-        Extraction::start(self, artefact.nar_hash, work, artefact.permit).await
+        match self.blobs().get(&BlobKey::nar(&artefact.nar_hash)).await? {
+            Some(nar) => Extraction::start(nar, work, artefact.share).map(Some),
+            None => Ok(None),
+        }
     }
+}
+
+/// All that is in a compressed blob, no faster than it is read. The share lasts until the stream has ended or is dropped.
+pub(crate) fn decompress(stored: Blob, share: impl Send + 'static) -> Result<Decompressed, EngineError> {
+    Extraction::start(stored, Work::All, share)
 }
 
 /// What is at each of these paths of a store path whose NAR is stored; `None` where nothing is.

@@ -1,5 +1,7 @@
 //! Commits: found in repositories, and looked at again.
 
+use std::time::Duration;
+
 use gradient_domain::{CommitId, OrganizationId, RepositoryKind, RepositoryUrl};
 use gradient_forge::HeadCommit;
 use gradient_storage::{Conn, commits, projects::Project};
@@ -7,6 +9,9 @@ use gradient_storage::{Conn, commits, projects::Project};
 use crate::{Engine, EngineError, organizations};
 
 pub use gradient_storage::commits::Commit;
+
+/// How long a question may wait for others to be answered.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// The commit with this id, as long as an evaluation refers to it.
@@ -23,8 +28,15 @@ impl Engine {
         Ok(self.storage().read(async move |conn: &mut Conn| commits::lookup(conn, id).await).await?)
     }
 
-    /// Asks the project's repository for its head, or for the given commit; reached with the organization's SSH key.
+    /// Asks the project's repository for its head, or for the given commit; reached with the organization's SSH key. `Busy` when
+    /// others of the organization, or too many at all, are being asked and do not answer.
     pub async fn resolve_commit(&self, project: &Project, commit: Option<&str>) -> Result<HeadCommit, EngineError> {
+        let _share = self.asking().take(project.organization, MAX_WAIT).await?;
+        self.ask_repository(project, commit).await
+    }
+
+    /// The same, for those who see to it themselves that not too many are asked.
+    pub(crate) async fn ask_repository(&self, project: &Project, commit: Option<&str>) -> Result<HeadCommit, EngineError> {
         self.resolve(project.organization, &project.repository, project.branch.as_deref(), commit).await
     }
 

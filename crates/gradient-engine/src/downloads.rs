@@ -16,7 +16,10 @@ use gradient_storage::{
     paths::{self, StagedOutput},
 };
 
-use crate::{Artefact, ArtefactKind, Engine, EngineError, artefacts};
+use crate::{
+    Artefact, ArtefactKind, Engine, EngineError,
+    artefacts::{self, Owner},
+};
 
 impl Engine {
     /// What a build offers, in the order in which its outputs declare it.
@@ -34,10 +37,12 @@ impl Engine {
             let Some(offered) = builds::lookup_artefact(conn, build, &name).await? else { return Ok(None) };
             let organization = builds::find(conn, build).await?.organization;
             let output = paths::find_many(conn, organization, std::slice::from_ref(&offered.store_path)).await?.pop();
-            Ok(output.map(|output| (offered, output.nar_hash)))
+            Ok(output.map(|output| (organization, offered, output.nar_hash)))
         };
         match self.storage().read(find).await? {
-            Some((offered, nar_hash)) => self.artefact(offered.store_path, nar_hash, offered.subpath).await,
+            Some((organization, offered, nar_hash)) => {
+                self.artefact(Owner::Organization(organization), offered.store_path, nar_hash, offered.subpath).await
+            }
             None => Ok(None),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
 use gradient_blobs::Blobs;
+use gradient_domain::{CacheId, OrganizationId};
 use gradient_forge::Forge;
 use gradient_nix::NarHash;
 use gradient_storage::Storage;
@@ -11,8 +12,9 @@ use tokio::sync::{Mutex, MutexGuard, Notify, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, EngineSettings,
+    EngineError, EngineSettings, Shares,
     accounts::{ProviderSlot, SetupToken},
+    artefacts::Owner,
     changes::Changes,
     core::Core,
     leases::Leases,
@@ -28,14 +30,26 @@ const PREPARING: usize = 8;
 /// Logs that are archived at the same time: one, so that no two are the same.
 const ARCHIVING: usize = 1;
 
-/// Files and directories that are read out of stored NARs at the same time, each on a thread of its own.
+/// Files and directories that are read out of stored NARs at the same time, each on a thread of its own; and those of one cache or
+/// organization.
 const EXTRACTING: usize = 16;
+const EXTRACTING_EACH: usize = 4;
+
+/// Listings that are sent at the same time; and those of one cache.
+const LISTING: usize = 32;
+const LISTING_EACH: usize = 8;
 
 /// NARs that are taken in or removed at the same time, when their hashes differ enough.
 const NAR_TURNS: usize = 256;
 
-/// Uploads of sources that are on the way at the same time, each with a file of its own.
+/// Repositories that are asked at the same time because somebody wants to know; and those of one organization, which may be slow to
+/// answer.
+const ASKING: usize = 16;
+const ASKING_EACH: usize = 2;
+
+/// Uploads of sources that are on the way at the same time, each with a file of its own; and those to one organization.
 const SPOOLING: usize = 32;
+const SPOOLING_EACH: usize = 4;
 
 /// What the engine works with.
 #[derive(Debug)]
@@ -73,12 +87,14 @@ struct Inner {
     substituter: Substituter,
     preparing: Semaphore,
     archiving: Semaphore,
-    extracting: Arc<Semaphore>,
+    extracting: Shares<Owner>,
+    listing: Shares<CacheId>,
     nar_turns: [Mutex<()>; NAR_TURNS],
     ingesting: RwLock<()>,
     reaping: Mutex<()>,
     something_to_reap: Notify,
-    spooling: Arc<Semaphore>,
+    asking: Shares<OrganizationId>,
+    spooling: Shares<OrganizationId>,
     stopping: CancellationToken,
 }
 
@@ -101,12 +117,14 @@ impl Engine {
             substituter: Substituter::new(),
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
-            extracting: Arc::new(Semaphore::new(EXTRACTING)),
+            extracting: Shares::new(EXTRACTING, EXTRACTING_EACH),
+            listing: Shares::new(LISTING, LISTING_EACH),
             nar_turns: std::array::from_fn(|_| Mutex::new(())),
             ingesting: RwLock::new(()),
             reaping: Mutex::new(()),
             something_to_reap: Notify::new(),
-            spooling: Arc::new(Semaphore::new(SPOOLING)),
+            asking: Shares::new(ASKING, ASKING_EACH),
+            spooling: Shares::new(SPOOLING, SPOOLING_EACH),
             stopping: CancellationToken::new(),
         }));
         measures::describe();
@@ -200,8 +218,13 @@ impl Engine {
     }
 
     /// Limits how many files and directories are read out of stored NARs at once.
-    pub(crate) fn extracting(&self) -> &Arc<Semaphore> {
+    pub(crate) fn extracting(&self) -> &Shares<Owner> {
         &self.0.extracting
+    }
+
+    /// Limits how many listings are sent at once.
+    pub(crate) fn listing(&self) -> &Shares<CacheId> {
+        &self.0.listing
     }
 
     /// The turn to put a NAR and its row in place, or to remove both.
@@ -225,8 +248,13 @@ impl Engine {
         &self.0.something_to_reap
     }
 
+    /// Limits how many repositories are asked at once because somebody wants to know.
+    pub(crate) fn asking(&self) -> &Shares<OrganizationId> {
+        &self.0.asking
+    }
+
     /// Limits how many uploads of sources are on the way at once.
-    pub(crate) fn spooling(&self) -> &Arc<Semaphore> {
+    pub(crate) fn spooling(&self) -> &Shares<OrganizationId> {
         &self.0.spooling
     }
 

@@ -6,7 +6,7 @@ use gradient_forge::ForgeError;
 use gradient_storage::StorageError;
 use thiserror::Error;
 
-use crate::{derivations::DerivationRefusal, publish::OutputRefusal};
+use crate::{Exhausted, derivations::DerivationRefusal, publish::OutputRefusal};
 
 /// Why a use case did not do what it was asked.
 #[derive(Debug, Error)]
@@ -119,6 +119,12 @@ pub enum EngineError {
     /// The server is going down.
     #[error("the server is going down")]
     Stopping,
+}
+
+impl From<Exhausted> for EngineError {
+    fn from(Exhausted: Exhausted) -> Self {
+        Self::Busy
+    }
 }
 
 impl From<JwtError> for EngineError {

@@ -18,7 +18,7 @@ mod schedule;
 /// How often it is asked whose turn it is: the shortest interval that a project can have. A change of a project shows as soon.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Repositories that are looked at at the same time; fewer than the forge allows, so that people who ask do not wait.
+/// Repositories that are looked at at the same time, beside those that people ask for.
 const LOOKING: usize = 4;
 
 /// Polls until the engine is told to stop.
@@ -54,10 +54,7 @@ async fn poll(engine: Engine) {
                     schedule.update(&polled);
                     let now = Moment::now();
                     let free = LOOKING.saturating_sub(looks.len());
-                    // Who has waited longest comes first, so that nobody is kept out by many with short intervals.
-                    let mut due: Vec<Project> = polled.into_iter().filter(|project| schedule.is_due(project, now)).collect();
-                    due.sort_by_key(|project| project.last_check_at);
-                    for project in due.into_iter().take(free) {
+                    for project in schedule.turns(polled, now, free) {
                         schedule.begin(project.id);
                         let look = looks.spawn(look(engine.clone(), project.clone(), now));
                         looked_at.insert(look.id(), project);
@@ -91,7 +88,7 @@ fn end(schedule: &mut Schedule, project: &Project, result: Result<(), EngineErro
 async fn look(engine: Engine, project: Project, now: Moment) -> Result<(), EngineError> {
     let id = project.id;
     engine.storage().write(async move |conn: &mut Conn| projects::set_last_check(conn, id, now).await).await?;
-    let head = engine.resolve_commit(&project, None).await?;
+    let head = engine.ask_repository(&project, None).await?;
     match engine.evaluate_new_head(&project, head).await {
         Ok(Some(evaluation)) => {
             tracing::info!(project = %id, %evaluation, "evaluating a new commit");

@@ -13,7 +13,7 @@ use gradient_domain::CacheName;
 
 pub use directory::ServedCache;
 pub use log::CachedLog;
-pub use nar::CachedNar;
+pub use nar::{CachedListing, CachedNar};
 pub use upstream::UPSTREAM_HEADER;
 
 use crate::Engine;

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, io::Write, time::Duration};
 use bytes::Bytes;
 use gradient_blobs::{Blob, BlobKey, StagedFile};
 use gradient_cache_protocol::ingest::{self, Candidates, Expectation, IngestError, VerifiedUpload};
-use gradient_domain::{Epoch, Job, Moment};
+use gradient_domain::{Epoch, Job, Moment, OrganizationId};
 use gradient_nix::{CAHash, StorePath};
 use gradient_storage::{
     Conn, nars,
@@ -107,6 +107,11 @@ enum Purpose {
 }
 
 impl Engine {
+    /// The organization whose job the session with this token holds.
+    pub fn transfer_organization(&self, token: &str, job: Job, epoch: Epoch) -> Result<OrganizationId, UploadError> {
+        Ok(self.lease_of(token, job, epoch)?.organization)
+    }
+
     /// Whether the session with this token holds the job; the paths that its organization's scope lacks.
     pub async fn missing_paths(
         &self,

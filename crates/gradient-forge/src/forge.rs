@@ -1,10 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use gradient_domain::{RepositoryKind, RepositoryUrl};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     ForgeError, ForgeSettings, HeadCommit, SshAccess, branch,
@@ -15,18 +12,14 @@ use crate::{
     words,
 };
 
-/// Asks repositories. Clones share the limit of how many are asked at a time.
+/// Asks repositories. Each question is a process or two; how many there are at a time is the caller's business.
 #[derive(Debug, Clone)]
-pub struct Forge {
-    settings: Arc<ForgeSettings>,
-    permits: Arc<Semaphore>,
-}
+pub struct Forge(Arc<ForgeSettings>);
 
 impl Forge {
     /// Asks as the settings say.
     pub fn new(settings: ForgeSettings) -> Self {
-        let permits = Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { settings: Arc::new(settings), permits }
+        Self(Arc::new(settings))
     }
 
     /// The commit at the head of a branch, or of the repository's own choice of branch.
@@ -71,13 +64,12 @@ impl Forge {
     }
 
     async fn visit<'f>(&'f self, repository: &'f RepositoryUrl, access: Option<&SshAccess>) -> Result<Visit<'f>, ForgeError> {
-        let timeout = self.settings.timeout;
+        let timeout = self.0.timeout;
         let deadline = Instant::now() + timeout;
         let prepare = async {
-            let permit = self.permits.acquire().await.map_err(|closed| ForgeError::Git(std::io::Error::other(closed)))?;
-            let host = Host::find(repository, self.settings.allow_local).await?;
+            let host = Host::find(repository, self.0.allow_local).await?;
             let contact = Contact::open(repository, host.as_ref(), access).map_err(ForgeError::Git)?;
-            Ok(Visit { settings: &self.settings, repository, contact, deadline, _permit: permit })
+            Ok(Visit { settings: &self.0, repository, contact, deadline })
         };
         timeout_at(deadline, prepare).await.unwrap_or(Err(ForgeError::TimedOut { after: timeout }))
     }
@@ -89,7 +81,6 @@ struct Visit<'f> {
     repository: &'f RepositoryUrl,
     contact: Contact,
     deadline: Instant,
-    _permit: SemaphorePermit<'f>,
 }
 
 impl Visit<'_> {

@@ -27,21 +27,18 @@ pub struct ForgeSettings {
     pub allow_local: bool,
     /// How long one question may take, from its beginning to its end.
     pub timeout: Duration,
-    /// How many questions are asked at a time; more wait, within their time.
-    pub concurrency: usize,
     /// The environment of git, besides what it is given for each repository. See [`with_environment`](Self::with_environment).
     pub environment: Vec<(OsString, OsString)>,
 }
 
 impl Default for ForgeSettings {
-    /// `git` from the usual places, no local repositories, ten seconds, sixteen at a time.
+    /// `git` from the usual places, no local repositories, ten seconds.
     fn default() -> Self {
         let path = "/usr/local/bin:/usr/bin:/bin:/run/current-system/sw/bin";
         Self {
             git: "git".into(),
             allow_local: false,
             timeout: Duration::from_secs(10),
-            concurrency: 16,
             environment: vec![("PATH".into(), path.into())],
         }
     }

@@ -1,4 +1,16 @@
-use actix_web::{HttpResponse, http::header::ContentType, web};
+use std::convert::Infallible;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodyStream, SizedStream},
+    http::{
+        Method,
+        header::{self, AcceptEncoding, ContentType, Encoding, Header},
+    },
+    web,
+};
+use bytes::Bytes;
+use futures_util::stream;
 use gradient_cache_protocol::narinfo::CONTENT_TYPE;
 use gradient_nix::StorePathHash;
 use serde::Deserialize;
@@ -7,6 +19,7 @@ use super::{
     pull::Pull,
     refusal::{Form, Refusal},
 };
+use crate::{files::Unsent, patience::while_read_fast_enough};
 
 /// Which path, by the first 32 characters of its name.
 #[derive(Debug, Deserialize)]
@@ -65,10 +78,34 @@ pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<H
         }}})),
     )))
 )]
-pub(super) async fn listing(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
+pub(super) async fn listing(pull: Pull, request: HttpRequest, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
     let hash = address.parse(&pull)?;
-    let json = pull.engine.cached_listing(&pull.cache, hash).await.map_err(pull.failed())?;
-    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(json.ok_or_else(|| pull.not_found())?))
+    let listing = pull.engine.cached_listing(&pull.cache, hash).await.map_err(pull.failed())?;
+    let listing = listing.ok_or_else(|| pull.not_found())?;
+    let is_head = *request.method() == Method::HEAD;
+    let mut response = HttpResponse::Ok();
+    response.content_type(ContentType::json()).insert_header((header::VARY, "accept-encoding"));
+    if takes_zstd(&request) {
+        let size = listing.compressed_size();
+        response.insert_header((header::CONTENT_ENCODING, "zstd"));
+        return Ok(if is_head {
+            response.body(Unsent(size))
+        } else {
+            response.body(SizedStream::new(size, while_read_fast_enough(listing.compressed())))
+        });
+    }
+    if is_head {
+        return Ok(response.body(BodyStream::new(stream::empty::<Result<Bytes, Infallible>>())));
+    }
+    let json = listing.json().map_err(pull.failed())?;
+    Ok(response.body(BodyStream::new(while_read_fast_enough(json))))
+}
+
+/// Whether the client has asked for what is compressed as listings are stored.
+fn takes_zstd(request: &HttpRequest) -> bool {
+    let offered = [Encoding::identity(), Encoding::zstd()];
+    let accepted = AcceptEncoding::parse(request).ok();
+    accepted.and_then(|accepted| accepted.negotiate(offered.iter())).is_some_and(|encoding| encoding == Encoding::zstd())
 }
 
 /// Lists what is in a store path, where other tools look for it.
@@ -81,6 +118,10 @@ pub(super) async fn listing(pull: Pull, address: web::Path<Address>) -> Result<H
         }}})),
     )))
 )]
-pub(super) async fn listing_beside(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
-    listing(pull, address).await
+pub(super) async fn listing_beside(
+    pull: Pull,
+    request: HttpRequest,
+    address: web::Path<Address>,
+) -> Result<HttpResponse, Refusal> {
+    listing(pull, request, address).await
 }

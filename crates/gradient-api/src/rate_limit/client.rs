@@ -9,9 +9,9 @@ use gradient_engine::Engine;
 
 use crate::{cache_root::credential, scope::COOKIE};
 
-/// Somebody with a bucket.
+/// Somebody who sends requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(crate) enum Client {
     /// Whoever sends from this address.
     Address(IpAddr),
     /// A user, in any session and with any API key: with a bucket for each key, who makes many keys could ask as often as they like.

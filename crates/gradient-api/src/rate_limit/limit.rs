@@ -39,7 +39,7 @@ pub struct RateLimits {
     pub auth: Option<RateLimit>,
     /// The binary cache, but for what has a tier of its own. Off by default: Nix waits for minutes after a 429.
     pub cache: Option<RateLimit>,
-    /// `/cache/{cache}/ls` and `/cache/{cache}/serve`.
+    /// `/cache/{cache}/ls`, the same at `/cache/{cache}/{hash}.ls`, and `/cache/{cache}/serve`.
     pub inspect: Option<RateLimit>,
     /// `/cache/{cache}/log`.
     pub log: Option<RateLimit>,

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use actix_web::dev::ServiceRequest;
+use actix_web::HttpRequest;
 use thiserror::Error;
 
 /// Where proxies say for whom they ask, the last one at the end.
@@ -43,7 +43,7 @@ struct Network {
 
 impl TrustedProxies {
     /// Whom a request comes from: the nearest address that is no trusted proxy.
-    pub(super) fn client_address(&self, request: &ServiceRequest) -> IpAddr {
+    pub(super) fn client_address(&self, request: &HttpRequest) -> IpAddr {
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
         let forwarded = request.headers().get_all(FORWARDED_FOR).map(|value| value.to_str().unwrap_or_default());
         if self.trusts(peer) {
@@ -118,7 +118,7 @@ mod tests {
         let peer: IpAddr = peer.parse().unwrap();
         let request = TestRequest::get().peer_addr((peer, 4711).into());
         let request = forwarded.iter().fold(request, |request, line| request.append_header((FORWARDED_FOR, *line)));
-        proxies.client_address(&request.to_srv_request()).to_string()
+        proxies.client_address(&request.to_http_request()).to_string()
     }
 
     #[test]

@@ -33,6 +33,8 @@ impl Tier {
             Some("cache") => match segments.nth(1) {
                 Some("ls" | "serve") => Self::Inspect,
                 Some("log") => Self::Log,
+                // The same as in `ls`, where other tools look for it.
+                Some(name) if name.strip_suffix(".ls").is_some() && segments.next().is_none() => Self::Inspect,
                 _ => Self::Cache,
             },
             Some("api") if path.starts_with("/api/v1/auth/") && path != "/api/v1/auth/logout" => Self::Auth,
@@ -58,6 +60,8 @@ mod tests {
             ("/cache/acme/nar/x.nar.zst", Tier::Cache),
             ("/cache/log", Tier::Cache),
             ("/cache/acme/ls/x", Tier::Inspect),
+            ("/cache/acme/x.ls", Tier::Inspect),
+            ("/cache/acme/x.narinfo", Tier::Cache),
             ("/cache/acme/serve/x/bin/y", Tier::Inspect),
             ("/cache/acme/log/x.drv", Tier::Log),
             ("/proto", Tier::Exempt),

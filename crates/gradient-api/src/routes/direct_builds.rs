@@ -32,8 +32,8 @@ pub(super) fn endpoints() -> Endpoints {
 
 /// Builds sources that are sent, without a repository: answers the id of the evaluation.
 ///
-/// `organization` should come first: then whoever may not build there is refused before any file is read. In another order the
-/// files are read, and thrown away when the answer is no.
+/// `organization` has to come before the first file: no file is read for somebody who may not build there. An organization can have
+/// four uploads on the way at a time, and one that is slower than 64 KiB per second for long is given up.
 #[utoipa::path(post, path = "/builds", request_body(content = Fields, content_type = "multipart/form-data"))]
 async fn submit(
     Identified(caller): Identified,
@@ -42,7 +42,7 @@ async fn submit(
     engine: web::Data<Engine>,
 ) -> Result<Answer<EvaluationId>, ApiError> {
     check_length(&request, engine.settings().max_nar_bytes)?;
-    let mut submission = Submission { organization: None, wildcard: None, sources: engine.begin_sources().await? };
+    let mut submission = Submission { organization: None, wildcard: None, sources: None };
     while let Some(part) = form.next().await? {
         submission.take(&engine, &caller, part).await?;
     }
@@ -63,11 +63,11 @@ fn check_length(request: &HttpRequest, max: u64) -> Result<(), ApiError> {
 struct Submission {
     organization: Option<OrganizationId>,
     wildcard: Option<Wildcard>,
-    sources: Sources,
+    sources: Option<Sources>,
 }
 
 impl Submission {
-    async fn take(&mut self, engine: &Engine, caller: &Caller, mut part: Part) -> Result<(), ApiError> {
+    async fn take(&mut self, engine: &Engine, caller: &Caller, mut part: Part<'_>) -> Result<(), ApiError> {
         match part.name() {
             "organization" if self.organization.is_none() => {
                 self.organization = Some(permitted(engine, caller, &part.text().await?).await?);
@@ -82,28 +82,37 @@ impl Submission {
                 let path = name.strip_prefix("file:").ok_or_else(|| unknown(name))?;
                 let path: SourcePath =
                     path.parse().map_err(|error| ApiError::bad_request(format!("{}: {error}", shown(name))))?;
-                self.sources.begin(path)?;
+                let sources = self.sources(engine).await?;
+                sources.begin(path)?;
                 while let Some(chunk) = part.chunk().await? {
-                    self.sources.write(chunk).await?;
+                    sources.write(chunk).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn complete(mut self, triggered_by: Option<UserId>) -> Result<DirectBuild, ApiError> {
+    /// Where the files go: nowhere before it is known for whom they are.
+    async fn sources(&mut self, engine: &Engine) -> Result<&mut Sources, ApiError> {
+        let early = || ApiError::bad_request("the field `organization` has to come before the first file");
+        let organization = self.organization.ok_or_else(early)?;
+        match &mut self.sources {
+            Some(sources) => Ok(sources),
+            none => Ok(none.insert(engine.begin_sources(organization).await?)),
+        }
+    }
+
+    async fn complete(self, triggered_by: Option<UserId>) -> Result<DirectBuild, ApiError> {
         let missing = |field: &str| ApiError::bad_request(format!("the field `{field}` is missing"));
         let organization = self.organization.ok_or_else(|| missing("organization"))?;
         let wildcard = self.wildcard.ok_or_else(|| missing("derivation"))?;
-        if self.sources.is_empty() {
-            return Err(missing("file:<path>"));
-        }
-        self.sources.finish().await?;
-        if !self.sources.are_a_flake() {
+        let mut sources = self.sources.ok_or_else(|| missing("file:<path>"))?;
+        sources.finish().await?;
+        if !sources.are_a_flake() {
             let message = "the sources are no flake: the field `file:flake.nix` is missing";
             return Err(ApiError::bad_request(message));
         }
-        Ok(DirectBuild { organization, wildcard, triggered_by, sources: self.sources })
+        Ok(DirectBuild { organization, wildcard, triggered_by, sources })
     }
 }
 

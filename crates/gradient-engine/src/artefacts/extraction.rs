@@ -1,4 +1,4 @@
-//! Decompressing a stored NAR on a thread of its own, no faster than the reader reads.
+//! Decompressing a stored NAR or listing on a thread of its own, no faster than the reader reads.
 
 use std::{
     io::{self, Read, Write},
@@ -12,15 +12,11 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use gradient_blobs::{BlobError, BlobKey};
-use gradient_nix::NarHash;
-use tokio::{
-    runtime::Handle,
-    sync::{OwnedSemaphorePermit, mpsc},
-};
+use gradient_blobs::{Blob, BlobError};
+use tokio::{runtime::Handle, sync::mpsc};
 
 use super::archive::Entries;
-use crate::{Engine, EngineError};
+use crate::EngineError;
 
 /// How much is decompressed at a time, in bytes.
 const CHUNK: usize = 64 << 10;
@@ -29,50 +25,47 @@ const CHUNK: usize = 64 << 10;
 const WAITING_CHUNKS: usize = 4;
 
 /// How long the reader may pause before the extraction gives up.
-const MAX_PAUSE: Duration = Duration::from_mins(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// What is read out of a NAR.
+/// What is read out of a compressed blob.
 pub(super) enum Work {
+    /// All that is in it.
+    All,
     /// The bytes in a range of the decompressed NAR.
     File(Range<u64>),
     /// A directory.
     Archive(Entries),
 }
 
-/// One NAR being read.
+/// One blob being read.
 pub(super) struct Extraction {
     stored: Stored,
     sink: Sink,
 }
 
 impl Extraction {
-    /// Starts to read. The thread, and with it the permit, lasts until all is read or the stream is dropped.
-    pub(super) async fn start(
-        engine: &Engine,
-        nar_hash: NarHash,
-        work: Work,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Option<BoxStream<'static, Result<Bytes, EngineError>>>, EngineError> {
-        let Some(blob) = engine.blobs().get(&BlobKey::nar(&nar_hash)).await? else { return Ok(None) };
+    /// Starts to read. The thread, and with it the share, lasts until all is read or the stream is dropped.
+    pub(super) fn start(stored: Blob, work: Work, share: impl Send + 'static) -> Result<Decompressed, EngineError> {
         let (chunks, receiver) = mpsc::channel(WAITING_CHUNKS);
         let runtime = Handle::current();
         let sink = Sink { chunks: chunks.clone(), runtime: runtime.clone() };
-        let extraction = Self { stored: Stored { stream: blob.stream, current: Bytes::new(), runtime }, sink };
+        let extraction = Self { stored: Stored { stream: stored.stream, current: Bytes::new(), runtime }, sink };
         // Not a blocking task: it waits for blocking tasks that read the file, and there may be few threads for those.
         let run = move || {
-            let _permit = permit;
+            let _share = share;
             let sink = Sink { chunks, runtime: extraction.sink.runtime.clone() };
             // A reader that has gone, or does not read, cannot be told; its stream breaks off.
             let _ = sink.send(extraction.run(work).map(|()| Bytes::new()).map_err(EngineError::Compression));
         };
         thread::Builder::new().name("extraction".to_owned()).spawn(run).map_err(EngineError::Compression)?;
-        Ok(Some(stream::unfold(Some(receiver), next).boxed()))
+        Ok(stream::unfold(Some(receiver), next).boxed())
     }
 
     fn run(self, work: Work) -> io::Result<()> {
         let mut nar = Contents { decoder: zstd::Decoder::new(self.stored)?, position: 0 };
         let mut sink = self.sink;
         match work {
+            Work::All => copy(&mut nar.decoder, &mut sink),
             Work::File(range) => {
                 nar.skip_to(range.start)?;
                 copy(&mut nar.exactly(range.end.saturating_sub(range.start)), &mut sink)
@@ -81,6 +74,9 @@ impl Extraction {
         }
     }
 }
+
+/// Decompressed bytes. The stream may break off with an error; what is complete ends without one.
+pub(crate) type Decompressed = BoxStream<'static, Result<Bytes, EngineError>>;
 
 type Chunks = mpsc::Receiver<Result<Bytes, EngineError>>;
 
@@ -151,7 +147,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// The compressed NAR.
+/// The compressed blob.
 struct Stored {
     stream: BoxStream<'static, Result<Bytes, BlobError>>,
     current: Bytes,

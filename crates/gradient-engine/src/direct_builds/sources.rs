@@ -13,19 +13,17 @@ use gradient_cache_protocol::{
     content_address,
     ingest::{self, Expectation, IngestError, VerifiedUpload},
 };
+use gradient_domain::OrganizationId;
 use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher};
 use gradient_storage::paths::NewOrganizationPath;
 use thiserror::Error;
-use tokio::{
-    io::{AsyncWriteExt, BufWriter as AsyncBufWriter},
-    sync::OwnedSemaphorePermit,
-};
+use tokio::io::{AsyncWriteExt, BufWriter as AsyncBufWriter};
 
 use super::{
     SourcePath,
     tree::{Part, Taken, Tree},
 };
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Share};
 
 /// How many files one upload may have.
 const MAX_FILES: usize = 20_000;
@@ -52,7 +50,7 @@ pub struct Sources {
     files: usize,
     tree: Tree,
     open: Option<OpenFile>,
-    permit: OwnedSemaphorePermit,
+    share: Share<OrganizationId>,
 }
 
 /// The file that comes now.
@@ -91,23 +89,17 @@ pub(super) struct Packed {
 }
 
 impl Engine {
-    /// Begins to take in files.
-    pub async fn begin_sources(&self) -> Result<Sources, EngineError> {
-        let permit = tokio::time::timeout(MAX_WAIT, self.spooling().clone().acquire_owned()).await;
-        let permit = permit.map_err(|_| EngineError::Busy)?.map_err(|_| EngineError::Stopping)?;
+    /// Begins to take in files for an organization, of which only a few uploads may be on the way.
+    pub async fn begin_sources(&self, organization: OrganizationId) -> Result<Sources, EngineError> {
+        let share = self.spooling().take(organization, MAX_WAIT).await?;
         let staged = self.blobs().staging().create().await?;
         let spool = AsyncBufWriter::with_capacity(BUFFER, staged.to_async()?);
         let max_bytes = self.settings().max_nar_bytes;
-        Ok(Sources { staged, spool, size: 0, max_bytes, files: 0, tree: Tree::default(), open: None, permit })
+        Ok(Sources { staged, spool, size: 0, max_bytes, files: 0, tree: Tree::default(), open: None, share })
     }
 }
 
 impl Sources {
-    /// Whether there is no file yet.
-    pub fn is_empty(&self) -> bool {
-        self.files == 0
-    }
-
     /// Begins with the next file; the one before is complete.
     pub fn begin(&mut self, path: SourcePath) -> Result<(), SourceError> {
         self.end()?;
@@ -155,10 +147,10 @@ impl Sources {
     /// Makes a NAR of the tree, and verifies it like any other.
     pub(super) async fn pack(self, engine: &Engine) -> Result<Packed, EngineError> {
         let nar = engine.blobs().staging().create().await?;
-        let (spool, tree, permit) = (self.staged, self.tree, self.permit);
+        let (spool, tree, share) = (self.staged, self.tree, self.share);
         let max_bytes = self.max_bytes;
         let packing = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _share = share;
             pack(&tree, &spool, nar, max_bytes)
         });
         packing.await.map_err(|_| EngineError::Stopping)?

@@ -1,11 +1,12 @@
 //! When each project's turn is; knows no clock and no repository.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     time::Duration,
 };
 
-use gradient_domain::{Moment, ProjectId, RepositoryUrl};
+use gradient_domain::{Moment, OrganizationId, ProjectId, RepositoryUrl};
 
 use crate::Project;
 
@@ -14,6 +15,9 @@ const DOUBLINGS: u32 = 6;
 
 /// Failures do not make the wait longer than this, unless the project asks for more.
 const LONGEST: Duration = Duration::from_hours(1);
+
+/// Projects of one organization that are looked at at the same time: its repositories may be slow to answer.
+const LOOKING_EACH: usize = 2;
 
 /// The projects that are looked at by themselves.
 #[derive(Debug, Default)]
@@ -31,6 +35,17 @@ struct Turn {
     stale: bool,
     /// Share of the interval, in thousandths, that keeps projects apart.
     jitter: u32,
+}
+
+/// The projects of one organization.
+#[derive(Debug, Default)]
+struct Line {
+    /// How many are looked at.
+    looking: usize,
+    /// When a look at any of them began last.
+    last_look: Option<Moment>,
+    /// Those that are due; who has waited longest is the last.
+    due: Vec<Project>,
 }
 
 /// What a look that ended changed.
@@ -57,8 +72,30 @@ impl Schedule {
         }
     }
 
+    /// Whose turn it is now, at most so many. The organizations take turns, so that none keeps others waiting by many projects, by
+    /// short intervals or by repositories that do not answer; within one, who has waited longest comes first.
+    pub(super) fn turns(&self, mut polled: Vec<Project>, now: Moment, free: usize) -> Vec<Project> {
+        polled.sort_by_key(|project| Reverse(project.last_check_at));
+        let mut lines: HashMap<OrganizationId, Line> = HashMap::new();
+        for project in polled {
+            let line = lines.entry(project.organization).or_default();
+            line.last_look = line.last_look.max(project.last_check_at);
+            line.looking += usize::from(self.0.get(&project.id).is_some_and(|turn| turn.looking));
+            if self.is_due(&project, now) {
+                line.due.push(project);
+            }
+        }
+        let next = || {
+            let open = lines.values_mut().filter(|line| line.looking < LOOKING_EACH && !line.due.is_empty());
+            let line = open.min_by_key(|line| (line.looking, line.last_look))?;
+            line.looking += 1;
+            line.due.pop()
+        };
+        std::iter::from_fn(next).take(free).collect()
+    }
+
     /// Whether it is this project's turn.
-    pub(super) fn is_due(&self, project: &Project, now: Moment) -> bool {
+    fn is_due(&self, project: &Project, now: Moment) -> bool {
         let Some(turn) = self.0.get(&project.id) else { return false };
         let waited = |last| now >= last && now.since(last) >= turn.wait(project.poll_interval_secs);
         // A last look in the future is the mark of a clock that was set back.

@@ -1,15 +1,21 @@
 //! NARs and their listings.
 
-use std::{io::Read, ops::Range};
+use std::{io::Read, ops::Range, time::Duration};
 
-use gradient_blobs::{Blob, BlobKey};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::BoxStream};
+use gradient_blobs::{Blob, BlobError, BlobKey};
+use gradient_domain::CacheId;
 use gradient_nix::{NarHash, StorePathHash};
 use gradient_storage::cache_paths;
 
 use super::ServedCache;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Share, artefacts};
 
-/// How large a listing may be, compressed and as JSON; about a million files.
+/// How long a listing may wait for others to be sent.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// How large a listing that is read as a whole may be, compressed and as JSON; about a million files.
 const MAX_LISTING: u64 = 128 << 20;
 
 /// A NAR that a cache serves, as it is stored: compressed.
@@ -20,6 +26,36 @@ pub struct CachedNar {
     /// The size of the compressed NAR in bytes.
     pub file_size: u64,
     key: BlobKey,
+}
+
+/// A listing that a cache serves. It is sent without being in memory; while it lives, it counts as one that is being sent.
+#[derive(Debug)]
+pub struct CachedListing {
+    stored: Blob,
+    share: Share<CacheId>,
+}
+
+impl CachedListing {
+    /// The size in bytes, compressed.
+    pub const fn compressed_size(&self) -> u64 {
+        self.stored.size
+    }
+
+    /// The JSON as it is stored, compressed with zstd.
+    pub fn compressed(self) -> BoxStream<'static, Result<Bytes, EngineError>> {
+        let Self { stored, share } = self;
+        let piece = move |piece: Result<Bytes, BlobError>| {
+            // It is held until the stream is dropped.
+            let _held = &share;
+            piece.map_err(EngineError::from)
+        };
+        stored.stream.map(piece).boxed()
+    }
+
+    /// The JSON. The stream may break off with an error.
+    pub fn json(self) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        artefacts::decompress(self.stored, self.share)
+    }
 }
 
 impl Engine {
@@ -48,17 +84,17 @@ impl Engine {
         Ok(blob)
     }
 
-    /// The listing of a path's NAR, as JSON, when the cache has the path.
-    pub async fn cached_listing(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<Vec<u8>>, EngineError> {
+    /// The listing of a path's NAR, when the cache has the path. `Busy` when too many of the cache are being sent.
+    pub async fn cached_listing(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<CachedListing>, EngineError> {
         let id = cache.id;
+        let share = self.listing().take(id, MAX_WAIT).await?;
         let row = self
             .storage()
             .read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await)
             .await?;
-        match row {
-            Some(row) => self.nar_listing(row.nar_hash).await,
-            None => Ok(None),
-        }
+        let Some(row) = row else { return Ok(None) };
+        let stored = self.blobs().get(&BlobKey::listing(&row.nar_hash)).await?;
+        Ok(stored.map(|stored| CachedListing { stored, share }))
     }
 
     /// The listing of a stored NAR, as JSON.

@@ -14,19 +14,22 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use gradient_auth::{Caller, Decision};
 use gradient_cache_protocol::ForeignPath;
-use gradient_domain::{CacheName, CacheUrl};
+use gradient_domain::{CacheId, CacheName, CacheUrl};
 use gradient_nix::{NarHash, PublicKey, StorePathHash};
-use tokio::{sync::Semaphore, time::Instant};
 
 use self::{answers::Answers, client::Client, health::Health};
 use super::{CachedNar, ServedCache};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Shares};
 
-/// How long a client waits for all upstreams together.
+/// How long an upstream may take to answer.
 const BUDGET: Duration = Duration::from_secs(2);
 
-/// How many questions are asked at the same time, for all caches together.
+/// How many questions are asked at the same time, for all caches together; and for each.
 const ASKING: usize = 64;
+const ASKING_EACH: usize = 8;
+
+/// How long a question may wait to be asked: longer than for those before it not to be answered.
+const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// What a question to a cache elsewhere carries: one that is asked so answers for itself only.
 pub const UPSTREAM_HEADER: &str = "x-gradient-upstream";
@@ -62,12 +65,24 @@ pub(super) struct Upstreams {
     client: Client,
     answers: Answers,
     health: Health,
-    asking: Semaphore,
+    asking: Shares<CacheId>,
 }
 
 impl Upstreams {
     pub(super) fn new() -> Self {
-        Self { client: Client::default(), answers: Answers::new(), health: Health::new(), asking: Semaphore::new(ASKING) }
+        Self {
+            client: Client::default(),
+            answers: Answers::new(),
+            health: Health::new(),
+            asking: Shares::new(ASKING, ASKING_EACH),
+        }
+    }
+
+    /// What there is to say of a path without asking: what was answered lately, or nothing of an upstream that rests.
+    #[expect(clippy::option_option, reason = "not known, not there and there are three different things")]
+    fn known(&self, source: &Elsewhere, hash: StorePathHash) -> Option<Option<Arc<ForeignPath>>> {
+        let answer = self.answers.lookup(&source.name, hash);
+        answer.or_else(|| self.health.rests(&source.name).then_some(None))
     }
 }
 
@@ -84,7 +99,7 @@ impl Engine {
                 return Ok(Some(text));
             }
         }
-        Ok(self.ask_elsewhere(cache, hash).await.map(|path| path.to_text().into()))
+        Ok(self.ask_elsewhere(cache, hash).await?.map(|path| path.to_text().into()))
     }
 
     /// The same as JSON.
@@ -99,7 +114,7 @@ impl Engine {
                 return Ok(Some(json));
             }
         }
-        Ok(self.ask_elsewhere(cache, hash).await.map(|path| path.to_json()))
+        Ok(self.ask_elsewhere(cache, hash).await?.map(|path| path.to_json()))
     }
 
     /// The NAR with this hash, when an upstream that is a cache of this server has a path with it. Those of caches elsewhere are
@@ -130,34 +145,42 @@ impl Engine {
         Ok(readable)
     }
 
-    /// Asks all upstreams elsewhere at once; the first that has the path is believed.
-    async fn ask_elsewhere(&self, cache: &ServedCache, hash: StorePathHash) -> Option<Arc<ForeignPath>> {
+    /// Asks all upstreams elsewhere at once; the first that has the path is believed. `Busy` when none of them has it and one could
+    /// not be asked: clients remember for long that there is nothing.
+    async fn ask_elsewhere(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<Arc<ForeignPath>>, EngineError> {
         let elsewhere = cache.upstreams.iter().filter_map(|source| match source {
-            Source::Elsewhere(elsewhere) => Some(self.ask(elsewhere, hash)),
+            Source::Elsewhere(elsewhere) => Some(self.ask(cache.id, elsewhere, hash)),
             Source::Cache(_) => None,
         });
-        let mut asked: FuturesUnordered<_> = elsewhere.collect();
+        let (mut asked, mut nothing): (FuturesUnordered<_>, _) = (elsewhere.collect(), Ok(None));
         while let Some(answer) = asked.next().await {
-            if answer.is_some() {
-                return answer;
+            match answer {
+                Ok(Some(path)) => return Ok(Some(path)),
+                Ok(None) => {}
+                Err(error) => nothing = Err(error),
             }
         }
-        None
+        nothing
     }
 
     /// What is remembered, or else an answer within the budget. One that does not answer is let alone for a while.
-    async fn ask(&self, source: &Elsewhere, hash: StorePathHash) -> Option<Arc<ForeignPath>> {
+    async fn ask(
+        &self,
+        cache: CacheId,
+        source: &Elsewhere,
+        hash: StorePathHash,
+    ) -> Result<Option<Arc<ForeignPath>>, EngineError> {
         let upstreams = &self.substituter().upstreams;
-        if let Some(known) = upstreams.answers.lookup(&source.name, hash) {
-            return known;
+        if let Some(known) = upstreams.known(source, hash) {
+            return Ok(known);
         }
-        if upstreams.health.rests(&source.name) {
-            return None;
+        let _share = upstreams.asking.take(cache, MAX_WAIT).await?;
+        // Others have asked meanwhile.
+        if let Some(known) = upstreams.known(source, hash) {
+            return Ok(known);
         }
-        let deadline = Instant::now() + BUDGET;
-        let _permit = tokio::time::timeout_at(deadline, upstreams.asking.acquire()).await.ok()?.ok()?;
         let asked = upstreams.client.ask(&source.url, hash, self.settings().allow_local_repositories);
-        match tokio::time::timeout_at(deadline, asked).await {
+        Ok(match tokio::time::timeout(BUDGET, asked).await {
             Ok(Ok(text)) => {
                 upstreams.health.well(&source.name);
                 let path = text.and_then(|text| believed(source, hash, &text));
@@ -172,7 +195,7 @@ impl Engine {
                 upstreams.health.failed(&source.name, &"no answer in time");
                 None
             }
-        }
+        })
     }
 }
 

@@ -60,18 +60,6 @@ async fn who_stops_waiting_ends_git_too() {
 }
 
 #[tokio::test]
-async fn waiting_for_ones_turn_takes_from_the_same_time() {
-    let directory = tempfile::tempdir().unwrap();
-    let timeout = Duration::from_millis(1500);
-    let forge = Forge::new(ForgeSettings { git: hanging(directory.path()), timeout, concurrency: 1, ..settings() });
-    let url = "/any".parse().unwrap();
-    let begun = Instant::now();
-    let (first, second) = tokio::join!(forge.head(&url, None, None), forge.head(&url, None, None));
-    assert!(matches!((first, second), (Err(ForgeError::TimedOut { .. }), Err(ForgeError::TimedOut { .. }))));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-}
-
-#[tokio::test]
 async fn endless_answers_are_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let git = script(directory.path(), "git", "head -c 50000000 /dev/zero; head -c 50000000 /dev/zero | tr '\\0' x >&2; exit 1");

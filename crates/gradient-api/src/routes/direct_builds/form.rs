@@ -1,6 +1,9 @@
 //! A form that is read part by part, as it comes. Nothing of it is held but a chunk of a file or the text of a field.
 
-use std::{future::Ready, time::Duration};
+use std::{
+    future::Ready,
+    time::{Duration, Instant},
+};
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
@@ -15,21 +18,26 @@ use crate::{
     ApiError,
     error::Code,
     openapi::{Credentials, Describe, Description, Permission},
+    patience::Patience,
 };
 
-/// How long the sender may pause.
+/// How long the sender may pause. Who is slow for longer than that is given up too.
 const MAX_PAUSE: Duration = Duration::from_mins(2);
 
 /// How long the text of a field may be: as long as a wildcard.
 const MAX_TEXT_BYTES: usize = 8192;
 
 /// A form on its way.
-pub(super) struct Form(Multipart);
+pub(super) struct Form {
+    parts: Multipart,
+    patience: Patience,
+}
 
 /// One of its parts.
-pub(super) struct Part {
+pub(super) struct Part<'f> {
     name: String,
     field: Field,
+    patience: &'f mut Patience,
 }
 
 /// The fields of a form with sources.
@@ -37,7 +45,7 @@ pub(super) struct Part {
 #[schema(as = DirectBuildForm)]
 #[expect(dead_code, reason = "the form is read part by part; this only describes it")]
 pub(super) struct Fields {
-    /// The organization's name; best sent first.
+    /// The organization's name; it has to come before the first file.
     #[schema(example = "acme")]
     organization: String,
     /// The attribute path of a derivation in the flake, or a wildcard.
@@ -55,7 +63,8 @@ impl FromRequest for Form {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         // What is wrong with it, its first part tells.
-        std::future::ready(Multipart::from_request(request, payload).into_inner().map(Self))
+        let parts = Multipart::from_request(request, payload).into_inner();
+        std::future::ready(parts.map(|parts| Self { parts, patience: Patience::new(MAX_PAUSE) }))
     }
 }
 
@@ -68,19 +77,21 @@ impl Describe for Form {
 
 impl Form {
     /// The next part, once the one before was read to its end or thrown away.
-    pub(super) async fn next(&mut self) -> Result<Option<Part>, ApiError> {
-        let field = next(&mut self.0).await?;
-        Ok(field.map(|field| Part { name: field.name().unwrap_or_default().to_owned(), field }))
+    pub(super) async fn next(&mut self) -> Result<Option<Part<'_>>, ApiError> {
+        let (field, patience) = (next(&mut self.parts, &mut self.patience).await?, &mut self.patience);
+        Ok(field.map(|field| Part { name: field.name().unwrap_or_default().to_owned(), field, patience }))
     }
 }
 
-impl Part {
+impl Part<'_> {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
-        next(&mut self.field).await
+        let chunk = next(&mut self.field, self.patience).await?;
+        self.patience.earn(chunk.as_ref().map_or(0, Bytes::len));
+        Ok(chunk)
     }
 
     /// All of it, when it is a text of the length of a field.
@@ -96,11 +107,17 @@ impl Part {
     }
 }
 
-async fn next<T>(stream: &mut (impl Stream<Item = Result<T, MultipartError>> + Unpin)) -> Result<Option<T>, ApiError> {
-    match timeout(MAX_PAUSE, stream.next()).await {
+async fn next<T>(
+    stream: &mut (impl Stream<Item = Result<T, MultipartError>> + Unpin),
+    patience: &mut Patience,
+) -> Result<Option<T>, ApiError> {
+    let begun = Instant::now();
+    let next = timeout(patience.left(), stream.next()).await;
+    patience.spend(begun.elapsed());
+    match next {
         Ok(Some(item)) => item.map(Some).map_err(|error| ApiError::bad_request(format!("the form cannot be read: {error}"))),
         Ok(None) => Ok(None),
-        Err(_) => Err(ApiError::bad_request("the upload stopped in the middle")),
+        Err(_) => Err(ApiError::bad_request("the upload stopped in the middle, or is too slow")),
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn publish(server: &Server, cache: CacheId, path: &str, nar: &[
     let path: StorePath = path.parse().unwrap();
     let references: Vec<StorePath> = references.iter().map(|path| path.parse().unwrap()).collect();
     let compressed = zstd::encode_all(nar, 3).unwrap();
-    let expectation = Expectation::new(path.clone(), Candidates::new(references.clone()), 1 << 20);
+    let expectation = Expectation::new(path.clone(), Candidates::new(references.clone()), 64 << 20);
     let upload = verify(compressed.as_slice(), &expectation).unwrap();
     let listing = zstd::encode_all(upload.nar.listing.to_json().unwrap().as_slice(), 3).unwrap();
     server.blobs.put(&BlobKey::listing(&upload.nar.nar_hash), listing.into()).await.unwrap();

@@ -160,6 +160,19 @@ async fn listings_are_json(database: &str) {
     assert_eq!(json["root"]["entries"]["hello"], json!({"type": "symlink", "target": format!("/nix/store/{HELLO}")}));
     assert_eq!(json["root"]["entries"]["app"]["executable"], true);
     assert_eq!(get(&server, &format!("acme/ls/{hash}")).await.body, listing.body);
+
+    // As it is stored, for those who ask for that.
+    let path = format!("acme/{hash}.ls");
+    let compressed = ask(&server, Method::GET, &path, &[("accept-encoding", "gzip, zstd")]).await;
+    assert_eq!((compressed.header("content-encoding"), compressed.header("vary")), ("zstd", "accept-encoding"));
+    assert_eq!(zstd::decode_all(compressed.body.as_slice()).unwrap(), listing.body);
+    for other in ["gzip, deflate, br", "identity", "zstd;q=0, gzip"] {
+        assert_eq!(ask(&server, Method::GET, &path, &[("accept-encoding", other)]).await.body, listing.body, "{other}");
+    }
+    for encoding in ["identity", "zstd"] {
+        let head = ask(&server, Method::HEAD, &path, &[("accept-encoding", encoding)]).await;
+        assert_eq!((head.status, head.header("content-type")), (StatusCode::OK, "application/json"));
+    }
 }
 
 async fn what_is_unknown_is_a_404(database: &str) {

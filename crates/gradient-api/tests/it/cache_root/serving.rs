@@ -7,8 +7,10 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
 };
 
+use gradient_nix::nar::Encoder;
 use gradient_test_support::nix::{Store, installations};
 use reqwest::{Method, StatusCode};
+use tokio::task::JoinSet;
 
 use super::{
     cache,
@@ -23,7 +25,8 @@ gradient_test_support::both_databases!(
     symlinks_stay_inside,
     a_directory_is_an_archive,
     what_is_not_there_is_a_404,
-    a_damaged_nar_breaks_off
+    a_damaged_nar_breaks_off,
+    slow_readers_of_one_cache_leave_room_for_others
 );
 
 const PAGE: &str = "<script>alert(1)</script>\n";
@@ -209,4 +212,31 @@ async fn a_damaged_nar_breaks_off(database: &str) {
             assert!(response.bytes().await.is_err(), "{path}");
         }
     }
+}
+
+async fn slow_readers_of_one_cache_leave_room_for_others(database: &str) {
+    let server = Server::start(database).await;
+    let owner = user(&server, "alice").await;
+    let (acme, other) = (cache(&server, owner, "acme", true).await, cache(&server, owner, "other", true).await);
+    publish_hello(&server, other).await;
+    // More than what is on the way to somebody who does not read.
+    let mut nar = Encoder::new(Vec::new()).unwrap();
+    nar.regular(None, false, &vec![0; 32 << 20]).unwrap();
+    publish(&server, acme, APP, &nar.finish().unwrap(), &[]).await;
+
+    let mut asked = JoinSet::new();
+    for _ in 0..17 {
+        asked.spawn(server.http.get(format!("{}/cache/{}", server.url, address("acme", ""))).send());
+    }
+    let mut unread = Vec::new();
+    let refused = loop {
+        let response = asked.join_next().await.unwrap().unwrap().unwrap();
+        if response.status() != StatusCode::OK {
+            break response.status();
+        }
+        unread.push(response);
+    };
+    assert_eq!((refused, unread.len()), (StatusCode::SERVICE_UNAVAILABLE, 4));
+    let (hash, _) = HELLO.split_once('-').unwrap();
+    assert_eq!(get(&server, &format!("other/serve/{hash}")).await.body, b"hello\n");
 }

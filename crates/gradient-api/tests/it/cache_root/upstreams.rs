@@ -4,6 +4,7 @@ mod elsewhere;
 
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use gradient_auth::Caller;
 use gradient_domain::CacheId;
 use gradient_engine::{CacheChanges, FoundCache, NewPin, UpstreamPlace};
@@ -26,6 +27,7 @@ gradient_test_support::both_databases!(
     only_what_is_signed_counts,
     an_answer_is_remembered,
     who_does_not_answer_is_let_alone,
+    who_does_not_answer_delays_its_own_cache_only,
     caches_that_look_into_each_other_ask_once,
 );
 
@@ -234,6 +236,50 @@ async fn who_does_not_answer_is_let_alone(database: &str) {
     assert_eq!((broken.asked(), silent.asked()), (3, 3));
     assert!(begun.elapsed() < Duration::from_secs(15), "three times two seconds, {:?}", begun.elapsed());
     assert_eq!(get(&server, &narinfo("main", HELLO), None).await.0, StatusCode::OK, "the others are asked");
+}
+
+async fn who_does_not_answer_delays_its_own_cache_only(database: &str) {
+    let other = Other::start().await;
+    publish_hello(&other.server, other.cache).await;
+    let key = public_key(&other.server, "other").await;
+    let server = Server::with_local_network(database).await;
+    let owner = user(&server, "alice").await;
+    for name in ["quiet", "main"] {
+        cache(&server, owner, name, true).await;
+    }
+    look_into(&server, "main", &format!("{}/cache/other", other.server.url), &key).await;
+    let silent: Vec<Elsewhere> = (0..16).map(|_| Elsewhere::start(Behaviour::Silent)).collect();
+    for upstream in &silent {
+        look_into(&server, "quiet", &upstream.url, &key).await;
+    }
+    // Each of these wants to ask sixteen, so that not all can be asked.
+    let paths: Vec<String> = (0..5).map(|number| narinfo("quiet", &format!("{number:032}-x"))).collect();
+    let mut asked: FuturesUnordered<_> = paths.iter().map(|path| get(&server, path, None)).collect();
+    let of_quiet = async {
+        let mut statuses = Vec::new();
+        while let Some((status, _)) = asked.next().await {
+            statuses.push(status.as_u16());
+        }
+        statuses
+    };
+    let of_main = async {
+        until(async || silent.iter().map(Elsewhere::asked).sum::<usize>() >= 8).await;
+        get(&server, &narinfo("main", HELLO), None).await.0
+    };
+    let (of_quiet, of_main) = tokio::join!(of_quiet, of_main);
+    assert_eq!(of_main, StatusCode::OK);
+    // The first ones may have had their turn.
+    let busy = of_quiet.iter().filter(|status| **status == 503).count();
+    assert!(busy >= 3, "what could not be asked is not there for all that Nix knows: {of_quiet:?}");
+}
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    while !condition().await {
+        assert!(Instant::now() < end, "this takes too long");
+        ticks.tick().await;
+    }
 }
 
 async fn caches_that_look_into_each_other_ask_once(database: &str) {

@@ -2,23 +2,26 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::{StreamExt, stream};
 use gradient_cache_protocol::content_address;
 use gradient_domain::{JobKind, Moment};
 use gradient_engine::EngineSettings;
-use gradient_nix::{CAHash, nar::Encoder};
+use gradient_nix::{CAHash, StorePath, nar::Encoder};
 use gradient_protocol::Task;
-use reqwest::StatusCode;
+use reqwest::{Body, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{
     Answer, Client,
-    worker::{BASE, Worker, Workshop, sha256, tree},
+    worker::{BASE, Worker, Workshop, sha256, soon, tree},
 };
 use crate::server::Server;
 
 gradient_test_support::both_databases!(
     sources_are_built_without_a_repository,
-    the_order_of_fields_and_files_does_not_matter,
+    the_order_of_files_does_not_matter,
+    an_organization_leaves_room_for_others,
     what_is_wrong_with_a_form_is_said_and_nothing_is_left,
     what_is_too_large_is_refused,
     only_those_who_may_evaluate_may_build,
@@ -54,14 +57,15 @@ const FLAKE: (&str, &str) = ("file:flake.nix", "{ }");
 const ACME: (&str, &str) = ("organization", "acme");
 const BASE_PACKAGE: (&str, &str) = ("derivation", "packages.x86_64-linux.base");
 
-async fn submit(client: Client<'_>, body: Vec<u8>) -> Answer {
+fn request(client: Client<'_>, body: impl Into<Body>) -> RequestBuilder {
     let url = format!("{}/api/v1/builds", client.server.url);
-    let mut request = client.server.http.post(url).body(body);
-    request = request.header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"));
-    if let Some(token) = client.token {
-        request = request.bearer_auth(token);
-    }
-    let response = request.send().await.unwrap();
+    let request = client.server.http.post(url).body(body);
+    let request = request.header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"));
+    client.token.into_iter().fold(request, RequestBuilder::bearer_auth)
+}
+
+async fn submit(client: Client<'_>, body: Vec<u8>) -> Answer {
+    let response = request(client, body).send().await.unwrap();
     Answer { status: response.status(), body: response.json().await.unwrap() }
 }
 
@@ -116,6 +120,8 @@ async fn sources_are_built_without_a_repository(database: &str) {
     assert_eq!((&task.source.path, task.source.nar_hash), (&path, sha256(&nar)));
     assert_eq!(task.wildcard, BASE_PACKAGE.1);
     assert!(workshop.worker.download(&assignment, &path).await == nar);
+    let absent: StorePath = BASE.output.parse().unwrap();
+    assert_eq!(workshop.worker.missing(&assignment, vec![path, absent.clone()]).await, [absent]);
 
     workshop.worker.evaluate_assigned(&assignment, &[BASE]).await;
     workshop.worker.build(BASE, &tree(&[("x", b"x")]), &[]).await;
@@ -136,10 +142,10 @@ async fn sources_are_built_without_a_repository(database: &str) {
     assert_eq!(recent(workshop.alice()).await, *expected.as_array().unwrap());
 }
 
-async fn the_order_of_fields_and_files_does_not_matter(database: &str) {
+async fn the_order_of_files_does_not_matter(database: &str) {
     let mut workshop = Workshop::open(database).await;
     let mut sources = Vec::new();
-    let orders = [[ACME, BASE_PACKAGE, FLAKE, ("file:a", "")], [("file:a", ""), FLAKE, BASE_PACKAGE, ACME]];
+    let orders = [[ACME, BASE_PACKAGE, FLAKE, ("file:a", "")], [ACME, ("file:a", ""), FLAKE, BASE_PACKAGE]];
     for fields in orders {
         submit(workshop.alice(), Form::new(&fields).finish()).await.message();
         let assignment = workshop.worker.next().await;
@@ -150,6 +156,25 @@ async fn the_order_of_fields_and_files_does_not_matter(database: &str) {
     assert_eq!(sources[0], sources[1]);
 }
 
+async fn an_organization_leaves_room_for_others(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    alice.organization("acme", false).await;
+    alice.organization("other", false).await;
+    let begun = Form::new(&[ACME, BASE_PACKAGE, FLAKE]).0;
+    let mut uploads = JoinSet::new();
+    for _ in 0..40 {
+        let body = stream::iter([Ok::<_, std::io::Error>(begun.clone())]).chain(stream::pending());
+        uploads.spawn(request(alice, Body::wrap_stream(body)).send());
+    }
+    // One that cannot begin is told so, by which time the others of the same organization have what they can have.
+    let refused = soon(uploads.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    submit(alice, Form::new(&[("organization", "other"), BASE_PACKAGE, FLAKE]).finish()).await.message();
+    assert_eq!(walk(server.blobs.staging().path()).len(), 4);
+}
+
 async fn what_is_wrong_with_a_form_is_said_and_nothing_is_left(database: &str) {
     let server = Server::start(database).await;
     let token = server.signed_in("alice").await;
@@ -158,10 +183,11 @@ async fn what_is_wrong_with_a_form_is_said_and_nothing_is_left(database: &str) {
 
     let deep = format!("file:{}", ["d"; 65].join("/"));
     for (fields, says) in [
-        (vec![BASE_PACKAGE, FLAKE], "`organization` is missing"),
+        (vec![BASE_PACKAGE], "`organization` is missing"),
         (vec![ACME, FLAKE], "`derivation` is missing"),
         (vec![ACME, BASE_PACKAGE], "`file:<path>` is missing"),
         (vec![], "`organization` is missing"),
+        (vec![BASE_PACKAGE, FLAKE, ACME], "`organization` has to come before the first file"),
         (vec![ACME, BASE_PACKAGE, FLAKE, ACME], "organization: it comes twice"),
         (vec![ACME, ("derivation", "packages..x"), FLAKE], "derivation: "),
         (vec![ACME, ("derivation", "hello"), FLAKE], "derivation: "),
@@ -217,25 +243,20 @@ async fn only_those_who_may_evaluate_may_build(database: &str) {
     let (alice, bob) = (server.with(&alice), server.with(&bob));
     alice.organization("acme", false).await;
     alice.organization("elsewhere", false).await;
-    let first = Form::new(&[ACME, BASE_PACKAGE, FLAKE]).finish();
-    let last = Form::new(&[FLAKE, BASE_PACKAGE, ACME]).finish();
-    for form in [&first, &last] {
-        assert_eq!(submit(server.anonymous(), form.clone()).await.error(), (401, "unauthorized"));
-        assert_eq!(submit(bob, form.clone()).await.error(), (404, "not_found"));
-    }
-    // Whoever may not is told so whatever else is wrong, when the organization comes first.
+    let form = Form::new(&[ACME, BASE_PACKAGE, FLAKE]).finish();
+    assert_eq!(submit(server.anonymous(), form.clone()).await.error(), (401, "unauthorized"));
+    assert_eq!(submit(bob, form.clone()).await.error(), (404, "not_found"));
+    // Whoever may not is told so whatever else is wrong.
     let wrong = Form::new(&[ACME, ("file:/", "")]).finish();
     assert_eq!(submit(bob, wrong).await.error(), (404, "not_found"));
 
     alice.post("/orgs/acme/users", json!({"user": "bob", "role": "View"})).await.message();
-    for form in [&first, &last] {
-        assert_eq!(submit(bob, form.clone()).await.error(), (403, "forbidden"));
-    }
+    assert_eq!(submit(bob, form.clone()).await.error(), (403, "forbidden"));
     let key = alice.key(json!({"name": "e", "permissions": ["viewOrg", "triggerEvaluation"], "organization": "elsewhere"})).await;
-    assert_eq!(submit(server.with(&key), first.clone()).await.error(), (404, "not_found"));
+    assert_eq!(submit(server.with(&key), form.clone()).await.error(), (404, "not_found"));
     assert_nothing_is_left(&server);
     let key = alice.key(json!({"name": "a", "permissions": ["viewOrg", "triggerEvaluation"], "organization": "acme"})).await;
-    submit(server.with(&key), last).await.message();
+    submit(server.with(&key), form).await.message();
 
     assert_eq!(server.anonymous().get("/builds/direct/recent").await.error(), (401, "unauthorized"));
     assert_eq!((recent(alice).await.len(), recent(bob).await.len()), (1, 1));
@@ -257,7 +278,7 @@ async fn the_newest_twenty_are_listed(database: &str) {
     for number in 0..22 {
         let organization = ["acme", "other"][number % 2];
         let text = number.to_string();
-        let form = Form::new(&[("organization", organization), BASE_PACKAGE, ("file:number", &text)]);
+        let form = Form::new(&[("organization", organization), BASE_PACKAGE, ("file:flake.nix", &text)]);
         submitted.push(submit(alice, form.finish()).await.message());
     }
     submitted.reverse();

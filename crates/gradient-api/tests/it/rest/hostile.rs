@@ -1,6 +1,7 @@
 //! What nobody sends by accident: each is answered with a status that says that it is wrong, and changes nothing.
 
 mod bodies;
+mod crowds;
 mod heads;
 mod operations;
 mod paths;

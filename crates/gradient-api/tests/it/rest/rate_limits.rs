@@ -104,9 +104,9 @@ async fn own_passwords_are_not_guessed_either(database: &str) {
 async fn the_cache_root_answers_in_plain_text(database: &str) {
     let limits = RateLimits { cache: Some(burst(1)), inspect: Some(burst(1)), log: Some(burst(1)), ..RateLimits::OFF };
     let server = start(database, limits).await;
-    for path in ["nix-cache-info", "ls/x", "log/x.drv"] {
-        let path = format!("/cache/main/{path}");
-        assert_eq!(get(&server, &path, &[]).await, 404, "{path}");
+    for (first, then) in [("ls/x", "x.ls"), ("nix-cache-info", "x.narinfo"), ("log/x.drv", "log/x.drv")] {
+        let (first, path) = (format!("/cache/main/{first}"), format!("/cache/main/{then}"));
+        assert_eq!(get(&server, &first, &[]).await, 404, "{first}");
         let response = server.http.get(format!("{}{path}", server.url)).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 429, "{path}");
         assert!(response.headers().contains_key(header::RETRY_AFTER));

@@ -1,7 +1,8 @@
 //! Repositories that are reached with an organization's SSH key, at a real SSH server.
 
-use std::{path::Path, process::Command};
+use std::{net::TcpListener, path::Path, process::Command};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use gradient_test_support::ssh::SshServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,6 +14,7 @@ gradient_test_support::both_databases!(
     a_repository_is_reached_with_the_organizations_key,
     a_host_key_is_remembered_and_a_changed_one_refused,
     an_ssh_server_in_a_private_network_is_not_asked,
+    a_host_that_does_not_answer_delays_its_own_organization_only,
 );
 
 /// A repository with one commit, whose hash it has.
@@ -125,4 +127,21 @@ async fn an_ssh_server_in_a_private_network_is_not_asked(database: &str) {
         assert_eq!(refused.error(), (400, "repository_unreachable"));
         assert!(refused.sentence().contains("not a public address"), "{refused:?}");
     }
+}
+
+async fn a_host_that_does_not_answer_delays_its_own_organization_only(database: &str) {
+    let server = Server::with_local_network(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    let (silent, (folder, hash)) = (TcpListener::bind("127.0.0.1:0").unwrap(), repository());
+    let url = format!("http://{}/x.git", silent.local_addr().unwrap());
+    for (organization, repository) in [("quiet", url.as_str()), ("acme", folder.path().to_str().unwrap())] {
+        alice.organization(organization, false).await;
+        let body = json!({"name": "web", "display_name": "web", "repository": repository, "wildcard": "packages.*"});
+        alice.put(&format!("/projects/{organization}"), body).await.message();
+    }
+    let mut checks: FuturesUnordered<_> = (0..20).map(|_| check(alice, "quiet")).collect();
+    // Whoever finds no turn is not told that the repository is at fault.
+    assert_eq!(checks.next().await.unwrap().error(), (503, "unavailable"));
+    assert_eq!(check(alice, "acme").await.message()["hash"], json!(hash));
 }

@@ -210,6 +210,14 @@ impl Worker {
         request.send().await.unwrap().status()
     }
 
+    /// Which of these paths the job's organization lacks.
+    pub(super) async fn missing(&self, assignment: &Assignment, paths: Vec<StorePath>) -> Vec<StorePath> {
+        let url = format!("{}{}", self.url, transfer::job_missing(assignment.job, assignment.epoch));
+        let request = self.http.post(url).bearer_auth(&self.token).json(&transfer::Paths { paths });
+        let answer: transfer::Missing = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+        answer.missing
+    }
+
     /// The NAR of a path that the job may read.
     pub(super) async fn download(&self, assignment: &Assignment, path: &StorePath) -> Vec<u8> {
         let url = format!("{}{}", self.url, transfer::job_path(assignment.job, assignment.epoch, path));

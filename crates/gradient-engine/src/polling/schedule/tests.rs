@@ -92,3 +92,30 @@ fn what_is_not_polled_has_no_turn() {
     schedule.update(&[]);
     assert!(!schedule.is_due(&main, at(1000)));
 }
+
+#[test]
+fn organizations_take_turns() {
+    let (many, few, one) = (OrganizationId::new(), OrganizationId::new(), OrganizationId::new());
+    let of = |organization, last| Project { organization, ..project(Some(at(last))) };
+    // The first have waited longest, but one of theirs was looked at lately.
+    let mut polled: Vec<Project> = (0..10).map(|last| of(many, last)).collect();
+    polled.extend([of(many, 900), of(few, 500), of(few, 400), of(one, 600)]);
+    let mut schedule = Schedule::default();
+    schedule.update(&polled);
+    let turns = |schedule: &Schedule, free| -> Vec<(OrganizationId, Option<Moment>)> {
+        let turns = schedule.turns(polled.clone(), at(1000), free).into_iter();
+        turns.map(|project| (project.organization, project.last_check_at)).collect()
+    };
+    let order =
+        [(few, 400), (one, 600), (many, 0), (few, 500), (many, 1)].map(|(organization, last)| (organization, Some(at(last))));
+    assert_eq!(turns(&schedule, 100), order, "and no more than two of one organization at a time");
+    assert_eq!(turns(&schedule, 3), order[..3]);
+    assert_eq!(turns(&schedule, 0), []);
+
+    for project in &polled[..2] {
+        schedule.begin(project.id);
+    }
+    assert_eq!(turns(&schedule, 100), [order[0], order[1], order[3]], "those who do not answer delay their own only");
+    schedule.end(polled[0].id, Err(()), 0);
+    assert_eq!(turns(&schedule, 100), [order[0], order[1], order[3], order[2]]);
+}
