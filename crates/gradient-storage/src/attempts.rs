@@ -138,12 +138,14 @@ pub async fn end(conn: &mut Conn, build: BuildId, epoch: Epoch, kind: FailureKin
 
 /// The attempts at a build, oldest first, with what there is of their logs by now.
 pub async fn list(conn: &mut Conn, build: BuildId) -> Result<Vec<Attempt>, StorageError> {
-    let mut all: Vec<Attempt> = query!(&mut *conn, |c| {
+    // Before the attempts: a log that becomes a blob in between has its length in both.
+    let lengths = logs::lengths(conn, build).await?;
+    let mut all: Vec<Attempt> = query!(conn, |c| {
         let all = attempts::table.filter(attempts::build.eq(build)).order(attempts::epoch);
         all.select(Attempt::as_select()).load(c).await?
     });
     for attempt in all.iter_mut().filter(|attempt| attempt.log_frames.is_none()) {
-        attempt.log_bytes = logs::length(conn, build, attempt.epoch).await?.cast_signed();
+        attempt.log_bytes = lengths.get(&attempt.epoch).copied().unwrap_or(attempt.log_bytes);
     }
     Ok(all)
 }
