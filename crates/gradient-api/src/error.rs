@@ -232,7 +232,9 @@ impl From<EngineError> for ApiError {
                 Self::new(Code::AlreadyExists, message)
             }
             EngineError::Conflict(_) => Self::new(Code::Conflict, message),
-            EngineError::Invalid { .. } => Self::new(Code::Validation, message),
+            EngineError::Invalid { .. } | EngineError::Repository(ForgeError::InvalidCommit { .. }) => {
+                Self::new(Code::Validation, message)
+            }
             EngineError::RegistrationDisabled => Self::new(Code::RegistrationDisabled, message),
             EngineError::InvalidCredentials => Self::new(Code::InvalidCredentials, message),
             EngineError::Unauthorized => Self::unauthorized(),
@@ -244,7 +246,6 @@ impl From<EngineError> for ApiError {
             EngineError::VerificationDisabled | EngineError::UnknownEmailToken => Self::new(Code::BadRequest, message),
             EngineError::Forbidden(_) => Self::new(Code::Forbidden, message),
             EngineError::Repository(ForgeError::Git(_)) => Self::internal(&error),
-            EngineError::Repository(ForgeError::InvalidCommit { .. }) => Self::new(Code::Validation, message),
             EngineError::Repository(_) => Self::new(Code::RepositoryUnreachable, message),
             EngineError::Storage(StorageError::Unavailable(_)) | EngineError::PasswordHash(PasswordHashError::Overloaded) => {
                 Self::unavailable(&error)

@@ -114,7 +114,7 @@ impl Engine {
         all
     }
 
-    /// Changes a registration. It counts from the worker's next connection on.
+    /// Changes a registration.
     pub async fn change_worker(
         &self,
         organization: OrganizationId,
@@ -125,12 +125,12 @@ impl Engine {
             workers::set(conn, organization, worker, &changes).await?;
             workers::lookup(conn, organization, worker).await
         };
-        let Some(changed) = self.storage().transaction(set).await? else { return Ok(()) };
+        let Some(registration) = self.storage().transaction(set).await? else { return Ok(()) };
         // A connected worker gets no more jobs of a kind that is off now; those that it has go on.
         let update = |known: &mut ConnectedWorker| {
             let offered = &known.capabilities.kinds;
             let served = known.organizations.iter_mut().filter(|served| served.organization == organization);
-            served.for_each(|served| served.kinds = enabled_kinds(&changed, offered));
+            served.for_each(|served| served.kinds = enabled_kinds(&registration, offered));
         };
         if let Some(known) = self.sessions().update(worker, update) {
             self.core().worker_changed(&known).await;

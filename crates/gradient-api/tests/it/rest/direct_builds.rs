@@ -186,6 +186,7 @@ async fn what_is_wrong_with_a_form_is_said_and_nothing_is_left(database: &str) {
         (vec![BASE_PACKAGE], "`organization` is missing"),
         (vec![ACME, FLAKE], "`derivation` is missing"),
         (vec![ACME, BASE_PACKAGE], "`file:<path>` is missing"),
+        (vec![ACME, BASE_PACKAGE, ("file:a/flake.nix", "{ }")], "`file:flake.nix` is missing"),
         (vec![], "`organization` is missing"),
         (vec![BASE_PACKAGE, FLAKE, ACME], "`organization` has to come before the first file"),
         (vec![ACME, BASE_PACKAGE, FLAKE, ACME], "organization: it comes twice"),

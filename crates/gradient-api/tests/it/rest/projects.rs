@@ -97,6 +97,10 @@ async fn what_cannot_be_reached_is_told(database: &str) {
     assert_eq!(answer.error(), (400, "repository_unreachable"));
     let answer = alice.post("/projects/acme/web/evaluate", json!({})).await;
     assert_eq!(answer.error(), (400, "repository_unreachable"));
+    for commit in ["abc", "main", "-x"] {
+        let answer = alice.post("/projects/acme/web/evaluate", json!({"commit": commit})).await;
+        assert_eq!(answer.error(), (400, "validation"), "{commit}: the repository is not asked");
+    }
     let answer = alice.post("/projects/acme/web/evaluate", json!({"mode": "other"})).await;
     assert_eq!(answer.error(), (400, "validation"));
 }
