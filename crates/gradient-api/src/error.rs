@@ -165,7 +165,7 @@ impl ApiError {
             Decision::Granted => Ok(()),
             Decision::Hidden => Err(Self::hidden(what)),
             Decision::Denied => {
-                Err(Self::new(Code::Forbidden, format!("this needs the permission {needed} for the {what}, and you have it not")))
+                Err(Self::new(Code::Forbidden, format!("this needs the permission {needed} for the {what}, which you do not have")))
             }
             Decision::Anonymous => Err(Self::unauthorized()),
         }
