@@ -164,9 +164,10 @@ impl ApiError {
         match decision {
             Decision::Granted => Ok(()),
             Decision::Hidden => Err(Self::hidden(what)),
-            Decision::Denied => {
-                Err(Self::new(Code::Forbidden, format!("this needs the permission {needed} for the {what}, which you do not have")))
-            }
+            Decision::Denied => Err(Self::new(
+                Code::Forbidden,
+                format!("this needs the permission {needed} for the {what}, which you do not have"),
+            )),
             Decision::Anonymous => Err(Self::unauthorized()),
         }
     }
