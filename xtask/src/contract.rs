@@ -5,10 +5,11 @@ mod seeds;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use gradient_test_support::deployment::{Installation, Programs};
+use gradient_test_support::deployment::{Installation, Programs, wait};
 
 use crate::prerequisites::packages::Packages;
 use crate::prerequisites::{self, GIT, NIX};
@@ -17,6 +18,9 @@ use seeds::Seeds;
 
 /// How long schemathesis asks, unless it is told otherwise. With the tests of hostile input it may take five minutes.
 const SECONDS: u64 = 120;
+
+/// How much longer than it is told schemathesis may take: it loads the description first, and finishes what it has begun.
+const MARGIN: Duration = Duration::from_mins(2);
 
 /// What `cargo xtask contract` can be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -80,10 +84,20 @@ fn ask(options: &Options, packages: &Packages, installation: &mut Installation, 
         command.env("GRADIENT_CONTRACT_URL", &url).env("GRADIENT_CONTRACT_TOKEN", &token);
         // What it remembers of earlier runs belongs to this one only.
         command.args(&options.arguments).current_dir(folder);
-        let status = command.status().context("starting schemathesis")?;
-        if !status.success() {
+        if !ended(&mut command, Duration::from_secs(options.seconds) + MARGIN)?.success() {
             bail!("the server and its description differ; each failure above has a curl command that shows it");
         }
     }
     Ok(())
+}
+
+/// Runs it to its end, which it is expected to find by itself; one that does not is ended.
+fn ended(command: &mut Command, limit: Duration) -> Result<ExitStatus> {
+    let mut child = command.spawn().context("starting schemathesis")?;
+    let status = wait::until("schemathesis to end", limit, || anyhow::Ok(child.try_wait()?));
+    if status.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    status
 }

@@ -1,5 +1,7 @@
 //! Attempts at builds: one for each assignment to a worker.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use gradient_domain::{BuildId, BuildStatus, Epoch, Failure, FailureKind, Moment, OrganizationId, WorkerId};
@@ -138,8 +140,15 @@ pub async fn end(conn: &mut Conn, build: BuildId, epoch: Epoch, kind: FailureKin
 
 /// The attempts at a build, oldest first, with what there is of their logs by now.
 pub async fn list(conn: &mut Conn, build: BuildId) -> Result<Vec<Attempt>, StorageError> {
+    let unarchived: Vec<Epoch> = query!(&mut *conn, |c| {
+        let without_blob = attempts::table.filter(attempts::build.eq(build)).filter(attempts::log_frames.is_null());
+        without_blob.select(attempts::epoch).load(c).await?
+    });
     // Before the attempts: a log that becomes a blob in between has its length in both.
-    let lengths = logs::lengths(conn, build).await?;
+    let mut lengths = HashMap::with_capacity(unarchived.len());
+    for epoch in unarchived {
+        lengths.insert(epoch, logs::length(conn, build, epoch).await?.cast_signed());
+    }
     let mut all: Vec<Attempt> = query!(conn, |c| {
         let all = attempts::table.filter(attempts::build.eq(build)).order(attempts::epoch);
         all.select(Attempt::as_select()).load(c).await?

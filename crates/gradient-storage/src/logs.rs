@@ -1,7 +1,5 @@
 //! The logs of running attempts, as rows; what is stored here is durable. Ended ones become one blob each.
 
-use std::collections::HashMap;
-
 use diesel::{
     dsl::{max, sql},
     prelude::*,
@@ -69,15 +67,6 @@ pub async fn length(conn: &mut Conn, build: BuildId, epoch: Epoch) -> Result<u64
         chunks.order(log_chunks::offset.desc()).select(end).first(c).await.optional()?
     });
     Ok(last.unwrap_or(0).cast_unsigned())
-}
-
-/// Where the logs of a build's attempts end, of those that are rows.
-pub(crate) async fn lengths(conn: &mut Conn, build: BuildId) -> Result<HashMap<Epoch, i64>, StorageError> {
-    let lengths: Vec<(Epoch, i64)> = query!(conn, |c| {
-        let chunks = log_chunks::table.filter(log_chunks::build.eq(build)).group_by(log_chunks::epoch);
-        chunks.select((log_chunks::epoch, sql::<BigInt>("max(\"offset\" + length(bytes))"))).load(c).await?
-    });
-    Ok(lengths.into_iter().collect())
 }
 
 /// Removes the rows of a log.
