@@ -96,8 +96,10 @@ impl Engine {
     async fn send_again(&self, username: Username, place: OwnedSemaphorePermit) -> Result<(), EngineError> {
         let pause = self.settings().email_pause;
         let ask = async move |conn: &mut Conn| {
-            let Some(user) = users::lookup_by_username(conn, username.as_str()).await? else { return Ok(None) };
-            let last = email_verifications::lookup(conn, user.id).await?;
+            let Some(asking) = users::lookup_by_username(conn, username.as_str()).await? else { return Ok(None) };
+            let last = email_verifications::lookup(conn, asking.id).await?;
+            // Read after the verification: a proof that comes in between deletes the one and is seen in the other.
+            let user = users::find(conn, asking.id).await?;
             if last.as_ref().is_some_and(|last| Moment::now().since(last.created_at) < pause) {
                 return Ok(None);
             }
