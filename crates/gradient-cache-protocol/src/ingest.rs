@@ -1,9 +1,13 @@
 //! Verifying a NAR while it streams.
 
 mod compressed;
+mod decompressor;
 mod error;
 mod expectation;
+mod mentions;
+mod nar_file;
 mod pass;
+mod receive;
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -11,8 +15,11 @@ use std::io::Read;
 use gradient_nix::nar::Listing;
 use gradient_nix::{NarHash, StorePath};
 
-pub use error::IngestError;
+pub use error::{IngestError, Subject};
 pub use expectation::{Candidates, Expectation};
+pub use mentions::Mentions;
+pub use nar_file::{NarFileName, NarFileNameError};
+pub use receive::{ReceivedNar, receive};
 
 /// What a NAR turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +55,7 @@ pub const MAX_WINDOW_LOG: u32 = 25;
 /// It blocks as long as `compressed` does.
 pub fn verify(compressed: impl Read, expectation: &Expectation) -> Result<VerifiedUpload, IngestError> {
     let mut decoder = compressed::Decoder::new(compressed)?;
-    let nar = pass::read(&mut decoder, expectation)?;
+    let nar = pass::read(&mut decoder, expectation, None)?;
     let (file_hash, file_size) = decoder.finish();
     expectation.check_file(file_hash, file_size)?;
     Ok(VerifiedUpload { nar, file_hash, file_size })
@@ -56,7 +63,7 @@ pub fn verify(compressed: impl Read, expectation: &Expectation) -> Result<Verifi
 
 /// As [`verify`], for a NAR that is not compressed (any more).
 pub fn verify_nar(nar: impl Read, expectation: &Expectation) -> Result<VerifiedNar, IngestError> {
-    pass::read(&mut compressed::Plain(nar), expectation)
+    pass::read(&mut compressed::Plain(nar), expectation, None)
 }
 
 #[cfg(test)]

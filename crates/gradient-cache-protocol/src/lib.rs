@@ -23,9 +23,13 @@
 
 pub mod cache_info;
 pub mod content_address;
+pub mod declared;
 mod foreign;
 pub mod ingest;
 pub mod narinfo;
+pub mod realisation;
 
+pub use declared::{DeclaredError, DeclaredPath};
 pub use foreign::{ForeignError, ForeignPath};
 pub use narinfo::PathInfo;
+pub use realisation::{Realisation, RealisationError, RealisationName};

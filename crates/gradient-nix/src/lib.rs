@@ -27,9 +27,11 @@ mod store_path;
 pub use derivation::{DerivationError, DerivationKind, InputDerivationHash, UnsupportedDerivation, VerifiedDerivation};
 pub use nar_hash::{NarHash, NarHashError};
 pub use nix_archive;
+pub use nix_derivation;
 pub use nix_derivation::{
     CAHash, ContentAddressMethod, Derivation, HashAlgorithm, NixHash, NixHasher, Output, StoreDir, ValidatedDerivation, nixbase32,
 };
+pub use nix_narinfo;
 pub use nix_narinfo::{Compression, NarInfo, NixSignature};
 pub use signing::{KeyError, PublicKey, SigningKey};
 pub use store_path::{STORE_DIR, StorePath, StorePathError, StorePathHash};

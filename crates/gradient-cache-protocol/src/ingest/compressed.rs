@@ -18,6 +18,8 @@ pub(super) enum Broken {
     Upload(io::Error),
     /// What came cannot be decompressed.
     Compression(io::Error),
+    /// What came cannot be kept.
+    Keep(io::Error),
 }
 
 /// A NAR as it is.
@@ -36,7 +38,7 @@ pub(super) struct Decoder<R: Read> {
 
 impl<R: Read> Decoder<R> {
     pub(super) fn new(compressed: R) -> Result<Self, IngestError> {
-        let compressed = Hashing { inner: compressed, hasher: Sha256::new(), size: 0, broken: false };
+        let compressed = Hashing::new(compressed);
         let mut inner = zstd::stream::read::Decoder::new(compressed).map_err(IngestError::Read)?;
         inner.window_log_max(MAX_WINDOW_LOG).map_err(IngestError::Read)?;
         Ok(Self { inner })
@@ -44,24 +46,40 @@ impl<R: Read> Decoder<R> {
 
     /// The hash and the size of the compressed bytes, all of which have been read when the NAR has.
     pub(super) fn finish(self) -> (NarHash, u64) {
-        let hashing = self.inner.finish().into_inner();
-        (NarHash(hashing.hasher.finalize().into()), hashing.size)
+        self.inner.finish().into_inner().finish()
     }
 }
 
 impl<R: Read> Source for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Broken> {
         self.inner.read(buffer).map_err(|error| {
-            if self.inner.get_ref().get_ref().broken { Broken::Upload(error) } else { Broken::Compression(error) }
+            if self.inner.get_ref().get_ref().is_broken() { Broken::Upload(error) } else { Broken::Compression(error) }
         })
     }
 }
 
-struct Hashing<R> {
+/// Hashes what is read through it.
+pub(super) struct Hashing<R> {
     inner: R,
     hasher: Sha256,
     size: u64,
     broken: bool,
+}
+
+impl<R> Hashing<R> {
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, hasher: Sha256::new(), size: 0, broken: false }
+    }
+
+    /// The hash and the size of what was read.
+    pub(super) fn finish(self) -> (NarHash, u64) {
+        (NarHash(self.hasher.finalize().into()), self.size)
+    }
+
+    /// Whether reading broke off: whatever a decompressor says then, the upload is to blame.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.broken
+    }
 }
 
 impl<R: Read> Read for Hashing<R> {

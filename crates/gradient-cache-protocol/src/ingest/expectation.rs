@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use gradient_nix::nar::ReferencePattern;
 use gradient_nix::{CAHash, NarHash, StorePath};
 
-use super::IngestError;
+use super::{IngestError, Subject};
 
 /// The paths that a NAR may refer to. Made once, it serves all outputs of a build; clones share it.
 #[derive(Debug, Clone)]
@@ -31,8 +31,8 @@ impl Candidates {
 /// What is claimed of a NAR, and how large it may be. What is `None` is not claimed, but found out.
 #[derive(Debug, Clone)]
 pub struct Expectation {
-    /// The path that it is the content of.
-    pub path: StorePath,
+    /// The path that it is the content of, or the file that it came as.
+    pub subject: Subject,
     /// The paths that are looked for in it.
     pub candidates: Candidates,
     /// The references it is claimed to have: exactly these have to be found.
@@ -54,8 +54,13 @@ pub struct Expectation {
 impl Expectation {
     /// That the content of `path` is a NAR of at most `max_nar_size` bytes; more can be set.
     pub fn new(path: StorePath, candidates: Candidates, max_nar_size: u64) -> Self {
+        Self::of(Subject::Path(path), candidates, max_nar_size)
+    }
+
+    /// The same of whatever it came as.
+    pub(super) fn of(subject: Subject, candidates: Candidates, max_nar_size: u64) -> Self {
         Self {
-            path,
+            subject,
             candidates,
             references: None,
             nar_hash: None,
@@ -75,23 +80,23 @@ impl Expectation {
     }
 
     pub(super) fn check_nar(&self, hash: NarHash, size: u64) -> Result<(), IngestError> {
-        let path = || self.path.clone();
+        let subject = || self.subject.clone();
         if let Some(claimed) = self.nar_size.filter(|claimed| *claimed != size) {
-            return Err(IngestError::NarSize { path: path(), claimed, found: size });
+            return Err(IngestError::NarSize { subject: subject(), claimed, found: size });
         }
         if let Some(claimed) = self.nar_hash.filter(|claimed| *claimed != hash) {
-            return Err(IngestError::NarHash { path: path(), claimed, found: hash });
+            return Err(IngestError::NarHash { subject: subject(), claimed, found: hash });
         }
         Ok(())
     }
 
     pub(super) fn check_file(&self, hash: NarHash, size: u64) -> Result<(), IngestError> {
-        let path = || self.path.clone();
+        let subject = || self.subject.clone();
         if let Some(claimed) = self.file_size.filter(|claimed| *claimed != size) {
-            return Err(IngestError::FileSize { path: path(), claimed, found: size });
+            return Err(IngestError::FileSize { subject: subject(), claimed, found: size });
         }
         if let Some(claimed) = self.file_hash.filter(|claimed| *claimed != hash) {
-            return Err(IngestError::FileHash { path: path(), claimed, found: hash });
+            return Err(IngestError::FileHash { subject: subject(), claimed, found: hash });
         }
         Ok(())
     }
@@ -99,10 +104,10 @@ impl Expectation {
     pub(super) fn check_references(&self, found: &BTreeSet<StorePath>) -> Result<(), IngestError> {
         let Some(claimed) = &self.references else { return Ok(()) };
         if let Some(reference) = claimed.difference(found).next().cloned() {
-            return Err(IngestError::ReferenceNotFound { path: self.path.clone(), reference });
+            return Err(IngestError::ReferenceNotFound { subject: self.subject.clone(), reference });
         }
         if let Some(reference) = found.difference(claimed).next().cloned() {
-            return Err(IngestError::ReferenceNotClaimed { path: self.path.clone(), reference });
+            return Err(IngestError::ReferenceNotClaimed { subject: self.subject.clone(), reference });
         }
         Ok(())
     }

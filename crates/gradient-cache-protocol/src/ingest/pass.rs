@@ -5,21 +5,26 @@ use gradient_nix::{CAHash, ContentAddressMethod, HashAlgorithm, NarHash, NixHash
 use sha2::{Digest as _, Sha256};
 
 use super::compressed::{Broken, Source};
-use super::{Expectation, IngestError, VerifiedNar};
+use super::{Expectation, IngestError, Mentions, Subject, VerifiedNar};
 use crate::content_address;
 
 /// How much is decompressed, hashed and scanned at once.
 const CHUNK: usize = 128 * 1024;
 
 /// Reads a NAR to its end and checks everything that is expected of it.
-pub(super) fn read(source: &mut dyn Source, expectation: &Expectation) -> Result<VerifiedNar, IngestError> {
-    let path = &expectation.path;
+pub(super) fn read(
+    source: &mut dyn Source,
+    expectation: &Expectation,
+    mentions: Option<&mut Mentions>,
+) -> Result<VerifiedNar, IngestError> {
+    let subject = &expectation.subject;
     let address = expectation.content_address.as_ref();
     let mut tap = Tap {
         source,
         hasher: Sha256::new(),
         other_hasher: address.and_then(other_nar_algorithm).map(NixHasher::new),
         scanner: expectation.candidates.pattern.scanner(),
+        mentions,
         size: 0,
         max: expectation.max_nar_size,
         stopped: None,
@@ -29,14 +34,15 @@ pub(super) fn read(source: &mut dyn Source, expectation: &Expectation) -> Result
     let files = Files { root: &mut file, build_products: &mut products };
     let listing = read_with_files(BufReader::with_capacity(CHUNK, &mut tap), files);
     let listing = match (tap.stopped.take(), listing) {
-        (Some(Stopped::TooLarge), _) => return Err(IngestError::TooLarge { path: path.clone(), max: tap.max }),
+        (Some(Stopped::TooLarge), _) => return Err(IngestError::TooLarge { subject: subject.clone(), max: tap.max }),
         (Some(Stopped::Broken(Broken::Upload(source))), _) | (None, Err(NarError::Read(source))) => {
             return Err(IngestError::Read(source));
         }
         (Some(Stopped::Broken(Broken::Compression(source))), _) => {
-            return Err(IngestError::Compression { path: path.clone(), source });
+            return Err(IngestError::Compression { subject: subject.clone(), source });
         }
-        (None, Err(source)) => return Err(IngestError::Nar { path: path.clone(), source }),
+        (Some(Stopped::Broken(Broken::Keep(source))), _) => return Err(IngestError::Keep(source)),
+        (None, Err(source)) => return Err(IngestError::Nar { subject: subject.clone(), source }),
         (None, Ok(listing)) => listing,
     };
     let nar_hash = NarHash(tap.hasher.finalize().into());
@@ -44,13 +50,19 @@ pub(super) fn read(source: &mut dyn Source, expectation: &Expectation) -> Result
     let references = expectation.candidates.at(tap.scanner.matches());
     expectation.check_references(&references)?;
     if let Some(claimed) = address {
-        content_address::check_path(path, claimed, &references)?;
+        if let Subject::Path(path) = subject {
+            content_address::check_path(path, claimed, &references)?;
+        }
         let found = match tap.other_hasher {
             Some(hasher) => CAHash::Nar(hasher.finalize()),
             None => content_of(claimed, expectation, listing.root(), nar_hash, file)?,
         };
         if found != *claimed {
-            return Err(IngestError::Content { path: path.clone(), claimed: Box::new(claimed.clone()), found: Box::new(found) });
+            return Err(IngestError::Content {
+                subject: subject.clone(),
+                claimed: Box::new(claimed.clone()),
+                found: Box::new(found),
+            });
         }
     }
     Ok(VerifiedNar { nar_hash, nar_size: tap.size, references, listing, build_products: products.0 })
@@ -82,7 +94,7 @@ fn content_of(
         Node::Symlink { .. } => Some("a symlink"),
     };
     if let Some(found) = found {
-        return Err(IngestError::NotAFile { path: expectation.path.clone(), claimed: claimed.clone(), found });
+        return Err(IngestError::NotAFile { subject: expectation.subject.clone(), claimed: claimed.clone(), found });
     }
     Ok(match (claimed, hasher.finalize()) {
         (CAHash::Text(_), NixHash::Sha256(digest)) => CAHash::Text(digest),
@@ -96,6 +108,7 @@ struct Tap<'a> {
     hasher: Sha256,
     other_hasher: Option<NixHasher>,
     scanner: ReferenceScanner,
+    mentions: Option<&'a mut Mentions>,
     size: u64,
     max: u64,
     stopped: Option<Stopped>,
@@ -120,6 +133,9 @@ impl Read for Tap<'_> {
         let bytes = &buffer[..count];
         self.hasher.update(bytes);
         self.scanner.scan(bytes);
+        if let Some(mentions) = &mut self.mentions {
+            mentions.scan(bytes);
+        }
         if let Some(hasher) = &mut self.other_hasher {
             hasher.update(bytes);
         }

@@ -187,7 +187,8 @@ fn a_fixed_output_is_what_it_has_to_be() {
     }
     // As the derivation in the vectors has it.
     let flat = CAHash::Flat(hash(HashAlgorithm::Sha256, contents));
-    assert_eq!(declared(flat, "fixed-flat.txt").path, path("j50dpv4dm8hhhp1acbzyg52c6hm45l3w-fixed-flat.txt"));
+    let expected = Subject::Path(path("j50dpv4dm8hhhp1acbzyg52c6hm45l3w-fixed-flat.txt"));
+    assert_eq!(declared(flat, "fixed-flat.txt").subject, expected);
     let refused = refusal(TREE, &declared(CAHash::Flat(hash(HashAlgorithm::Sha256, contents)), "tree"));
     assert!(matches!(refused, IngestError::NotAFile { found: "a directory", .. }), "{refused}");
 }
