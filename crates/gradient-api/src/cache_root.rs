@@ -2,13 +2,17 @@
 //!
 //! What is unknown, and what the caller may not know, is a 404: Nix takes every other refusal for a broken server.
 
+mod debuginfo;
 mod info;
 mod log;
 mod nar;
 mod narinfo;
 mod pull;
+mod push;
+mod realisation;
 mod refusal;
 mod serve;
+mod uploads;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -22,17 +26,34 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     config.service(scope.default_service(web::to(refusal::unknown)));
 }
 
-/// All that Nix asks.
+/// All that Nix asks and sends.
 pub(crate) fn endpoints() -> Endpoints {
     endpoints! { BinaryCache:
         info::nix_cache_info;
+        uploads::put_nix_cache_info;
         info::gradient_cache_info;
         narinfo::narinfo;
+        narinfo::put_narinfo => Conflict;
         narinfo::listing;
         narinfo::listing_beside;
+        uploads::put_listing;
         nar::nar;
+        nar::put_nar;
         log::log;
+        log::put_log;
         serve::serve_root;
         serve::serve;
+        realisation::realisation;
+        realisation::put_realisation => Conflict;
+        realisation::build_trace;
+        realisation::put_build_trace => Conflict;
+        debuginfo::debuginfo;
+        uploads::put_debuginfo;
+        uploads::get_missing_paths;
+        uploads::begin => Conflict;
+        uploads::offset;
+        uploads::piece => Conflict;
+        uploads::finish => Conflict;
+        uploads::give_up;
     }
 }

@@ -7,6 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use gradient_auth::{Decision, PasswordHashError};
+use gradient_cache_protocol::ingest::IngestError;
 use gradient_engine::{EngineError, ForgeError, OidcError, StorageError};
 
 use crate::envelope;
@@ -251,7 +252,12 @@ impl From<EngineError> for ApiError {
             EngineError::Storage(StorageError::Unavailable(_)) | EngineError::PasswordHash(PasswordHashError::Overloaded) => {
                 Self::unavailable(&error)
             }
-            EngineError::TooLarge(_) => Self::new(Code::PayloadTooLarge, message),
+            EngineError::TooLarge(_) | EngineError::Upload(IngestError::TooLarge { .. }) => {
+                Self::new(Code::PayloadTooLarge, message)
+            }
+            EngineError::Upload(IngestError::Read(_)) => Self::bad_request(message),
+            EngineError::Upload(IngestError::Keep(_)) => Self::unavailable(&error),
+            EngineError::Upload(_) => Self::new(Code::Validation, message),
             EngineError::Spool(_) => Self::unavailable(&error),
             EngineError::Busy | EngineError::Stopping => Self::new(Code::Unavailable, message),
             EngineError::Storage(

@@ -18,7 +18,7 @@ impl Directory {
     pub(crate) fn open(root: &Path) -> Result<Self, BlobError> {
         make_directory(root)?;
         let root = at(root, root.canonicalize())?;
-        for part in ["nar", "ls", "log", "staging"] {
+        for part in ["nar", "ls", "log", "staging", "partial"] {
             make_directory(&root.join(part))?;
         }
         sync_directory(&root)?;

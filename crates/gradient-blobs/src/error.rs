@@ -40,6 +40,12 @@ pub enum BlobError {
         /// The key.
         key: String,
     },
+    /// Somebody else is writing it.
+    #[error("the upload {name} is being written by somebody else")]
+    InUse {
+        /// The upload.
+        name: String,
+    },
     /// The blob is larger than the caller takes.
     #[error("the blob {key} has {size} bytes, more than {max_bytes}")]
     TooLarge {

@@ -29,6 +29,7 @@ mod blob;
 mod directory;
 mod error;
 mod key;
+mod partial;
 mod staging;
 
 use std::{
@@ -43,6 +44,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::Loc
 pub use blob::Blob;
 pub use error::BlobError;
 pub use key::BlobKey;
+pub use partial::{Partial, Partials};
 pub use staging::{StagedFile, Staging};
 
 use directory::{Directory, blocking};
@@ -56,6 +58,7 @@ pub struct Blobs {
     /// What is written to.
     directory: Directory,
     staging: Staging,
+    partials: Partials,
 }
 
 /// What became of a blob that was put.
@@ -73,15 +76,21 @@ impl Blobs {
     pub fn open_directory(path: impl AsRef<Path>) -> Result<Self, BlobError> {
         let directory = Directory::open(path.as_ref())?;
         let staging = Staging::open(directory.join("staging"))?;
+        let partials = Partials::open_in(directory.join("partial"));
         let store = LocalFileSystem::new_with_prefix(path.as_ref())
             .map_err(|source| BlobError::Store { key: path.as_ref().display().to_string(), source })?
             .with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), directory, staging })
+        Ok(Self { store: Arc::new(store), directory, staging, partials })
     }
 
     /// Where uploads are while they are being verified.
     pub const fn staging(&self) -> &Staging {
         &self.staging
+    }
+
+    /// Where uploads are that come in pieces.
+    pub const fn partials(&self) -> &Partials {
+        &self.partials
     }
 
     /// Stores bytes.

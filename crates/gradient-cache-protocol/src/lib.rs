@@ -23,6 +23,7 @@
 
 pub mod cache_info;
 pub mod content_address;
+pub mod content_encoding;
 pub mod declared;
 mod foreign;
 pub mod ingest;

@@ -151,6 +151,7 @@ id_kinds! {
     Build => BuildId, "build";
     Cache => CacheId, "cache";
     CacheUpstream => CacheUpstreamId, "cache upstream";
+    ChunkedUpload => ChunkedUploadId, "upload";
     Commit => CommitId, "commit";
     Derivation => DerivationId, "derivation";
     EntryPoint => EntryPointId, "entry point";
@@ -160,6 +161,7 @@ id_kinds! {
     Project => ProjectId, "project";
     Role => RoleId, "role";
     Session => SessionId, "session";
+    UploadedLog => UploadedLogId, "uploaded log";
     User => UserId, "user";
 }
 

@@ -44,8 +44,9 @@ pub use address::is_public_address;
 pub use cache_url::{CacheUrl, CacheUrlError};
 pub use failure::{Failure, FailureKind};
 pub use id::{
-    ApiKeyId, BuildId, CacheId, CacheUpstreamId, CommitId, DerivationId, EntryPointId, EvaluationId, EvaluationMessageId, Id,
-    IdError, IdKind, OrganizationId, ProjectId, RoleId, SessionId, UserId, WorkerId, kinds,
+    ApiKeyId, BuildId, CacheId, CacheUpstreamId, ChunkedUploadId, CommitId, DerivationId, EntryPointId, EvaluationId,
+    EvaluationMessageId, Id, IdError, IdKind, OrganizationId, ProjectId, RoleId, SessionId, UploadedLogId, UserId, WorkerId,
+    kinds,
 };
 pub use job::{Epoch, Job, JobKind, ParseJobError};
 pub use moment::{Moment, MomentError};

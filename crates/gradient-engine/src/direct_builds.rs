@@ -18,7 +18,7 @@ use gradient_storage::{
     Conn,
     commits::{self, Commit},
     evaluations::{self, Evaluation, NewEvaluation, SourceInfo},
-    nars, organizations, paths,
+    organizations, paths,
 };
 
 pub use path::{SourcePath, SourcePathError};
@@ -87,7 +87,7 @@ impl Engine {
             if !organizations::keep(conn, organization).await? {
                 return Err(EngineError::NotFound { what: "organization", name: organization.to_string() });
             }
-            nars::claim(conn, nar).await?;
+            nar.claim(conn).await?;
             paths::insert_many(conn, organization, vec![packed.path], now).await?;
             let commit = commits::claim(conn, &commit).await?;
             evaluations::insert(conn, row, commit.id).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
 use gradient_blobs::Blobs;
-use gradient_domain::{CacheId, OrganizationId};
+use gradient_domain::{CacheId, OrganizationId, UserId};
 use gradient_forge::Forge;
 use gradient_nix::NarHash;
 use gradient_storage::Storage;
@@ -51,6 +51,14 @@ const ASKING_EACH: usize = 2;
 const SPOOLING: usize = 32;
 const SPOOLING_EACH: usize = 4;
 
+/// Uploads to caches that are on the way at the same time; and those of one user. Each may need as much memory as the decompressor
+/// of what was compressed hardest: 65 MiB with `xz -9`.
+const RECEIVING: usize = 16;
+const RECEIVING_EACH: usize = 8;
+
+/// Uploaded NARs that are read a second time at once.
+const REREADING: usize = 2;
+
 /// What the engine works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -95,6 +103,8 @@ struct Inner {
     something_to_reap: Notify,
     asking: Shares<OrganizationId>,
     spooling: Shares<OrganizationId>,
+    receiving: Shares<UserId>,
+    rereading: Shares<()>,
     stopping: CancellationToken,
 }
 
@@ -125,6 +135,8 @@ impl Engine {
             something_to_reap: Notify::new(),
             asking: Shares::new(ASKING, ASKING_EACH),
             spooling: Shares::new(SPOOLING, SPOOLING_EACH),
+            receiving: Shares::new(RECEIVING, RECEIVING_EACH),
+            rereading: Shares::new(REREADING, REREADING),
             stopping: CancellationToken::new(),
         }));
         measures::describe();
@@ -251,6 +263,16 @@ impl Engine {
     /// Limits how many repositories are asked at once because somebody wants to know.
     pub(crate) fn asking(&self) -> &Shares<OrganizationId> {
         &self.0.asking
+    }
+
+    /// Limits how many uploads to caches are on the way at once.
+    pub(crate) fn receiving(&self) -> &Shares<UserId> {
+        &self.0.receiving
+    }
+
+    /// Limits how many uploaded NARs are read a second time at once.
+    pub(crate) fn rereading(&self) -> &Shares<()> {
+        &self.0.rereading
     }
 
     /// Limits how many uploads of sources are on the way at once.

@@ -2,6 +2,7 @@
 
 use gradient_auth::{JwtError, PasswordHashError, SealError, oidc::OidcError};
 use gradient_blobs::BlobError;
+use gradient_cache_protocol::ingest::IngestError;
 use gradient_forge::ForgeError;
 use gradient_storage::StorageError;
 use thiserror::Error;
@@ -80,6 +81,9 @@ pub enum EngineError {
     /// A build's outputs are not believed.
     #[error(transparent)]
     Outputs(#[from] OutputRefusal),
+    /// An uploaded NAR is not what it is said to be, or not one that is taken.
+    #[error(transparent)]
+    Upload(#[from] IngestError),
     /// A build's inputs are not all there.
     #[error("{0}")]
     InputsMissing(String),

@@ -165,7 +165,7 @@ pub(crate) async fn claim(
     let closure = closure::of(conn, organization, roots).await?;
     let rows: Vec<NewCachePath> = closure.paths.iter().map(claimed).collect();
     for cache in caches {
-        cache_paths::insert_many(conn, *cache, rows.clone(), now).await?;
+        cache_paths::publish(conn, *cache, rows.clone(), now).await?;
     }
     Ok(())
 }
@@ -177,6 +177,7 @@ fn claimed(path: &OrganizationPath) -> NewCachePath {
         references: path.references.clone(),
         deriver: path.deriver.clone(),
         content_address: path.content_address.clone(),
+        foreign_signatures: Vec::new(),
     }
 }
 

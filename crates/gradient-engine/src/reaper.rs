@@ -7,6 +7,7 @@
 mod blobs;
 mod graph;
 mod owners;
+mod uploads;
 
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,7 @@ impl Engine {
             graph::derivations(self).await,
             graph::commits(self, quiet).await,
             owners::remove(self).await,
+            uploads::expired(self, now).await,
             blobs::condemn_nars(self, now).await,
             blobs::remove_nars(self, now.minus(GRACE)).await,
             blobs::remove_logs(self).await,

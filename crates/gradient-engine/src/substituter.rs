@@ -3,14 +3,17 @@
 //! A cache answers only for paths it has a claim on; what else the server has is as unknown to it as what nobody has.
 
 mod access;
+mod debuginfo;
 mod directory;
 mod log;
 mod nar;
 mod narinfo;
 mod upstream;
 
-use gradient_domain::CacheName;
+use gradient_domain::{CacheId, CacheName};
+use gradient_nix::StorePathHash;
 
+pub use debuginfo::CachedDebuginfo;
 pub use directory::ServedCache;
 pub use log::CachedLog;
 pub use nar::{CachedListing, CachedNar};
@@ -39,6 +42,11 @@ impl Engine {
     /// To be called when paths were published, after the transaction: what was not there before may be there now.
     pub(crate) fn forget_absent_paths(&self) {
         self.substituter().index.forget_absent();
+    }
+
+    /// To be called when what a cache says of a path has changed, or it has the path no longer, after the transaction.
+    pub(crate) fn forget_published_path(&self, cache: CacheId, hash: StorePathHash) {
+        self.substituter().index.forget((cache, hash));
     }
 
     /// To be called when a cache or its upstreams were changed, or it was renamed or deleted, after the transaction.

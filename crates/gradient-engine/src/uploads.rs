@@ -1,9 +1,10 @@
 //! NARs that workers send: verified while they stream through, in constant memory, and kept only when they are what they
 //! claim to be.
 
+mod incoming;
 mod store;
 
-use std::{collections::BTreeSet, io::Write, time::Duration};
+use std::{collections::BTreeSet, io::Write as _, time::Duration};
 
 use bytes::Bytes;
 use gradient_blobs::{Blob, BlobKey, StagedFile};
@@ -11,7 +12,7 @@ use gradient_cache_protocol::ingest::{self, Candidates, Expectation, IngestError
 use gradient_domain::{Epoch, Job, Moment, OrganizationId};
 use gradient_nix::{CAHash, StorePath};
 use gradient_storage::{
-    Conn, nars,
+    Conn,
     paths::{self, NewOrganizationPath, NewStagedOutput},
 };
 use thiserror::Error;
@@ -20,6 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub(crate) use incoming::{Incoming, incoming, max_compressed};
 pub(crate) use store::store;
 
 use crate::{
@@ -28,9 +30,6 @@ use crate::{
     leases::Lease,
     measures,
 };
-
-/// Chunks that may wait for the verifier; beyond that the sender waits.
-const WAITING_CHUNKS: usize = 16;
 
 /// How long the sender may pause between two chunks.
 const MAX_PAUSE: Duration = Duration::from_mins(2);
@@ -146,9 +145,8 @@ impl Engine {
             }
         };
         let staged = self.blobs().staging().create().await.map_err(EngineError::from)?;
-        let (chunks, receiver) = mpsc::channel(WAITING_CHUNKS);
-        let max_bytes = max_compressed(self.settings().max_nar_bytes);
-        let verifier = tokio::task::spawn_blocking(move || verify(receiver, max_bytes, &expectation, staged));
+        let (chunks, from) = incoming(max_compressed(self.settings().max_nar_bytes));
+        let verifier = tokio::task::spawn_blocking(move || verify(from, &expectation, staged));
         Ok(Upload { engine: self.clone(), purpose, path, chunks, verifier, _permit: permit })
     }
 
@@ -205,46 +203,24 @@ impl Engine {
 
 /// Runs on a thread of its own: decompresses, parses and hashes what comes, and writes it to the staging area as it came.
 fn verify(
-    chunks: mpsc::Receiver<Bytes>,
-    max_bytes: u64,
+    from: Incoming,
     expectation: &Expectation,
     mut staged: StagedFile,
 ) -> Result<(VerifiedUpload, StagedFile), UploadError> {
-    let reader = Tee { chunks, current: Bytes::new(), copy: &mut staged, left: max_bytes };
-    let verified = ingest::verify(reader, expectation)?;
+    let verified = ingest::verify(Tee { from, copy: &mut staged }, expectation)?;
     Ok((verified, staged))
 }
 
 /// Reads what the sender sends and keeps a copy.
 struct Tee<'a> {
-    chunks: mpsc::Receiver<Bytes>,
-    current: Bytes,
+    from: Incoming,
     copy: &'a mut StagedFile,
-    /// How many bytes may still come: frames without contents could go on for ever.
-    left: u64,
-}
-
-/// How large a compressed NAR may be: what cannot be compressed becomes a little larger.
-fn max_compressed(nar_bytes: u64) -> u64 {
-    nar_bytes.saturating_add(nar_bytes / 64).saturating_add(1 << 20)
 }
 
 impl std::io::Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.current.is_empty() {
-            match self.chunks.blocking_recv() {
-                None => return Ok(0),
-                Some(chunk) => {
-                    let left = self.left.checked_sub(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-                    self.left = left.ok_or_else(|| std::io::Error::other("the compressed NAR is too large"))?;
-                    self.copy.write_all(&chunk)?;
-                    self.current = chunk;
-                }
-            }
-        }
-        let count = buffer.len().min(self.current.len());
-        let (taken, _) = buffer.split_at_mut(count);
-        taken.copy_from_slice(&self.current.split_to(count));
+        let count = self.from.read(buffer)?;
+        self.copy.write_all(buffer.get(..count).unwrap_or_default())?;
         Ok(count)
     }
 }
@@ -269,7 +245,7 @@ impl Upload {
         let (engine, path, now) = (self.engine, self.path, Moment::now());
         // Until it has its row, so that nobody removes the file in between.
         let _turn = engine.turn_at(&verified.nar.nar_hash).await;
-        let nar = store(&engine, &verified, staged, now).await?;
+        let stored = store(&engine, &verified, staged, now).await?;
         measures::nar_uploaded(verified.nar.nar_size);
         match self.purpose {
             Purpose::Source { lease, declared } => {
@@ -281,7 +257,7 @@ impl Upload {
                     content_address: Some(declared.content_address),
                 };
                 let insert = engine.storage().transaction(async move |conn: &mut Conn| {
-                    nars::claim(conn, nar).await?;
+                    stored.claim(conn).await?;
                     paths::insert_many(conn, lease.organization, vec![row], now).await
                 });
                 insert.await.map_err(EngineError::from)?;
@@ -298,7 +274,7 @@ impl Upload {
                     build_products: verified.nar.build_products,
                 };
                 let insert = engine.storage().transaction(async move |conn: &mut Conn| {
-                    nars::claim(conn, nar).await?;
+                    stored.claim(conn).await?;
                     paths::stage(conn, row, now).await
                 });
                 insert.await.map_err(EngineError::from)?;

@@ -1,5 +1,6 @@
 //! NARs: what is in one, and where.
 
+mod build_ids;
 mod listing;
 mod reader;
 

@@ -99,6 +99,11 @@ impl<'de> Deserialize<'de> for StorePath {
 pub struct StorePathHash([u8; store_path::DIGEST_LEN]);
 
 impl StorePathHash {
+    /// What these 20 bytes are written as.
+    pub const fn from_bytes(bytes: [u8; store_path::DIGEST_LEN]) -> Self {
+        Self(bytes)
+    }
+
     /// The 20 bytes that the characters stand for.
     pub fn as_bytes(&self) -> &[u8; store_path::DIGEST_LEN] {
         &self.0

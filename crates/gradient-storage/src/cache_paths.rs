@@ -8,9 +8,10 @@ use gradient_domain::{CacheId, Moment};
 use gradient_nix::{NarHash, StorePath, StorePathHash};
 
 use crate::{
-    Conn, PathList, StorageError,
+    Conn, PathList, SignatureList, StorageError, caches,
     conn::{KEYS_PER_QUERY, insert_rows, query},
     error::hit,
+    pending_paths,
     schema::{cache_paths, nars},
 };
 
@@ -36,6 +37,9 @@ pub struct CachePath {
     pub content_address: Option<String>,
     /// The cache's own signature, once it was made.
     pub signature: Option<String>,
+    /// Signatures of others.
+    #[diesel(deserialize_as = SignatureList)]
+    pub foreign_signatures: Vec<String>,
 }
 
 /// A path that a cache is to publish. Its NAR is there already.
@@ -51,10 +55,25 @@ pub struct NewCachePath {
     pub deriver: Option<StorePath>,
     /// Its content address, in Nix's notation.
     pub content_address: Option<String>,
+    /// Signatures of others.
+    pub foreign_signatures: Vec<String>,
 }
 
-/// Publishes paths; those that are published stay as they are. How many were not.
-pub async fn insert_many(
+/// Publishes paths, and what was waiting for them; what is published stays as it is. What they refer to has to be there, or be
+/// among them. How many were not published before, beside those that waited.
+///
+/// Publications of a cache, and what takes paths from it, wait for each other, so that none sees half of another.
+pub async fn publish(conn: &mut Conn, cache: CacheId, new: Vec<NewCachePath>, now: Moment) -> Result<usize, StorageError> {
+    if !caches::lock(conn, cache).await? {
+        return Ok(0);
+    }
+    let hashes = new.iter().map(|new| new.path.hash()).collect();
+    let inserted = insert_many(conn, cache, new, now).await?;
+    pending_paths::settle(conn, cache, hashes, now).await?;
+    Ok(inserted)
+}
+
+pub(crate) async fn insert_many(
     conn: &mut Conn,
     cache: CacheId,
     mut new: Vec<NewCachePath>,
@@ -71,10 +90,11 @@ pub async fn insert_many(
             cache_paths::reference_list.eq(PathList(new.references)),
             cache_paths::deriver.eq(new.deriver),
             cache_paths::content_address.eq(new.content_address),
+            cache_paths::foreign_signatures.eq(SignatureList(new.foreign_signatures)),
             cache_paths::created_at.eq(now),
         )
     });
-    Ok(insert_rows!(conn, cache_paths::table, 8, rows, or ignore))
+    Ok(insert_rows!(conn, cache_paths::table, 9, rows, or ignore))
 }
 
 macro_rules! published {
@@ -89,6 +109,7 @@ macro_rules! published {
             cache_paths::deriver,
             cache_paths::content_address,
             cache_paths::signature,
+            cache_paths::foreign_signatures,
         ))
     };
 }
@@ -127,6 +148,21 @@ pub async fn set_signature(conn: &mut Conn, cache: CacheId, hash: StorePathHash,
     let rows = query!(conn, |c| {
         let one = cache_paths::table.find((cache, hash));
         diesel::update(one).set(cache_paths::signature.eq(Some(signature))).execute(c).await?
+    });
+    hit(rows, "published path", hash)
+}
+
+/// Replaces the signatures of others.
+pub async fn set_foreign_signatures(
+    conn: &mut Conn,
+    cache: CacheId,
+    hash: StorePathHash,
+    signatures: Vec<String>,
+) -> Result<(), StorageError> {
+    let signatures = SignatureList(signatures);
+    let rows = query!(conn, |c| {
+        let one = cache_paths::table.find((cache, hash));
+        diesel::update(one).set(cache_paths::foreign_signatures.eq(signatures)).execute(c).await?
     });
     hit(rows, "published path", hash)
 }

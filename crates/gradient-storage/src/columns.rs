@@ -130,3 +130,7 @@ spaced! {
     /// The system features that a derivation needs. None of them holds a space: in a derivation they are separated by one.
     FeatureList, String
 }
+spaced! {
+    /// Signatures, `name:base64` each. None of them holds a space: it would not fit into a narinfo's line.
+    SignatureList, String
+}

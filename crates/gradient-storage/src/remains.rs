@@ -15,6 +15,6 @@ pub use derivations::{delete_commits, delete_derivations, unneeded_commits, unne
 pub use evaluations::{deletable_of_organization, deletable_of_project, delete_evaluation_part, superfluous, superfluous_direct};
 pub use nars::{condemn_nars, discard_nars, discarded_nars, forget_discarded_nar, spare_nars, unneeded_nars};
 pub use owners::{
-    delete_cache, delete_cache_paths, delete_organization, delete_organization_paths, delete_project, deleted_caches,
-    deleted_organizations, deleted_projects, direct_builders, retentions,
+    delete_cache, delete_cache_paths, delete_organization, delete_organization_paths, delete_project, delete_uploaded_logs,
+    deleted_caches, deleted_organizations, deleted_projects, direct_builders, retentions,
 };

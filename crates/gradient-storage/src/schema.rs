@@ -42,7 +42,17 @@ diesel::allow_tables_to_appear_in_same_query!(organizations, commits);
 diesel::allow_tables_to_appear_in_same_query!(organizations, organization_paths);
 diesel::allow_tables_to_appear_in_same_query!(projects, evaluations);
 diesel::allow_tables_to_appear_in_same_query!(caches, cache_paths);
-diesel::allow_tables_to_appear_in_same_query!(nars, organization_paths, staged_outputs, cache_paths);
+diesel::allow_tables_to_appear_in_same_query!(caches, uploaded_logs);
+diesel::allow_tables_to_appear_in_same_query!(
+    nars,
+    organization_paths,
+    staged_outputs,
+    cache_paths,
+    uploaded_nars,
+    pending_paths,
+    pending_references,
+    nar_debuginfo,
+);
 
 diesel::allow_tables_to_appear_in_same_query!(oidc_identities, users);
 

@@ -9,28 +9,37 @@ use actix_web::{
     },
     web,
 };
+use gradient_auth::Caller;
+use gradient_cache_protocol::ingest::{NarFileName, NarFileNameError};
 use gradient_engine::CachedNar;
-use gradient_nix::NarHash;
 use serde::Deserialize;
 
-use super::{pull::Pull, refusal::Refusal};
-use crate::files::{Unsent, Wanted, content_range, wanted};
+use super::{
+    pull::{self, Pull},
+    push::{Push, Sent},
+    refusal::Refusal,
+};
+use crate::{
+    ApiError,
+    files::{Unsent, Wanted, content_range, wanted},
+};
 
 /// How long others may keep a NAR, in seconds: a year, as it never changes.
 const MAX_AGE: u32 = 31_536_000;
 
-/// Which NAR, by its hash.
+/// Which NAR, by the name of its file.
 #[derive(Debug, Deserialize)]
 pub(super) struct Address {
-    hash: String,
+    file: String,
 }
 
 /// Sends a NAR, or a part of it.
 ///
-/// It never changes: it may be kept for ever. `Range`, `If-Range` and `If-None-Match` work.
+/// The file is `<hash of the NAR>.nar.zst`. It never changes: it may be kept for ever. `Range`, `If-Range` and `If-None-Match` work.
+/// `HEAD` also finds what the caller has uploaded and no narinfo has named yet.
 #[utoipa::path(
     method(get, head),
-    path = "/nar/{hash}.nar.zst",
+    path = "/nar/{file}",
     responses(
         (status = 200, description = "The NAR, compressed with zstd.", body = [u8], content_type = "application/x-nix-nar"),
         (status = 206, description = "A part of it.", body = [u8], content_type = "application/x-nix-nar"),
@@ -39,12 +48,8 @@ pub(super) struct Address {
     )
 )]
 pub(super) async fn nar(pull: Pull, request: HttpRequest, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
-    let hash = NarHash::from_nix32(&address.hash).map_err(|_| pull.not_found())?;
-    let mut nar = pull.engine.cached_nar(&pull.cache, hash).await.map_err(pull.failed())?;
-    if nar.is_none() && pull.looks_further {
-        nar = pull.engine.upstream_nar(&pull.cache, &pull.caller, hash).await.map_err(pull.failed())?;
-    }
-    let nar = nar.ok_or_else(|| pull.not_found())?;
+    let name = address.file.parse::<NarFileName>().map_err(|_| pull.not_found())?;
+    let Some(nar) = find(&pull, &name).await? else { return uploaded(&pull, &request, &name).await };
     let tag = EntityTag::new_strong(nar.file_hash.to_nix32());
     let (status, range) = match wanted(&request, &tag, nar.file_size) {
         Wanted::Nothing => return Ok(head(StatusCode::NOT_MODIFIED, &pull, tag).finish()),
@@ -64,6 +69,60 @@ pub(super) async fn nar(pull: Pull, request: HttpRequest, address: web::Path<Add
         return Ok(response.body(Unsent(range.end - range.start)));
     }
     send(&pull, &nar, range, response).await
+}
+
+/// A NAR that the cache serves, or an upstream on this server. What others may have is compressed in another way.
+async fn find(pull: &Pull, name: &NarFileName) -> Result<Option<CachedNar>, Refusal> {
+    if name.extension() != "zst" {
+        return Ok(None);
+    }
+    let found = pull.engine.cached_nar(&pull.cache, name.hash()).await.map_err(pull.failed())?;
+    if found.is_some() || !pull.looks_further {
+        return Ok(found);
+    }
+    pull.engine.upstream_nar(&pull.cache, &pull.caller, name.hash()).await.map_err(pull.failed())
+}
+
+/// Whether the caller has uploaded it: `nix copy` asks so before it does.
+async fn uploaded(pull: &Pull, request: &HttpRequest, name: &NarFileName) -> Result<HttpResponse, Refusal> {
+    if *request.method() == Method::HEAD && request.headers().contains_key(header::AUTHORIZATION) {
+        // Whoever may read without credentials may do so with bad ones.
+        let caller = pull::caller(&pull.engine, request, pull.form).await.unwrap_or(Caller::Anonymous);
+        let uploader = pull.engine.may_push(&pull.cache, &caller).await.map_err(pull.failed())?;
+        if let Ok(uploader) = uploader
+            && pull.engine.has_uploaded_nar(&pull.cache, &uploader, name).await.map_err(pull.failed())?
+        {
+            return Ok(HttpResponse::Ok().content_type("application/x-nix-nar").finish());
+        }
+    }
+    Err(pull.not_found())
+}
+
+/// Takes in a NAR, compressed with zstd, xz, bzip2, gzip, br, lz4, lzma or lzip, or not at all.
+///
+/// It is checked as it comes: its form, and that its file is named by the hash of the file or of the NAR. It is the caller's only
+/// until a narinfo names it, which has to come within 24 hours. A user can have eight uploads on the way at a time, and one that is
+/// slower than 64 KiB per second for long is given up.
+#[utoipa::path(
+    put,
+    path = "/nar/{file}",
+    request_body(content = [u8], content_type = "application/x-nix-nar"),
+    responses((status = 200, description = "The NAR is there. Its narinfo may come."))
+)]
+pub(super) async fn put_nar(push: Push, address: web::Path<Address>, mut sent: Sent) -> Result<HttpResponse, Refusal> {
+    let name = parse_name(&address.file).map_err(push.failed())?;
+    let mut upload = push.engine.begin_nar(&push.cache, &push.uploader, name).await.map_err(push.failed())?;
+    while let Some(chunk) = sent.next().await.map_err(push.failed())? {
+        if !upload.write(chunk).await {
+            break;
+        }
+    }
+    upload.finish().await.map_err(push.failed())?;
+    Ok(HttpResponse::Ok().finish())
+}
+
+pub(super) fn parse_name(name: &str) -> Result<NarFileName, ApiError> {
+    name.parse().map_err(|error: NarFileNameError| ApiError::bad_request(error.to_string()))
 }
 
 async fn send(

@@ -12,14 +12,19 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::stream;
 use gradient_cache_protocol::narinfo::CONTENT_TYPE;
+use gradient_engine::PathUpload;
 use gradient_nix::StorePathHash;
 use serde::Deserialize;
 
 use super::{
     pull::Pull,
+    push::{Push, Sent},
     refusal::{Form, Refusal},
 };
-use crate::{files::Unsent, patience::while_read_fast_enough};
+use crate::{ApiError, files::Unsent, patience::while_read_fast_enough};
+
+/// The most bytes of a narinfo.
+const MAX_NARINFO_BYTES: usize = 1 << 20;
 
 /// Which path, by the first 32 characters of its name.
 #[derive(Debug, Deserialize)]
@@ -66,6 +71,33 @@ pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<H
             Ok(HttpResponse::Ok().json(json.ok_or_else(|| pull.not_found())?))
         }
     }
+}
+
+/// Makes an uploaded NAR the content of a store path.
+///
+/// Everything that the narinfo says is compared with the NAR. Readers see the path when all that it refers to can be served, here or
+/// in an upstream; until then it is pending, for at most 24 hours. The cache signs with its own key and keeps up to eight other
+/// signatures. When it has the path already, only those are added.
+#[utoipa::path(
+    put,
+    path = "/{hash}.narinfo",
+    request_body(content = String, content_type = "text/x-nix-narinfo"),
+    responses((status = 200, description = "The path is published, or is pending; the text says which.",
+        body = String, content_type = "text/plain", example = "published\n"))
+)]
+pub(super) async fn put_narinfo(push: Push, address: web::Path<Address>, sent: Sent) -> Result<HttpResponse, Refusal> {
+    let hash = address.hash.parse().map_err(|_| push.refused(ApiError::bad_request("this is no hash of a store path")))?;
+    let (body, encoding) = sent.all(MAX_NARINFO_BYTES).await.map_err(push.failed())?;
+    let became = push.engine.upload_path(&push.cache, &push.uploader, hash, &body, &encoding).await.map_err(push.failed())?;
+    let text = match became {
+        PathUpload::Published => "published\n".to_owned(),
+        PathUpload::Pending(missing) => {
+            let first: Vec<_> = missing.iter().take(10).map(ToString::to_string).collect();
+            let more = if missing.len() > first.len() { " and others" } else { "" };
+            format!("pending: it refers to what this cache and its upstreams do not have: {}{more}\n", first.join(" "))
+        }
+    };
+    Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body(text))
 }
 
 /// Lists what is in a store path, with the places of the files in its NAR.

@@ -23,6 +23,25 @@ pub(super) struct Pull {
     pub(super) looks_further: bool,
 }
 
+/// A cache, before it is known who asks.
+pub(super) struct Opened {
+    pub(super) engine: web::Data<Engine>,
+    pub(super) cache: Arc<ServedCache>,
+    pub(super) form: Form,
+}
+
+impl Opened {
+    pub(super) async fn open(request: &HttpRequest) -> Result<Self, Refusal> {
+        let form = Form::of(request);
+        let engine = request.app_data::<web::Data<Engine>>().ok_or_else(|| Refusal::not_found(form))?.clone();
+        let name = request.match_info().get("cache").and_then(|name| name.parse::<CacheName>().ok());
+        let name = name.ok_or_else(|| Refusal::not_found(form))?;
+        let cache = engine.served_cache(&name).await.map_err(Refusal::failed(form))?;
+        let cache = cache.ok_or_else(|| Refusal::not_found(form))?;
+        Ok(Self { engine, cache, form })
+    }
+}
+
 impl Pull {
     pub(super) fn not_found(&self) -> Refusal {
         Refusal::not_found(self.form)
@@ -34,12 +53,7 @@ impl Pull {
     }
 
     async fn open(request: HttpRequest) -> Result<Self, Refusal> {
-        let form = Form::of(&request);
-        let engine = request.app_data::<web::Data<Engine>>().ok_or_else(|| Refusal::not_found(form))?.clone();
-        let name = request.match_info().get("cache").and_then(|name| name.parse::<CacheName>().ok());
-        let name = name.ok_or_else(|| Refusal::not_found(form))?;
-        let cache = engine.served_cache(&name).await.map_err(Refusal::failed(form))?;
-        let cache = cache.ok_or_else(|| Refusal::not_found(form))?;
+        let Opened { engine, cache, form } = Opened::open(&request).await?;
         // Whoever may read it without a key may do so with a bad one: clients send what they have for the host.
         let caller = if cache.public { Caller::Anonymous } else { caller(&engine, &request, form).await? };
         match engine.may_pull(&cache, &caller).await.map_err(Refusal::failed(form))? {
@@ -69,7 +83,7 @@ impl Describe for Pull {
     }
 }
 
-async fn caller(engine: &Engine, request: &HttpRequest, form: Form) -> Result<Caller, Refusal> {
+pub(super) async fn caller(engine: &Engine, request: &HttpRequest, form: Form) -> Result<Caller, Refusal> {
     let mut credentials = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = credentials.next() else { return Ok(Caller::Anonymous) };
     if credentials.next().is_some() {

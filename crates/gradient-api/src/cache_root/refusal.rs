@@ -7,7 +7,6 @@ use actix_web::{
         header::{self, ContentType},
     },
 };
-use gradient_engine::EngineError;
 
 use crate::{
     envelope,
@@ -38,6 +37,10 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    pub(super) const fn new(error: ApiError, form: Form) -> Self {
+        Self { error, form }
+    }
+
     pub(super) fn not_found(form: Form) -> Self {
         Self { error: ApiError::not_found("this cache does not have that"), form }
     }
@@ -48,7 +51,7 @@ impl Refusal {
     }
 
     /// Turns errors into refusals of this form.
-    pub(super) fn failed(form: Form) -> impl Fn(EngineError) -> Self {
+    pub(super) fn failed<E: Into<ApiError>>(form: Form) -> impl Fn(E) -> Self {
         move |error| Self { error: error.into(), form }
     }
 }

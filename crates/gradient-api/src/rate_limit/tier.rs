@@ -30,6 +30,8 @@ impl Tier {
         let mut segments = path.split('/').skip(1);
         match segments.next() {
             Some("proto") => Self::Exempt,
+            // What is uploaded comes in thousands, beside what Nix asks while it does that.
+            Some("cache") if method != Method::GET && method != Method::HEAD => Self::Cache,
             Some("cache") => match segments.nth(1) {
                 Some("ls" | "serve") => Self::Inspect,
                 Some("log") => Self::Log,
@@ -70,6 +72,7 @@ mod tests {
         ] {
             assert_eq!(Tier::of(&Method::GET, path), tier, "{path}");
         }
+        assert_eq!(Tier::of(&Method::PUT, "/cache/acme/x.ls"), Tier::Cache);
         assert_eq!(Tier::of(&Method::DELETE, "/api/v1/user"), Tier::Password);
         assert_eq!(Tier::of(&Method::PATCH, "/api/v1/user/password"), Tier::Password);
         assert_eq!(Tier::of(&Method::DELETE, "/api/v1/user/keys"), Tier::Default);

@@ -6,6 +6,7 @@ pub(crate) mod published;
 mod reading;
 mod serving;
 mod substitution;
+mod uploading;
 mod upstreams;
 
 use gradient_domain::{CacheId, Moment, UserId};

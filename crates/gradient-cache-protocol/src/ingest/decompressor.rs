@@ -33,7 +33,8 @@ pub(super) enum Format {
     Bzip2,
     Gzip,
     Lz4,
-    /// And lzma, and lzip.
+    Lzip,
+    /// And lzma.
     Xz,
 }
 
@@ -46,7 +47,7 @@ const BEGINNINGS: [(&[u8], Format); 8] = [
     (b"\x1f\x8b", Format::Gzip),
     (b"\x04\x22\x4d\x18", Format::Lz4),
     (b"\xfd7zXZ\0", Format::Xz),
-    (b"LZIP", Format::Xz),
+    (b"LZIP", Format::Lzip),
     // lzma, with the properties that everybody uses.
     (b"\x5d\0\0", Format::Xz),
 ];
@@ -72,6 +73,10 @@ impl<R: Read> Decompressor<R> {
             Format::Bzip2 => Self::Bzip2(bzip2::bufread::MultiBzDecoder::new(input)),
             Format::Gzip => Self::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
             Format::Lz4 => Self::Lz4(Box::new(lz4_flex::frame::FrameDecoder::new(input))),
+            Format::Lzip => {
+                let lzip = liblzma::stream::Stream::new_lzip_decoder(MAX_XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+                Self::Xz(liblzma::bufread::XzDecoder::new_stream(input, lzip))
+            }
             Format::Xz => {
                 let any = liblzma::stream::Stream::new_auto_decoder(MAX_XZ_MEMORY, liblzma::stream::CONCATENATED)?;
                 Self::Xz(liblzma::bufread::XzDecoder::new_stream(input, any))

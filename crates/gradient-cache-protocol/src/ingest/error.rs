@@ -13,8 +13,7 @@ pub enum IngestError {
     Read(#[source] io::Error),
     /// The compressed form is cut off, has something else behind it, or is none that is taken.
     #[error(
-        "the NAR of {subject} is not compressed as it should be from beginning to end (zstd with a window of at most \
-         2^{MAX_WINDOW_LOG} bytes): {source}"
+        "{subject} cannot be decompressed from beginning to end (the window of zstd may have 2^{MAX_WINDOW_LOG} bytes): {source}"
     )]
     Compression {
         /// What it was sent as.

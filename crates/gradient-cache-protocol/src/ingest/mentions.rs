@@ -40,6 +40,17 @@ impl Mentions {
         self.found.contains(hash)
     }
 
+    /// The hashes one after the other, 20 bytes each: to be kept until the narinfo comes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.found.iter().flat_map(|hash| *hash.as_bytes()).collect()
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) gave.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let (hashes, _) = bytes.as_chunks();
+        hashes.iter().copied().map(StorePathHash::from_bytes).collect()
+    }
+
     /// Looks at the next bytes.
     pub(super) fn scan(&mut self, bytes: &[u8]) {
         let mut at = 0;
@@ -137,6 +148,12 @@ mod tests {
             let pieces: Vec<_> = cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
             prop_assert_eq!(mentions(&pieces), mentions(&[&text]));
             prop_assert_eq!(mentions(&pieces).contains(&A.to_owned()), noise.len() > 1);
+        }
+
+        #[test]
+        fn what_is_kept_is_the_same(hashes: Vec<[u8; 20]>) {
+            let mentions: Mentions = hashes.into_iter().map(StorePathHash::from_bytes).collect();
+            prop_assert_eq!(Mentions::from_bytes(&mentions.to_bytes()), mentions);
         }
     }
 }

@@ -61,6 +61,7 @@ async fn superfluous(engine: &Engine, of: Of) -> Result<Vec<EvaluationId>, Engin
 pub(super) async fn remove(engine: &Engine) -> Result<(), EngineError> {
     for id in engine.storage().read(async |conn: &mut Conn| remains::deleted_caches(conn).await).await? {
         while step(engine, async move |conn: &mut Conn| remains::delete_cache_paths(conn, id, ROWS).await).await? > 0 {}
+        while step(engine, async move |conn: &mut Conn| remains::delete_uploaded_logs(conn, id, ROWS).await).await? > 0 {}
         step(engine, async move |conn: &mut Conn| remains::delete_cache(conn, id).await).await?;
     }
     for id in engine.storage().read(async |conn: &mut Conn| remains::deleted_projects(conn).await).await? {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use gradient_cache_protocol::Realisation;
 use gradient_domain::{CacheId, CacheName};
 use gradient_nix::SigningKey;
 use gradient_storage::caches::{self, Cache, Upstream};
@@ -34,6 +35,20 @@ pub struct ServedCache {
     pub(super) key: Option<SigningKey>,
     /// Where it looks for what it does not have.
     pub(super) upstreams: Vec<Source>,
+}
+
+impl ServedCache {
+    /// Whether it looks anywhere else.
+    pub(crate) const fn has_upstreams(&self) -> bool {
+        !self.upstreams.is_empty()
+    }
+
+    /// Signs what an output turned out to be, with the cache's own key where the server has it.
+    pub(crate) fn sign_realisation(&self, realisation: &mut Realisation) {
+        if let Some(key) = &self.key {
+            realisation.sign(key);
+        }
+    }
 }
 
 impl Engine {

@@ -1,16 +1,25 @@
 //! The logs of what a cache serves, and of what it would serve had it not failed.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use gradient_domain::BuildId;
+use gradient_blobs::BlobKey;
+use gradient_domain::{BuildId, CacheId, UploadedLogId};
 use gradient_nix::StorePath;
-use gradient_storage::cache_logs;
+use gradient_storage::{Conn, cache_logs, uploaded_logs};
 
 use super::ServedCache;
-use crate::{Engine, EngineError};
+use crate::{
+    Engine, EngineError,
+    artefacts::{self, Owner},
+};
+
+/// How long an uploaded log may wait for others to be sent.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Bytes read at a time.
 const STEP: u64 = 256 << 10;
@@ -29,16 +38,38 @@ impl std::fmt::Debug for CachedLog {
     }
 }
 
+enum Source {
+    Build(BuildId),
+    Uploaded(UploadedLogId, i64),
+}
+
 impl Engine {
     /// The log of a derivation, when an organization that publishes to the cache built it, and the cache has its output or it
-    /// is an entry point that failed.
+    /// is an entry point that failed; or else the one that was uploaded.
     pub async fn cached_log(&self, cache: &ServedCache, derivation: StorePath) -> Result<Option<CachedLog>, EngineError> {
         let id = cache.id;
-        let build = self
-            .storage()
-            .read(async move |conn: &mut gradient_storage::Conn| cache_logs::lookup_build(conn, id, &derivation).await)
-            .await?;
-        let Some(build) = build else { return Ok(None) };
+        let find = async move |conn: &mut Conn| {
+            if let Some(build) = cache_logs::lookup_build(conn, id, &derivation).await? {
+                return Ok(Some(Source::Build(build)));
+            }
+            let uploaded = uploaded_logs::lookup(conn, id, &derivation).await?;
+            Ok(uploaded.map(|(log, size)| Source::Uploaded(log, size)))
+        };
+        match self.storage().read(find).await? {
+            Some(Source::Build(build)) => self.build_log(build).await,
+            Some(Source::Uploaded(log, size)) => self.uploaded_log(id, log, size).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn uploaded_log(&self, cache: CacheId, log: UploadedLogId, size: i64) -> Result<Option<CachedLog>, EngineError> {
+        let share = self.extracting().take(Owner::Cache(cache), MAX_WAIT).await?;
+        let Some(stored) = self.blobs().get(&BlobKey::log(log.uuid(), 0)).await? else { return Ok(None) };
+        let stream = artefacts::decompress(stored, share)?;
+        Ok(Some(CachedLog { size: u64::try_from(size).unwrap_or_default(), stream }))
+    }
+
+    async fn build_log(&self, build: BuildId) -> Result<Option<CachedLog>, EngineError> {
         let Some(first) = self.log(build, None, 0, STEP).await? else { return Ok(None) };
         let reader = Reader { engine: self.clone(), build, offset: length(&first.bytes), size: first.total };
         let rest = stream::try_unfold(reader, async |mut reader: Reader| Ok(reader.next().await?.map(|bytes| (bytes, reader))));

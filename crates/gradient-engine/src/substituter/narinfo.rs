@@ -27,9 +27,9 @@ impl Engine {
             Some(Known::Absent) => return Ok(None),
             None => {}
         }
-        let generation = index.generation();
+        let began = index.begin();
         let text = self.path_info(cache, hash).await?.map(|info| Bytes::from(info.to_text()));
-        index.insert(key, generation, text.clone());
+        index.insert(key, began, text.clone());
         Ok(text)
     }
 
@@ -66,19 +66,27 @@ fn describe(row: CachePath) -> Result<PathInfo, EngineError> {
         references: row.references.iter().cloned().collect(),
         content_address: content_address.map_err(|_| damaged("content address"))?,
         deriver: row.deriver,
-        signatures: row.signature.into_iter().collect(),
+        signatures: row.signature.into_iter().chain(row.foreign_signatures).collect(),
         path: row.path,
     })
 }
 
 type Key = (CacheId, StorePathHash);
 
-/// Texts by cache and hash. A path that is published is never another one later, so a text stays right; that there is none
-/// stays right until something is published.
+/// Texts by cache and hash. A path that is published is never another one later, so a text stays right until that path is
+/// [forgotten](Index::forget); that there is none stays right until something is published.
 #[derive(Debug)]
 pub(super) struct Index {
     entries: moka::sync::Cache<Key, Entry>,
     generation: AtomicU64,
+    forgotten: AtomicU64,
+}
+
+/// When a look-up began: what of its answer may be remembered depends on that.
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    generation: u64,
+    forgotten: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -106,23 +114,33 @@ impl Index {
             u32::try_from(text + ENTRY_BYTES).unwrap_or(u32::MAX)
         };
         let entries = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).build();
-        Self { entries, generation: AtomicU64::new(0) }
+        Self { entries, generation: AtomicU64::new(0), forgotten: AtomicU64::new(0) }
     }
 
     /// What has to be read before the database is.
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+    fn begin(&self) -> Began {
+        Began { generation: self.generation.load(Ordering::SeqCst), forgotten: self.forgotten.load(Ordering::SeqCst) }
     }
 
     fn lookup(&self, key: Key) -> Option<Known> {
         match self.entries.get(&key)? {
             Entry::Text(text) => Some(Known::Text(text)),
-            Entry::Absent(generation) => (generation == self.generation()).then_some(Known::Absent),
+            Entry::Absent(generation) => (generation == self.generation.load(Ordering::SeqCst)).then_some(Known::Absent),
         }
     }
 
-    fn insert(&self, key: Key, generation: u64, text: Option<Bytes>) {
-        self.entries.insert(key, text.map_or(Entry::Absent(generation), Entry::Text));
+    fn insert(&self, key: Key, began: Began, text: Option<Bytes>) {
+        self.entries.insert(key, text.map_or(Entry::Absent(began.generation), Entry::Text));
+        // It may be what was forgotten meanwhile; then the next look-up remembers it.
+        if self.forgotten.load(Ordering::SeqCst) != began.forgotten {
+            self.entries.invalidate(&key);
+        }
+    }
+
+    /// What is remembered of one path is not right any more.
+    pub(super) fn forget(&self, key: Key) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.entries.invalidate(&key);
     }
 
     pub(super) fn forget_absent(&self) {
@@ -141,7 +159,7 @@ mod tests {
     #[test]
     fn a_miss_is_remembered_until_something_is_published() {
         let (index, key) = (Index::new(), key());
-        index.insert(key, index.generation(), None);
+        index.insert(key, index.begin(), None);
         assert_eq!(index.lookup(key), Some(Known::Absent));
         index.forget_absent();
         assert_eq!(index.lookup(key), None);
@@ -150,16 +168,28 @@ mod tests {
     #[test]
     fn a_look_up_that_is_overtaken_by_a_publish_leaves_no_miss() {
         let (index, key) = (Index::new(), key());
-        let before = index.generation();
+        let before = index.begin();
         index.forget_absent();
         index.insert(key, before, None);
         assert_eq!(index.lookup(key), None);
     }
 
     #[test]
+    fn what_is_forgotten_does_not_come_back_from_a_look_up_that_began_before() {
+        let (index, key) = (Index::new(), key());
+        let text = || Some(Bytes::from_static(b"StorePath: x"));
+        index.insert(key, index.begin(), text());
+        let before = index.begin();
+        index.forget(key);
+        assert_eq!(index.lookup(key), None);
+        index.insert(key, before, text());
+        assert_eq!(index.lookup(key), None);
+    }
+
+    #[test]
     fn a_text_outlives_what_is_published() {
         let (index, key) = (Index::new(), key());
-        index.insert(key, index.generation(), Some(Bytes::from_static(b"StorePath: x")));
+        index.insert(key, index.begin(), Some(Bytes::from_static(b"StorePath: x")));
         index.forget_absent();
         assert_eq!(index.lookup(key), Some(Known::Text(Bytes::from_static(b"StorePath: x"))));
         assert_eq!(index.lookup((CacheId::new(), key.1)), None);

@@ -3,12 +3,30 @@ use gradient_blobs::{Blob, BlobKey, Put, StagedFile};
 use gradient_cache_protocol::ingest::VerifiedUpload;
 use gradient_domain::Moment;
 use gradient_nix::{HashAlgorithm, NarHash, NixHasher};
-use gradient_storage::nars::NewNar;
+use gradient_storage::{
+    Conn, StorageError, debuginfo,
+    nars::{self, NewNar},
+};
 
 use crate::{Engine, EngineError};
 
 /// How well listings are compressed.
 const LISTING_LEVEL: i32 = 3;
+
+/// What the database is to know of a NAR whose bytes are stored.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    nar: NewNar,
+    build_ids: Vec<(String, String)>,
+}
+
+impl Stored {
+    /// Notes that the NAR is there, and somebody's.
+    pub(crate) async fn claim(self, conn: &mut Conn) -> Result<(), StorageError> {
+        nars::claim(conn, self.nar).await?;
+        debuginfo::insert_many(conn, self.nar.nar_hash, self.build_ids).await
+    }
+}
 
 /// Gives the verified bytes their name; what the database is to know of the file that has it then. The listing goes first: whoever
 /// finds the NAR finds its listing too.
@@ -17,7 +35,7 @@ pub(crate) async fn store(
     verified: &VerifiedUpload,
     staged: StagedFile,
     now: Moment,
-) -> Result<NewNar, EngineError> {
+) -> Result<Stored, EngineError> {
     let json = verified.nar.listing.to_json().map_err(|error| EngineError::Damaged(error.to_string()))?;
     let listing = zstd::bulk::compress(&json, LISTING_LEVEL).map_err(EngineError::Compression)?;
     engine.blobs().put(&BlobKey::listing(&verified.nar.nar_hash), listing.into()).await?;
@@ -27,7 +45,8 @@ pub(crate) async fn store(
         Put::Existed => stored_file(engine, &key).await?,
     };
     let (nar_hash, nar_size) = (verified.nar.nar_hash, verified.nar.nar_size);
-    Ok(NewNar { nar_hash, nar_size, file_hash, file_size, created_at: now })
+    let nar = NewNar { nar_hash, nar_size, file_hash, file_size, created_at: now };
+    Ok(Stored { nar, build_ids: verified.nar.listing.build_ids() })
 }
 
 /// The same NAR may have come before, compressed in another way: what is there is what is served.

@@ -139,7 +139,7 @@ async fn publish(world: &World, tenant: &Tenant) -> gradient_domain::CacheId {
         caches::insert(conn, &cache).await?;
         let nar_hash = gradient_nix::NarHash([1; 32]);
         let claim = NewCachePath { path, nar_hash, references: vec![], deriver: None, content_address: None };
-        cache_paths::insert_many(conn, id, vec![claim], now).await?;
+        cache_paths::publish(conn, id, vec![claim], now).await?;
         builds::complete(conn, build, Tenant::EPOCH, 1, now).await
     };
     assert!(world.storage.transaction(publish).await.unwrap());

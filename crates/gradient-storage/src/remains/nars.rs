@@ -9,16 +9,18 @@ use gradient_nix::NarHash;
 use crate::{
     Conn, StorageError,
     conn::{insert_rows, query},
-    schema::{cache_paths, discarded_nars, nars, organization_paths, staged_outputs},
+    schema::{cache_paths, discarded_nars, nars, organization_paths, pending_paths, staged_outputs, uploaded_nars},
 };
 
-/// NARs that neither an organization nor a cache nor a running build has.
+/// NARs that neither an organization nor a cache nor a running build nor an upload has.
 macro_rules! unneeded {
     () => {
         nars::table
             .filter(not(exists(organization_paths::table.filter(organization_paths::nar_hash.eq(nars::nar_hash)))))
             .filter(not(exists(staged_outputs::table.filter(staged_outputs::nar_hash.eq(nars::nar_hash)))))
             .filter(not(exists(cache_paths::table.filter(cache_paths::nar_hash.eq(nars::nar_hash)))))
+            .filter(not(exists(uploaded_nars::table.filter(uploaded_nars::nar_hash.eq(nars::nar_hash)))))
+            .filter(not(exists(pending_paths::table.filter(pending_paths::nar_hash.eq(nars::nar_hash)))))
             .select(nars::nar_hash)
     };
 }
@@ -50,7 +52,9 @@ pub async fn spare_nars(conn: &mut Conn, limit: i64) -> Result<usize, StorageErr
         let condemned = nars::table.filter(nars::condemned_at.is_not_null());
         let held = exists(organization_paths::table.filter(organization_paths::nar_hash.eq(nars::nar_hash)))
             .or(exists(staged_outputs::table.filter(staged_outputs::nar_hash.eq(nars::nar_hash))))
-            .or(exists(cache_paths::table.filter(cache_paths::nar_hash.eq(nars::nar_hash))));
+            .or(exists(cache_paths::table.filter(cache_paths::nar_hash.eq(nars::nar_hash))))
+            .or(exists(uploaded_nars::table.filter(uploaded_nars::nar_hash.eq(nars::nar_hash))))
+            .or(exists(pending_paths::table.filter(pending_paths::nar_hash.eq(nars::nar_hash))));
         condemned.filter(held).select(nars::nar_hash).limit(limit).load(c).await?
     });
     if needed.is_empty() {

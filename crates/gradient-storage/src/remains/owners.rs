@@ -3,13 +3,16 @@ use diesel::{
     prelude::*,
 };
 use diesel_async::RunQueryDsl;
-use gradient_domain::{CacheId, OrganizationId, ProjectId};
+use gradient_domain::{CacheId, OrganizationId, ProjectId, UploadedLogId};
 use gradient_nix::{StorePath, StorePathHash};
 
 use crate::{
     Conn, StorageError,
     conn::query,
-    schema::{builds, cache_paths, caches, commits, derivations, evaluations, organization_paths, organizations, projects},
+    schema::{
+        builds, cache_paths, caches, commits, derivations, evaluations, organization_paths, organizations, projects,
+        uploaded_logs,
+    },
 };
 
 /// How many evaluations each project keeps.
@@ -98,12 +101,26 @@ pub async fn delete_cache_paths(conn: &mut Conn, id: CacheId, limit: i64) -> Res
     }))
 }
 
+/// Takes uploaded logs from a deleted cache, and puts them on the list of what the store has to lose. How many there were.
+pub async fn delete_uploaded_logs(conn: &mut Conn, id: CacheId, limit: i64) -> Result<usize, StorageError> {
+    let logs: Vec<(StorePath, UploadedLogId)> = query!(&mut *conn, |c| {
+        let logs = uploaded_logs::table.filter(uploaded_logs::cache.eq(id));
+        logs.select((uploaded_logs::derivation, uploaded_logs::id)).limit(limit).load(c).await?
+    });
+    for (derivation, log) in &logs {
+        query!(&mut *conn, |c| diesel::delete(uploaded_logs::table.find((id, derivation))).execute(c).await?);
+        crate::uploaded_logs::discard(conn, *log).await?;
+    }
+    Ok(logs.len())
+}
+
 /// Removes a deleted cache that publishes nothing any more. Whether it is gone, with its members and roles.
 pub async fn delete_cache(conn: &mut Conn, id: CacheId) -> Result<bool, StorageError> {
     let rows = query!(conn, |c| {
         let deleted = caches::table.find(id).filter(caches::deleted_at.is_not_null());
-        let left = cache_paths::table.filter(cache_paths::cache.eq(caches::id));
-        diesel::delete(deleted.filter(not(exists(left)))).execute(c).await?
+        let paths = cache_paths::table.filter(cache_paths::cache.eq(caches::id));
+        let logs = uploaded_logs::table.filter(uploaded_logs::cache.eq(caches::id));
+        diesel::delete(deleted.filter(not(exists(paths))).filter(not(exists(logs)))).execute(c).await?
     });
     Ok(rows > 0)
 }

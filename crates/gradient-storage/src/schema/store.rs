@@ -59,6 +59,101 @@ diesel::table! {
         content_address -> Nullable<Text>,
         signature -> Nullable<Text>,
         created_at -> Moment,
+        foreign_signatures -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
+    uploaded_nars (cache, uploader, name) {
+        cache -> Key,
+        uploader -> Key,
+        name -> Text,
+        nar_hash -> Binary,
+        sent_hash -> Binary,
+        sent_size -> BigInt,
+        mentions -> Binary,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
+    pending_paths (cache, hash) {
+        cache -> Key,
+        hash -> Text,
+        path -> Text,
+        nar_hash -> Binary,
+        reference_list -> Text,
+        deriver -> Nullable<Text>,
+        content_address -> Nullable<Text>,
+        foreign_signatures -> Text,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::Key;
+
+    pending_references (cache, reference, hash) {
+        cache -> Key,
+        reference -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
+    cache_realisations (cache, name) {
+        cache -> Key,
+        name -> Text,
+        path -> Text,
+        dependents -> Text,
+        signatures -> Text,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
+    uploaded_logs (cache, derivation) {
+        cache -> Key,
+        derivation -> Text,
+        id -> Key,
+        size -> BigInt,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    nar_debuginfo (build_id, nar_hash) {
+        build_id -> Text,
+        nar_hash -> Binary,
+        member -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
+    chunked_uploads (id) {
+        id -> Key,
+        cache -> Key,
+        uploader -> Key,
+        name -> Text,
+        created_at -> Moment,
     }
 }
 

@@ -33,12 +33,13 @@ async fn the_same_rows_in_another_order(url: &str) {
                     references: vec![],
                     deriver: None,
                     content_address: None,
+                    foreign_signatures: Vec::new(),
                 };
                 let claims: Vec<_> = numbers.iter().map(claim).collect();
                 let new: Vec<_> = numbers.iter().map(|number| derivation(acme, *number, &[])).collect();
                 let write = storage.transaction(async move |conn: &mut Conn| {
                     derivations::insert_many(conn, new).await?;
-                    cache_paths::insert_many(conn, store, claims, NOW).await
+                    cache_paths::publish(conn, store, claims, NOW).await
                 });
                 write.await.unwrap()
             })

@@ -62,10 +62,11 @@ pub(crate) async fn publish(server: &Server, cache: CacheId, path: &str, nar: &[
         nar_hash: upload.nar.nar_hash,
         references,
         content_address: None,
+        foreign_signatures: Vec::new(),
     };
     let insert = async move |conn: &mut gradient_storage::Conn| {
         nars::claim(conn, nar).await?;
-        cache_paths::insert_many(conn, cache, vec![row], now).await
+        cache_paths::publish(conn, cache, vec![row], now).await
     };
     server.storage.transaction(insert).await.unwrap();
     Published { upload, compressed }

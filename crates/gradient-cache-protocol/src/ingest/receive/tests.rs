@@ -74,12 +74,15 @@ fn whatever_it_is_compressed_with_it_is_kept_as_zstd() {
 }
 
 #[test]
-fn brotli_is_told_by_its_extension() {
-    // Written by the `brotli` command of Debian 12.
-    let sent = include_bytes!("../../../tests/vectors/tree.nar.br");
-    let (received, kept) = received(sent, ".br").unwrap();
-    assert_eq!(received.upload.nar.nar_hash, sha256(TREE));
-    assert_eq!(zstd::decode_all(kept.as_slice()).unwrap(), TREE);
+fn brotli_and_lzip_are_read_too() {
+    // Written by the `brotli` and `lzip` commands of Debian 12.
+    let brotli = &include_bytes!("../../../tests/vectors/tree.nar.br")[..];
+    let lzip = &include_bytes!("../../../tests/vectors/tree.nar.lzip")[..];
+    for (sent, extension) in [(brotli, ".br"), (lzip, ".lzip")] {
+        let (received, kept) = received(sent, extension).unwrap();
+        assert_eq!(received.upload.nar.nar_hash, sha256(TREE), "{extension}");
+        assert_eq!(zstd::decode_all(kept.as_slice()).unwrap(), TREE, "{extension}");
+    }
 }
 
 fn path(name: &str) -> gradient_nix::StorePath {

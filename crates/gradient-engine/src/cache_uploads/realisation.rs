@@ -1,0 +1,60 @@
+use gradient_cache_protocol::{Realisation, RealisationName, realisation::MAX_BYTES};
+use gradient_domain::Moment;
+use gradient_storage::{
+    Conn, cache_paths,
+    cache_realisations::{self, CacheRealisation},
+};
+
+use super::{Uploader, decoded, path::merged};
+use crate::{Engine, EngineError, ServedCache};
+
+impl Engine {
+    /// Keeps what an output turned out to be, once the cache or an upstream of it serves that path. What is there keeps all but the
+    /// signatures of others.
+    pub async fn upload_realisation(
+        &self,
+        cache: &ServedCache,
+        uploader: &Uploader,
+        name: RealisationName,
+        body: &[u8],
+        encoding: &str,
+    ) -> Result<(), EngineError> {
+        let invalid = |message| EngineError::Invalid { field: "realisation", message };
+        let json = decoded(body, encoding, MAX_BYTES)?;
+        let realisation = Realisation::parse(name, &json).map_err(|error| invalid(error.to_string()))?;
+        let (id, hash) = (cache.id, realisation.path().hash());
+        let here = self.storage().read(async move |conn: &mut Conn| cache_paths::known(conn, id, &[hash]).await).await?;
+        if here.is_empty() && self.upstream_narinfo(cache, &uploader.caller, hash).await?.is_none() {
+            return Err(invalid(format!("upload {} before what says that it is an output", realisation.path())));
+        }
+        let dependents = serde_json::to_string(realisation.dependents()).map_err(|error| invalid(error.to_string()))?;
+        let (name, now) = (realisation.name().to_string(), Moment::now());
+        let new =
+            CacheRealisation { path: realisation.path().clone(), dependents, signatures: realisation.signatures().to_vec() };
+        let keep = async move |conn: &mut Conn| {
+            let kept = cache_realisations::claim(conn, id, &name, new.clone(), now).await?;
+            if kept.path != new.path {
+                let message = format!("the cache has {} for {name}; what an output turned out to be never changes", kept.path);
+                return Err(EngineError::Conflict(message));
+            }
+            let merged = merged(kept.signatures.clone(), new.signatures);
+            if merged != kept.signatures {
+                cache_realisations::set_signatures(conn, id, &name, merged).await?;
+            }
+            Ok(())
+        };
+        self.storage().try_transaction(keep).await
+    }
+
+    /// What an output turned out to be, signed, when the cache was told. JSON, as Nix reads it.
+    pub async fn cached_realisation(&self, cache: &ServedCache, name: RealisationName) -> Result<Option<String>, EngineError> {
+        let (id, file) = (cache.id, name.to_string());
+        let find = async move |conn: &mut Conn| cache_realisations::lookup(conn, id, &file).await;
+        let Some(row) = self.storage().read(find).await? else { return Ok(None) };
+        let dependents = serde_json::from_str(&row.dependents)
+            .map_err(|error| EngineError::Damaged(format!("the dependents of {name}: {error}")))?;
+        let mut realisation = Realisation::new(name, row.path, dependents, row.signatures);
+        cache.sign_realisation(&mut realisation);
+        Ok(Some(realisation.to_json()))
+    }
+}
