@@ -116,9 +116,12 @@ fn class(status: StatusCode) -> &'static str {
 fn count_cache<B: MessageBody>(route: &str, method: &Method, response: &ServiceResponse<B>) {
     let kind = match route {
         "/cache/{cache}/{hash}.narinfo" => "narinfo",
-        "/cache/{cache}/nar/{hash}.nar.zst" => "nar",
+        "/cache/{cache}/nar/{file}" => "nar",
         _ => return,
     };
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return;
+    }
     let result = match response.status() {
         status if status.is_success() || status == StatusCode::NOT_MODIFIED => "hit",
         StatusCode::NOT_FOUND => "miss",

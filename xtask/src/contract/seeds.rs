@@ -123,10 +123,10 @@ fn custom_roles(answer: &Value) -> Result<Vec<String>> {
     custom.map(|role| Ok(field(role, "id")?.to_owned())).collect()
 }
 
-/// The name under which the NAR of this store path is, without its ending.
+/// The name of the file that the NAR of this store path is.
 fn nar_of(installation: &Installation, hash: &str) -> Result<String> {
     let (_, narinfo) = installation.api().get_raw(&format!("/cache/{CACHE}/{hash}.narinfo"), None)?;
     let narinfo = String::from_utf8(narinfo)?;
     let url = narinfo.lines().find_map(|line| line.strip_prefix("URL: nar/")).context("the narinfo has no URL")?;
-    Ok(url.split('.').next().unwrap_or_default().to_owned())
+    Ok(url.to_owned())
 }

@@ -14,7 +14,7 @@ use crate::ApiError;
 /// Which output, up to Nix 2.34.
 #[derive(Debug, Deserialize)]
 pub(super) struct Address {
-    id: String,
+    realisation: String,
 }
 
 /// Which output, from Nix 2.35 on.
@@ -26,29 +26,29 @@ pub(super) struct TraceAddress {
 
 /// Tells what an output of a content-addressed derivation turned out to be, as Nix up to 2.34 asks.
 ///
-/// The id is `sha256:<hash modulo of the derivation>!<output>`.
+/// It is asked by `sha256:<hash modulo of the derivation>!<output>`.
 #[utoipa::path(
     method(get, head),
-    path = "/realisations/{id}.doi",
+    path = "/realisations/{realisation}.doi",
     responses((status = 200, description = "What it turned out to be, signed.", content(
         (Object = "application/json", example = json!({"id": "sha256:cd3fb99ab4ff9a748dba4d04fb9923d0b19103600a14c6381c1402e7419ee295!out",
             "outPath": "qkcjym7f4s8gzgna572cn811pjqm9cj4-ca", "dependentRealisations": {}, "signatures": []})),
     )))
 )]
 pub(super) async fn realisation(pull: Pull, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
-    show(&pull, RealisationName::of_realisation(&address.id)).await
+    show(&pull, RealisationName::of_realisation(&address.realisation)).await
 }
 
 /// Keeps what an output of a content-addressed derivation turned out to be, as Nix up to 2.34 sends it.
 #[utoipa::path(
     put,
-    path = "/realisations/{id}.doi",
+    path = "/realisations/{realisation}.doi",
     request_body(content = String, content_type = "application/json"),
     responses((status = 200, description = "It is kept."))
 )]
 pub(super) async fn put_realisation(push: Push, address: web::Path<Address>, sent: Sent) -> Result<HttpResponse, Refusal> {
     let expected = "the file has to be called realisations/sha256:<64 hexadecimal digits>!<output>.doi";
-    keep(&push, RealisationName::of_realisation(&address.id), sent, expected).await
+    keep(&push, RealisationName::of_realisation(&address.realisation), sent, expected).await
 }
 
 /// Tells what an output of a content-addressed derivation turned out to be, as Nix from 2.35 on asks.

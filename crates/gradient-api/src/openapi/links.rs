@@ -71,6 +71,16 @@ pub(super) const NEXT: &[Next] = &[
         parameters: &[("cache", "$request.path.cache"), ("id", "$response.body#/message")],
     },
     Next {
+        after: "cache_root_uploads_begin",
+        operations: &[
+            "cache_root_uploads_offset",
+            "cache_root_uploads_piece",
+            "cache_root_uploads_finish",
+            "cache_root_uploads_give_up",
+        ],
+        parameters: &[("cache", "$request.path.cache"), ("id", "$response.body#/id")],
+    },
+    Next {
         after: "workers_register",
         operations: &["workers_change", "workers_unregister"],
         parameters: &[("org", "$request.path.org"), ("worker", "$request.body#/worker_id")],

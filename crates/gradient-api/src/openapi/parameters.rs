@@ -32,10 +32,16 @@ fn parameter(name: &str) -> Parameter {
         "cache" => ("The cache's name.", CacheName::schema()),
         "worker" => ("The worker's id.", WorkerId::schema()),
         "id" => ("The id of what is meant.", id()),
-        "hash" => (
-            "The first 32 characters of a store path's name, or a NAR's hash in nixbase32.",
-            text("00bgd045z0d4icpbc2yyz4gx48ak44la"),
+        "hash" => ("The first 32 characters of a store path's name.", text("00bgd045z0d4icpbc2yyz4gx48ak44la")),
+        "file" => (
+            "The name of the file: a NAR's hash in nixbase32, or a build id, with an extension.",
+            text("1w1fff338fvdw53sqgamddn1b2xgds473pv6y13gizdbqjv4i5p3.nar.zst"),
         ),
+        "realisation" => (
+            "A derivation's hash modulo and an output, separated by `!`.",
+            text("sha256:cd3fb99ab4ff9a748dba4d04fb9923d0b19103600a14c6381c1402e7419ee295!out"),
+        ),
+        "output" => ("The derivation's output.", text("out")),
         "derivation" => ("The derivation's name in the store.", text("00bgd045z0d4icpbc2yyz4gx48ak44la-hello-2.12.1.drv")),
         "filename" => ("The name of the file.", text("manual.pdf")),
         "path" => ("A path inside.", text("bin/hello")),

@@ -94,9 +94,11 @@ impl<'s> World<'s> {
             "evals" => self.ids.evaluation.to_string(),
             "builds" => self.ids.build.to_string(),
             "commits" => self.ids.commit.to_string(),
+            "uploads" => WORKER.to_owned(),
             _ => String::new(),
         };
-        let hash = if path.contains("/nar/") { self.nar.as_str() } else { hash };
+        let nar = format!("{}.nar.zst", self.nar);
+        let file = if path.contains("/nar/") { nar.as_str() } else { "abcdef01.debug" };
         let places = [
             ("{org}", "acme"),
             ("{project}", "web"),
@@ -105,6 +107,9 @@ impl<'s> World<'s> {
             ("{id}", &id),
             ("{hash}", hash),
             ("{derivation}", APP_DRV),
+            ("{output}", "out"),
+            ("{realisation}", &format!("sha256:{}!out", "ab".repeat(32))),
+            ("{file}", file),
             ("{path}", "app"),
             ("{filename}", "app"),
         ];
