@@ -4,29 +4,44 @@ use std::collections::BTreeSet;
 
 use gradient_nix::{CAHash, ContentAddressMethod, StoreDir, StorePath, StorePathError};
 
-/// The path of content with this address, name and references. `references` has the path itself only when the content refers to
-/// itself, which is then also part of the address.
+/// The path of content with this address, name and references, which does not refer to itself.
 pub fn store_path(name: &str, address: &CAHash, references: &BTreeSet<StorePath>) -> Result<StorePath, StorePathError> {
-    let references = references.iter().map(StorePath::as_inner);
-    StoreDir::default().build_ca_path(name, address, references, false).map(StorePath::from)
+    build(name, address, references.iter(), SelfReference::No)
 }
 
-/// Whether `path` is where content with this address and these references belongs.
+/// Whether `path` is where content with this address and these references belongs; they have the path itself where the content
+/// refers to itself.
 pub fn check_path(path: &StorePath, address: &CAHash, references: &BTreeSet<StorePath>) -> Result<(), ContentAddressError> {
-    if references.contains(path) {
-        return Err(ContentAddressError::SelfReference { path: path.clone() });
-    }
     let method = address.method();
     if method == ContentAddressMethod::Git {
         return Err(ContentAddressError::Method { path: path.clone(), method });
     }
-    let found = store_path(path.name(), address, references)
-        .map_err(|source| ContentAddressError::Rule { path: path.clone(), source })?;
+    let own = if references.contains(path) { SelfReference::Yes } else { SelfReference::No };
+    let others = references.iter().filter(|reference| *reference != path);
+    let found =
+        build(path.name(), address, others, own).map_err(|source| ContentAddressError::Rule { path: path.clone(), source })?;
     if found != *path {
         let address = Box::new(address.clone());
         return Err(ContentAddressError::WrongPath { claimed: path.clone(), address, found });
     }
     Ok(())
+}
+
+/// Whether content refers to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SelfReference {
+    Yes,
+    No,
+}
+
+fn build<'a>(
+    name: &str,
+    address: &CAHash,
+    others: impl Iterator<Item = &'a StorePath>,
+    own: SelfReference,
+) -> Result<StorePath, StorePathError> {
+    let others = others.map(StorePath::as_inner);
+    StoreDir::default().build_ca_path(name, address, others, own == SelfReference::Yes).map(StorePath::from)
 }
 
 /// Why content does not belong at a path.
@@ -49,12 +64,6 @@ pub enum ContentAddressError {
         path: StorePath,
         /// The rule.
         source: StorePathError,
-    },
-    /// The content has its own path in it.
-    #[error("{path} claims a content address and refers to itself, which is not supported")]
-    SelfReference {
-        /// The path that was claimed.
-        path: StorePath,
     },
     /// The method cannot be checked.
     #[error("{path} claims a content address by {method}, which is not supported")]

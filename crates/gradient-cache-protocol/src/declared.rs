@@ -10,6 +10,9 @@ use crate::ingest::{NarFileName, NarFileNameError};
 /// Signatures of others that are kept of a path.
 pub const MAX_SIGNATURES: usize = 8;
 
+/// The longest signature that is kept: those of Ed25519 have 88 characters behind the key's name.
+const MAX_SIGNATURE_BYTES: usize = 1024;
+
 /// A path as the client declares it. Nothing of it is believed before the NAR was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredPath {
@@ -65,7 +68,7 @@ impl DeclaredPath {
         };
         let name = parsed.url().strip_prefix("nar/");
         let name = name.ok_or_else(|| DeclaredError::Url(parsed.url().chars().take(80).collect()))?;
-        let signatures = parsed.signatures().iter().map(ToString::to_string);
+        let signatures = parsed.signatures().iter().map(ToString::to_string).filter(|signature| is_signature(signature));
         Ok(Self {
             path: parsed.store_path().clone().into(),
             nar: name.parse()?,
@@ -79,6 +82,11 @@ impl DeclaredPath {
             signatures: signatures.take(MAX_SIGNATURES).collect(),
         })
     }
+}
+
+/// Whether a text could be a signature, `name:base64`: what is kept with others in a line.
+pub(crate) fn is_signature(text: &str) -> bool {
+    text.len() <= MAX_SIGNATURE_BYTES && text.contains(':') && text.chars().all(|c| !c.is_control() && !c.is_whitespace())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod decompressor;
 mod error;
 mod expectation;
 mod mentions;
+mod modulo;
 mod nar_file;
 mod pass;
 mod receive;

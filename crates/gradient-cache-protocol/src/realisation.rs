@@ -7,7 +7,7 @@ use gradient_nix::{SigningKey, StorePath, nix_narinfo::UnkeyedRealisation};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::declared::MAX_SIGNATURES;
+use crate::declared::{MAX_SIGNATURES, is_signature};
 
 /// The most bytes of a realisation.
 pub const MAX_BYTES: usize = 64 << 10;
@@ -99,13 +99,13 @@ impl Realisation {
                 if read.id != format!("sha256:{hash}!{output}") {
                     return Err(RealisationError::OtherOutput(read.id.chars().take(300).collect()));
                 }
-                let signatures = read.signatures.into_iter().take(MAX_SIGNATURES).collect();
+                let signatures = read.signatures.into_iter().filter(|one| is_signature(one)).take(MAX_SIGNATURES).collect();
                 Ok(Self { name, path: read.out_path, dependents: read.dependent_realisations, signatures })
             }
             RealisationName::BuildTrace { .. } => {
                 let read = UnkeyedRealisation::parse(json).map_err(|error| malformed(&error))?;
                 let signatures = read.signatures().iter().map(|one| format!("{}:{}", one.key_name, one.encoded));
-                let signatures = signatures.take(MAX_SIGNATURES).collect();
+                let signatures = signatures.filter(|one| is_signature(one)).take(MAX_SIGNATURES).collect();
                 Ok(Self { name, path: read.out_path().clone().into(), dependents: BTreeMap::new(), signatures })
             }
         }
@@ -221,6 +221,13 @@ mod tests {
         let id = gradient_nix::nix_derivation::DrvOutput::new(derivation.into(), "out");
         let keys = [TrustedPublicKey::parse(&key().public().to_string()).unwrap()];
         assert_eq!(again.count_valid_signatures(&id, &keys), 1);
+    }
+
+    #[test]
+    fn what_is_no_signature_is_not_kept() {
+        let name = RealisationName::of_realisation(FILE).unwrap();
+        let sent = SENT.replace("[]", r#"["a b:c", "nul:\u0000", "nothing", "good:AA=="]"#);
+        assert_eq!(Realisation::parse(name, sent.as_bytes()).unwrap().signatures(), ["good:AA=="]);
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub(crate) async fn settle(
     mut published: Vec<StorePathHash>,
     now: Moment,
 ) -> Result<(), StorageError> {
+    if count(conn, cache).await? == 0 {
+        return Ok(());
+    }
     while !published.is_empty() {
         // What came by itself needs no longer wait.
         let mut ready: HashSet<StorePathHash> = HashSet::new();

@@ -37,7 +37,7 @@ in rec {
     echo $out > $out/self
     echo elf > $out/lib/debug/.build-id/ab/cdef0123456789.debug
   '' { };
-  floating = make "floating" "echo floating > $out" { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
+  floating = make "floating" "echo floating at $out > $out" { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
   above = make "above" "echo ${floating} > $out" { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
   fixed = make "fixed.txt" "echo -n fixed > $out" { outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = builtins.hashString "sha256" "fixed"; };
 }
