@@ -135,9 +135,11 @@ pub(super) async fn offset(push: Push, address: web::Path<Address>) -> Result<Ht
 pub(super) async fn piece(
     push: Push,
     address: web::Path<Address>,
-    query: web::Query<PieceQuery>,
+    query: Result<web::Query<PieceQuery>, actix_web::Error>,
     sent: Sent,
 ) -> Result<HttpResponse, Refusal> {
+    let expected = "the query has to be offset=<bytes that have come>";
+    let query = query.map_err(|_| push.refused(ApiError::bad_request(expected)))?;
     let (cache, uploader) = (&push.cache, &push.uploader);
     let written = push.engine.write_chunk(cache, uploader, address.id, query.offset, sent.stream()).await;
     Ok(progress(written.map_err(push.failed())?))

@@ -5,10 +5,11 @@ const LENGTH: usize = 32;
 
 /// Hashes content that has the hash of its own path in it: how Nix addresses that, whose path depends on the address.
 ///
-/// Each place where the hash is counts as zeros, and all places are hashed behind the content, each as `|` and its number of bytes
-/// from the beginning.
+/// Each place where the hash is counts as zeros. Nix 2.8 hashes all places behind the content, each as `|` and its number of bytes
+/// from the beginning; Nix 2.34 has lost that, and hashes the content alone.
 pub(super) struct ModuloHasher {
-    hasher: NixHasher,
+    with_places: NixHasher,
+    without: NixHasher,
     own: [u8; LENGTH],
     /// What was not hashed yet, as the hash may go on in what comes next.
     rest: Vec<u8>,
@@ -26,7 +27,8 @@ impl ModuloHasher {
         for (place, byte) in text.iter_mut().zip(own.to_string().bytes()) {
             *place = byte;
         }
-        Self { hasher: NixHasher::new(algorithm), own: text, rest: Vec::new(), hashed: 0, places: Vec::new() }
+        let [with_places, without] = [algorithm; 2].map(NixHasher::new);
+        Self { with_places, without, own: text, rest: Vec::new(), hashed: 0, places: Vec::new() }
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
@@ -43,17 +45,21 @@ impl ModuloHasher {
             }
         }
         let complete = self.rest.len().saturating_sub(LENGTH - 1);
-        self.hasher.update(self.rest.get(..complete).unwrap_or_default());
+        let hashed = self.rest.get(..complete).unwrap_or_default();
+        self.with_places.update(hashed);
+        self.without.update(hashed);
         self.rest.drain(..complete);
         self.hashed += complete as u64;
     }
 
-    pub(super) fn finalize(mut self) -> NixHash {
-        self.hasher.update(&self.rest);
+    /// With the places, and without.
+    pub(super) fn finalize(mut self) -> [NixHash; 2] {
+        self.with_places.update(&self.rest);
+        self.without.update(&self.rest);
         for place in self.places {
-            self.hasher.update(format!("|{place}").as_bytes());
+            self.with_places.update(format!("|{place}").as_bytes());
         }
-        self.hasher.finalize()
+        [self.with_places.finalize(), self.without.finalize()]
     }
 }
 
@@ -79,7 +85,7 @@ mod tests {
 
     const OWN: &str = "7h7qgvs4kgzsn8a6rb273saxyqh4jxlz";
 
-    fn modulo(pieces: &[&[u8]]) -> NixHash {
+    fn modulo(pieces: &[&[u8]]) -> [NixHash; 2] {
         let mut hasher = ModuloHasher::new(HashAlgorithm::Sha256, OWN.parse().unwrap());
         for piece in pieces {
             hasher.update(piece);
@@ -88,13 +94,14 @@ mod tests {
     }
 
     /// As it is written in the comment above.
-    fn plain(content: &str) -> NixHash {
-        let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
-        hasher.update(content.replace(OWN, &"\0".repeat(LENGTH)).as_bytes());
-        for (place, _) in content.match_indices(OWN) {
-            hasher.update(format!("|{place}").as_bytes());
-        }
-        hasher.finalize()
+    fn plain(content: &str) -> [NixHash; 2] {
+        let places: String = content.match_indices(OWN).map(|(place, _)| format!("|{place}")).collect();
+        let zeros = content.replace(OWN, &"\0".repeat(LENGTH));
+        [zeros.clone() + &places, zeros].map(|text| {
+            let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
+            hasher.update(text.as_bytes());
+            hasher.finalize()
+        })
     }
 
     proptest! {

@@ -53,12 +53,12 @@ async fn attempt(world: &World, damage: Damage, nar: &Nar, place: usize) {
     // Under the name of what it was, and under that of what it has become.
     for url in [nar.url.clone(), format!("nar/{}.nar.zst", sha256(&damaged).to_nix32())] {
         let sent = world.send(Method::PUT, &url, &world.key, damaged.clone()).await;
-        // A flipped bit may make another NAR of it, which is good under its own name. It cannot be taken for what it was.
-        let other = sent.status == StatusCode::OK && url != nar.url;
-        assert!(sent.status == StatusCode::BAD_REQUEST || other, "{damage:?} at {at}: {} {}", sent.status, sent.text);
-        if !other {
-            assert_eq!(world.send(Method::HEAD, &url, &world.key, Vec::new()).await.status, StatusCode::NOT_FOUND);
+        if sent.status == StatusCode::OK && url != nar.url {
+            // A flipped bit may make another NAR of it, or another file of the same NAR: good under its own name.
+            return;
         }
+        assert_eq!(sent.status, StatusCode::BAD_REQUEST, "{damage:?} at {at}: {}", sent.text);
+        assert_eq!(world.send(Method::HEAD, &url, &world.key, Vec::new()).await.status, StatusCode::NOT_FOUND);
     }
     assert_eq!(world.server.blobs.size(&BlobKey::nar(&nar.hash)).await.unwrap(), None, "{damage:?} at {at}");
     let sent = world.put_narinfo(&path, nar, &[]).await;
