@@ -2,6 +2,7 @@
 
 mod mail;
 mod oidc;
+mod s3;
 mod secret;
 
 use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
@@ -13,6 +14,7 @@ use gradient_telemetry::Format;
 use crate::commands::Command;
 use mail::MailArguments;
 use oidc::OidcArguments;
+use s3::S3Arguments;
 
 /// A Nix CI system with a binary cache built in. Without any setting it runs on an embedded SQLite database and a directory,
 /// and makes its own secrets.
@@ -153,6 +155,9 @@ pub(crate) struct Arguments {
     /// Runs a worker in the same process, with the settings that it finds in GRADIENT_WORKER_… variables.
     #[arg(long)]
     pub(crate) with_worker: bool,
+
+    #[command(flatten)]
+    pub(crate) s3: S3Arguments,
 
     #[command(flatten)]
     pub(crate) mail: MailArguments,

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use gradient_api::ApiSettings;
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
-use gradient_blobs::Blobs;
+use gradient_blobs::{Blobs, S3Settings};
 use gradient_engine::{Engine, EngineSettings, Parts};
 use gradient_forge::{Forge, ForgeSettings};
 use gradient_storage::{DatabaseUrl, Storage, StorageSettings};
@@ -86,7 +86,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn engine(arguments: &Arguments, base: &Path, settings: EngineSettings) -> anyhow::Result<Engine> {
-    let url = database_url(arguments, base)?;
+    let (url, bucket) = (database_url(arguments, base)?, arguments.s3.settings()?);
     let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
     let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
     let (jwt, crypt) = (secrets::JWT.read_or_make(&jwt_file)?, secrets::CRYPT.read_or_make(&crypt_file)?);
@@ -94,8 +94,7 @@ async fn engine(arguments: &Arguments, base: &Path, settings: EngineSettings) ->
     secrets::JWT.check(&storage, &jwt, &jwt_file).await?;
     secrets::CRYPT.check(&storage, &crypt, &crypt_file).await?;
 
-    let store = base.join("store");
-    let blobs = Blobs::open_directory(&store).with_context(|| format!("cannot open the store {}", store.display()))?;
+    let blobs = blobs(bucket, base).await?;
     let forge = ForgeSettings {
         git: settings.git.clone(),
         allow_local: settings.allow_local_repositories,
@@ -141,6 +140,23 @@ pub(crate) fn base(arguments: &Arguments) -> anyhow::Result<PathBuf> {
 
 pub(crate) async fn storage(url: &DatabaseUrl) -> anyhow::Result<Storage> {
     Storage::connect(url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")
+}
+
+/// The bucket, or else the directory `store` of the base directory.
+pub(crate) async fn blobs(bucket: Option<S3Settings>, base: &Path) -> anyhow::Result<Blobs> {
+    let store = base.join("store");
+    let Some(bucket) = bucket else {
+        return Blobs::open_directory(&store).with_context(|| format!("cannot open the store {}", store.display()));
+    };
+    let name = bucket.bucket.clone();
+    let blobs = Blobs::open_s3(bucket, store.join("staging")).await.context("cannot open the store of GRADIENT_S3_BUCKET")?;
+    if !blobs.refuses_to_replace() {
+        tracing::warn!(
+            bucket = name,
+            "the bucket's server ignores If-None-Match: nothing but this server may write below GRADIENT_S3_PREFIX"
+        );
+    }
+    Ok(blobs)
 }
 
 pub(crate) fn database_url(arguments: &Arguments, base: &Path) -> anyhow::Result<DatabaseUrl> {

@@ -23,6 +23,13 @@ pub struct S3Settings {
 }
 
 impl S3Settings {
+    /// The URL of a server; `None` when it is none.
+    pub fn endpoint(text: &str) -> Option<Url> {
+        let url: Url = text.parse().ok()?;
+        let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        (["http", "https"].contains(&url.scheme()) && url.has_host() && is_plain).then_some(url)
+    }
+
     /// The name of an object.
     pub(crate) fn location(&self, key: &str) -> Path {
         Path::from(format!("{}/{key}", self.prefix))
