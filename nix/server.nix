@@ -56,6 +56,20 @@ in
       description = "A file with the secret that seals the keys in the database.";
     };
 
+    tls = {
+      certificateFile = mkOption {
+        type = types.nullOr types.path;
+        default = null;
+        description = "A file with the server's certificate and those that vouch for it. Plain HTTP when it is null.";
+      };
+
+      keyFile = mkOption {
+        type = types.nullOr types.path;
+        default = null;
+        description = "A file with the key of the certificate.";
+      };
+    };
+
     s3 = {
       bucket = mkOption {
         type = types.nullOr types.str;
@@ -133,6 +147,8 @@ in
       // optionalAttrs (cfg.databaseUrlFile != null) { GRADIENT_DATABASE_URL_FILE = "%d/database-url"; }
       // optionalAttrs (cfg.jwtSecretFile != null) { GRADIENT_JWT_SECRET_FILE = "%d/jwt-secret"; }
       // optionalAttrs (cfg.cryptSecretFile != null) { GRADIENT_CRYPT_SECRET_FILE = "%d/crypt-secret"; }
+      // optionalAttrs (cfg.tls.certificateFile != null) { GRADIENT_TLS_CERTIFICATE_FILE = "%d/tls-certificate"; }
+      // optionalAttrs (cfg.tls.keyFile != null) { GRADIENT_TLS_KEY_FILE = "%d/tls-key"; }
       // optionalAttrs (cfg.s3.bucket != null) {
         GRADIENT_S3_BUCKET = cfg.s3.bucket;
         GRADIENT_S3_REGION = cfg.s3.region;
@@ -150,7 +166,9 @@ in
           secret cfg.databaseUrlFile "database-url"
           ++ secret cfg.jwtSecretFile "jwt-secret"
           ++ secret cfg.cryptSecretFile "crypt-secret"
-          ++ secret cfg.s3.secretAccessKeyFile "s3-secret-access-key";
+          ++ secret cfg.s3.secretAccessKeyFile "s3-secret-access-key"
+          ++ secret cfg.tls.certificateFile "tls-certificate"
+          ++ secret cfg.tls.keyFile "tls-key";
         DynamicUser = true;
         StateDirectory = "gradient";
         StateDirectoryMode = "0700";

@@ -16,7 +16,7 @@ mod programs;
 mod s3_server;
 pub mod wait;
 
-pub use api::{Api, Lines};
+pub use api::{Api, Authority, Lines};
 pub use error::DeploymentError;
 pub use evaluation::Evaluation;
 pub use flake::FlakeRepository;

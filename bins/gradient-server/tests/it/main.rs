@@ -14,4 +14,5 @@ mod requests;
 mod sessions;
 mod settings;
 mod shutdown;
+mod tls;
 mod trial;

@@ -57,23 +57,23 @@ impl Installation {
         environment: Vec<(&'static str, String)>,
     ) -> Result<Self, DeploymentError> {
         let database_url = database_url.map(str::to_owned);
-        Self::start_server(programs, folder, ServerSettings { database_url, environment, ..settings(programs, folder) })
+        Self::start_server(programs, folder, &ServerSettings { database_url, environment, ..settings(programs, folder) })
     }
 
     /// Starts one with the rate limits that a server has by default.
     pub fn start_limited(programs: &Programs, folder: &Path, database_url: Option<&str>) -> Result<Self, DeploymentError> {
         let database_url = database_url.map(str::to_owned);
-        Self::start_server(programs, folder, ServerSettings { database_url, rate_limits: true, ..settings(programs, folder) })
+        Self::start_server(programs, folder, &ServerSettings { database_url, rate_limits: true, ..settings(programs, folder) })
     }
 
     /// Starts a server below `folder` that hosts a worker with this Nix in its own process.
     pub fn start_with_hosted_worker(programs: &Programs, folder: &Path, nix: &NixInstall) -> Result<Self, DeploymentError> {
         let hosted_worker = Some(nix.clone());
-        Self::start_server(programs, folder, ServerSettings { hosted_worker, ..settings(programs, folder) })
+        Self::start_server(programs, folder, &ServerSettings { hosted_worker, ..settings(programs, folder) })
     }
 
-    fn start_server(programs: &Programs, folder: &Path, settings: ServerSettings) -> Result<Self, DeploymentError> {
-        let server = Server::start(&settings)?;
+    fn start_server(programs: &Programs, folder: &Path, settings: &ServerSettings) -> Result<Self, DeploymentError> {
+        let server = Server::start(settings)?;
         Ok(Self {
             programs: programs.clone(),
             folder: folder.to_path_buf(),
@@ -153,6 +153,7 @@ impl Installation {
             peers: self.peers.clone(),
             slots: 2,
             nix: nix.clone(),
+            authority: self.server.settings().certificate().map(Path::to_path_buf),
         })?;
         self.worker = Some(worker);
         wait::until("the worker to connect", CONNECT_LIMIT, || {
