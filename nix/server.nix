@@ -56,6 +56,66 @@ in
       description = "A file with the secret that seals the keys in the database.";
     };
 
+    tls = {
+      certificateFile = mkOption {
+        type = types.nullOr types.path;
+        default = null;
+        description = "A file with the server's certificate and those that vouch for it. Plain HTTP when it is null.";
+      };
+
+      keyFile = mkOption {
+        type = types.nullOr types.path;
+        default = null;
+        description = "A file with the key of the certificate.";
+      };
+    };
+
+    s3 = {
+      bucket = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        description = "The bucket for NARs and logs. The state directory when it is null.";
+      };
+
+      endpoint = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "https://s3.example.org";
+        description = "The URL of the bucket's server. Amazon's in the region when it is null.";
+      };
+
+      region = mkOption {
+        type = types.str;
+        default = "us-east-1";
+        description = "The region of the bucket.";
+      };
+
+      prefix = mkOption {
+        type = types.str;
+        default = "";
+        example = "gradient";
+        description = "The folder of the bucket that everything is in, and nothing else.";
+      };
+
+      accessKeyId = mkOption {
+        type = types.str;
+        default = "";
+        description = "The id of the access key.";
+      };
+
+      secretAccessKeyFile = mkOption {
+        type = types.nullOr types.path;
+        default = null;
+        description = "A file with the secret of the access key.";
+      };
+
+      presign = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Whether clients of a binary cache are sent to the bucket's server for NARs.";
+      };
+    };
+
     enableRegistration = mkOption {
       type = types.bool;
       default = true;
@@ -87,6 +147,17 @@ in
       // optionalAttrs (cfg.databaseUrlFile != null) { GRADIENT_DATABASE_URL_FILE = "%d/database-url"; }
       // optionalAttrs (cfg.jwtSecretFile != null) { GRADIENT_JWT_SECRET_FILE = "%d/jwt-secret"; }
       // optionalAttrs (cfg.cryptSecretFile != null) { GRADIENT_CRYPT_SECRET_FILE = "%d/crypt-secret"; }
+      // optionalAttrs (cfg.tls.certificateFile != null) { GRADIENT_TLS_CERTIFICATE_FILE = "%d/tls-certificate"; }
+      // optionalAttrs (cfg.tls.keyFile != null) { GRADIENT_TLS_KEY_FILE = "%d/tls-key"; }
+      // optionalAttrs (cfg.s3.bucket != null) {
+        GRADIENT_S3_BUCKET = cfg.s3.bucket;
+        GRADIENT_S3_REGION = cfg.s3.region;
+        GRADIENT_S3_PREFIX = cfg.s3.prefix;
+        GRADIENT_S3_ACCESS_KEY_ID = cfg.s3.accessKeyId;
+        GRADIENT_S3_SECRET_ACCESS_KEY_FILE = "%d/s3-secret-access-key";
+        GRADIENT_S3_PRESIGN = if cfg.s3.presign then "true" else "false";
+      }
+      // optionalAttrs (cfg.s3.bucket != null && cfg.s3.endpoint != null) { GRADIENT_S3_ENDPOINT = cfg.s3.endpoint; }
       // cfg.settings;
 
       serviceConfig = {
@@ -94,7 +165,10 @@ in
         LoadCredential =
           secret cfg.databaseUrlFile "database-url"
           ++ secret cfg.jwtSecretFile "jwt-secret"
-          ++ secret cfg.cryptSecretFile "crypt-secret";
+          ++ secret cfg.cryptSecretFile "crypt-secret"
+          ++ secret cfg.s3.secretAccessKeyFile "s3-secret-access-key"
+          ++ secret cfg.tls.certificateFile "tls-certificate"
+          ++ secret cfg.tls.keyFile "tls-key";
         DynamicUser = true;
         StateDirectory = "gradient";
         StateDirectoryMode = "0700";

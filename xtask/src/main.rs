@@ -32,7 +32,7 @@ enum Command {
     Arrows,
     /// Check what neither the formatter nor the compiler can: file lengths, paired migrations, the invariants.
     Tidy,
-    /// Install the packages from PyPI and npm that tests run, and print the variables that tell tests where they are.
+    /// Install the packages from PyPI, npm and crates.io that tests run, and print the variables that tell tests where they are.
     Packages,
     /// Write docs/gradient-api.yaml, the description of the REST API, from the code.
     Openapi(openapi::Options),

@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     let mut steps = Steps::default();
     steps.required("prerequisites", || prerequisites::ensure(&[&GIT, &NIX, &POSTGRES, &BUSYBOX, &SSHD]))?;
-    let packages = steps.required("packages from PyPI and npm", Packages::ensure)?;
+    let packages = steps.required("packages from PyPI, npm and crates.io", Packages::ensure)?;
     if options.filters.is_empty() {
         checks(&mut steps)?;
     }

@@ -2,7 +2,9 @@
 
 mod mail;
 mod oidc;
+mod s3;
 mod secret;
+mod tls;
 
 use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -13,6 +15,8 @@ use gradient_telemetry::Format;
 use crate::commands::Command;
 use mail::MailArguments;
 use oidc::OidcArguments;
+use s3::S3Arguments;
+use tls::TlsArguments;
 
 /// A Nix CI system with a binary cache built in. Without any setting it runs on an embedded SQLite database and a directory,
 /// and makes its own secrets.
@@ -43,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_DATABASE_URL_FILE", value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
 
-    /// Where people and Nix reach the server [default: http:// and the address and port it listens on].
+    /// Where people and Nix reach the server [default: http:// or https:// and the address and port it listens on].
     #[arg(long, env = "GRADIENT_SERVE_URL", value_name = "URL")]
     pub(crate) serve_url: Option<String>,
 
@@ -153,6 +157,12 @@ pub(crate) struct Arguments {
     /// Runs a worker in the same process, with the settings that it finds in GRADIENT_WORKER_… variables.
     #[arg(long)]
     pub(crate) with_worker: bool,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+
+    #[command(flatten)]
+    pub(crate) s3: S3Arguments,
 
     #[command(flatten)]
     pub(crate) mail: MailArguments,

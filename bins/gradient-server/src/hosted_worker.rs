@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use gradient_worker::WrongSetting;
 
-/// Starts the worker; it ends, once its jobs have, when `stop` is cancelled.
-pub(crate) fn start(base: &Path, server: SocketAddr, stop: CancellationToken) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+/// Starts the worker of the server at this URL; it ends, once its jobs have, when `stop` is cancelled.
+pub(crate) fn start(base: &Path, server: &str, stop: CancellationToken) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     let mut arguments = gradient_worker::Arguments::from_environment()
         .map_err(|sentence| WrongSetting::new("--with-worker", &format!("needs the worker's settings: {sentence}")))?;
     let base = arguments.base_dir.get_or_insert_with(|| base.join("worker")).clone();
@@ -31,7 +31,7 @@ pub(crate) fn start(base: &Path, server: SocketAddr, stop: CancellationToken) ->
             "the worker in this process has a new token; register its id and the token behind the `*:` for your organization"
         );
     }
-    arguments.server_url.get_or_insert_with(|| format!("ws://{}/proto", reachable(server)));
+    arguments.server_url.get_or_insert_with(|| format!("{}/proto", server.replacen("http", "ws", 1)));
     Ok(tokio::spawn(gradient_worker::work(arguments, stop)))
 }
 
@@ -50,7 +50,7 @@ fn make_token(path: &Path) -> anyhow::Result<bool> {
 }
 
 /// Where this process reaches itself: a wildcard address is no address to connect to.
-fn reachable(listening: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(listening: SocketAddr) -> SocketAddr {
     let ip = match listening.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -9,14 +9,15 @@ use std::{
 };
 
 use anyhow::Context;
-use gradient_api::ApiSettings;
+use gradient_api::{ApiSettings, Certificate};
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
-use gradient_blobs::Blobs;
+use gradient_blobs::{Blobs, S3Settings};
 use gradient_engine::{Engine, EngineSettings, Parts};
 use gradient_forge::{Forge, ForgeSettings};
 use gradient_storage::{DatabaseUrl, Storage, StorageSettings};
 use gradient_telemetry as telemetry;
 use gradient_worker::{WrongSetting, stop_requested};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{arguments::Arguments, arguments::limit, commands, directories, file_limit, hosted_worker, metrics, secrets};
@@ -46,7 +47,12 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         WrongSetting::new("GRADIENT_PORT", &wrong)
     })?;
     let address = listener.local_addr()?;
-    let serve_url = serve_url(arguments.serve_url.as_deref(), address)?;
+    let certificate = arguments.tls.certificate()?;
+    let serve_url = serve_url(arguments.serve_url.as_deref(), certificate.is_some(), address)?;
+
+    // A certificate is for the name in the URL.
+    let worker_url =
+        if certificate.is_some() { serve_url.clone() } else { format!("http://{}", hosted_worker::reachable(address)) };
 
     // Before anything is there to be counted.
     let metrics = arguments.metrics_token_file.as_deref().map(metrics::start).transpose()?;
@@ -58,11 +64,15 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         rate_limits: arguments.rate_limits(),
         trusted_proxies: arguments.trusted_proxies.clone(),
         metrics,
+        certificate: certificate.clone(),
         ..ApiSettings::default()
     };
     let server = gradient_api::serve(engine.clone(), settings, listener).context("cannot serve")?;
     let handle = server.handle();
     let running = tokio::spawn(server);
+    if let Some(certificate) = certificate {
+        certificate_renewal(&arguments, certificate)?;
+    }
     tracing::info!(%address, url = serve_url, "listening");
     if let Some(token) = engine.setup_token() {
         let token = token.expose();
@@ -70,7 +80,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     }
 
     let drain = CancellationToken::new();
-    let worker = arguments.with_worker.then(|| hosted_worker::start(&base, address, drain.clone())).transpose()?;
+    let worker = arguments.with_worker.then(|| hosted_worker::start(&base, &worker_url, drain.clone())).transpose()?;
 
     stop_requested().await?;
     tracing::info!("going down: requests and sessions end, builds go on on their workers");
@@ -86,7 +96,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn engine(arguments: &Arguments, base: &Path, settings: EngineSettings) -> anyhow::Result<Engine> {
-    let url = database_url(arguments, base)?;
+    let (url, bucket) = (database_url(arguments, base)?, arguments.s3.settings()?);
     let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
     let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
     let (jwt, crypt) = (secrets::JWT.read_or_make(&jwt_file)?, secrets::CRYPT.read_or_make(&crypt_file)?);
@@ -94,8 +104,7 @@ async fn engine(arguments: &Arguments, base: &Path, settings: EngineSettings) ->
     secrets::JWT.check(&storage, &jwt, &jwt_file).await?;
     secrets::CRYPT.check(&storage, &crypt, &crypt_file).await?;
 
-    let store = base.join("store");
-    let blobs = Blobs::open_directory(&store).with_context(|| format!("cannot open the store {}", store.display()))?;
+    let blobs = blobs(bucket, base).await?;
     let forge = ForgeSettings {
         git: settings.git.clone(),
         allow_local: settings.allow_local_repositories,
@@ -143,6 +152,23 @@ pub(crate) async fn storage(url: &DatabaseUrl) -> anyhow::Result<Storage> {
     Storage::connect(url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")
 }
 
+/// The bucket, or else the directory `store` of the base directory.
+pub(crate) async fn blobs(bucket: Option<S3Settings>, base: &Path) -> anyhow::Result<Blobs> {
+    let store = base.join("store");
+    let Some(bucket) = bucket else {
+        return Blobs::open_directory(&store).with_context(|| format!("cannot open the store {}", store.display()));
+    };
+    let name = bucket.bucket.clone();
+    let blobs = Blobs::open_s3(bucket, store.join("staging")).await.context("cannot open the store of GRADIENT_S3_BUCKET")?;
+    if !blobs.refuses_to_replace() {
+        tracing::warn!(
+            bucket = name,
+            "the bucket's server ignores If-None-Match: nothing but this server may write below GRADIENT_S3_PREFIX"
+        );
+    }
+    Ok(blobs)
+}
+
 pub(crate) fn database_url(arguments: &Arguments, base: &Path) -> anyhow::Result<DatabaseUrl> {
     let (setting, text) = match (&arguments.database_url, &arguments.database_url_file) {
         (Some(url), _) => ("GRADIENT_DATABASE_URL", url.clone()),
@@ -161,8 +187,24 @@ pub(crate) fn database_url(arguments: &Arguments, base: &Path) -> anyhow::Result
 }
 
 /// Where the server is reached: as set, without a slash at the end, or where it listens.
-fn serve_url(set: Option<&str>, address: SocketAddr) -> Result<String, WrongSetting> {
-    set.map_or_else(|| Ok(format!("http://{address}")), |url| web_url("GRADIENT_SERVE_URL", url))
+fn serve_url(set: Option<&str>, has_tls: bool, address: SocketAddr) -> Result<String, WrongSetting> {
+    let scheme = if has_tls { "https" } else { "http" };
+    set.map_or_else(|| Ok(format!("{scheme}://{address}")), |url| web_url("GRADIENT_SERVE_URL", url))
+}
+
+/// Reads the certificate again whenever somebody says that there is a new one.
+fn certificate_renewal(arguments: &Arguments, certificate: Certificate) -> anyhow::Result<()> {
+    let tls = arguments.tls.clone();
+    let mut hangups = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            match tls.read_again(&certificate) {
+                Ok(()) => tracing::info!("the certificate was read again; clients that connect from now on see it"),
+                Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// A URL of pages, without a slash at the end.
@@ -186,8 +228,9 @@ mod tests {
     #[test]
     fn the_serve_url_is_where_it_listens_unless_set() {
         let address: SocketAddr = "127.0.0.1:3000".parse().unwrap();
-        let check = |set| serve_url(set, address).map_err(|wrong| wrong.to_string());
+        let check = |set| serve_url(set, false, address).map_err(|wrong| wrong.to_string());
         assert_eq!(check(None).as_deref(), Ok("http://127.0.0.1:3000"));
+        assert_eq!(serve_url(None, true, address).unwrap(), "https://127.0.0.1:3000");
         assert_eq!(check(Some("https://gradient.example.com/")).as_deref(), Ok("https://gradient.example.com"));
         assert!(check(Some("gradient.example.com")).unwrap_err().starts_with("GRADIENT_SERVE_URL is `gradient.example.com`"));
     }

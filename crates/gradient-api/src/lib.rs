@@ -61,6 +61,7 @@ mod request_id;
 mod routes;
 mod scope;
 mod serve;
+mod tls;
 mod worker_socket;
 mod worker_transfer;
 
@@ -69,3 +70,4 @@ pub use metrics::MetricsAccess;
 pub use openapi::openapi;
 pub use rate_limit::{RateLimit, RateLimitError, RateLimits, TrustedProxies, TrustedProxiesError};
 pub use serve::{ApiSettings, serve};
+pub use tls::{Certificate, CertificateError};

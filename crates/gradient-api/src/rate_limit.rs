@@ -107,7 +107,7 @@ pub(crate) async fn apply(
 }
 
 /// The answer to a client that may come again after `wait`.
-fn refusal(wait: Duration, path: &str) -> HttpResponse {
+pub(crate) fn refusal(wait: Duration, path: &str) -> HttpResponse {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let seconds = seconds.max(1);
     let error = ApiError::new(Code::RateLimited, format!("too many requests: try again in {seconds} s"));

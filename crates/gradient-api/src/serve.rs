@@ -1,6 +1,6 @@
 //! The HTTP server.
 
-use std::{net::TcpListener, num::NonZeroUsize, thread, time::Duration};
+use std::{io, net::TcpListener, num::NonZeroUsize, thread, time::Duration};
 
 use actix_web::{
     App, HttpServer,
@@ -12,7 +12,7 @@ use actix_web::{
 use gradient_engine::Engine;
 
 use crate::{
-    MetricsAccess, RateLimits, TrustedProxies,
+    Certificate, MetricsAccess, RateLimits, TrustedProxies,
     body::BodyLimits,
     connections::{self, Connections},
     metrics,
@@ -41,6 +41,8 @@ pub struct ApiSettings {
     pub trusted_proxies: TrustedProxies,
     /// Who may read what the server counts; nobody when there is none.
     pub metrics: Option<MetricsAccess>,
+    /// What the server shows to its clients, whom it speaks TLS with then, and nothing else.
+    pub certificate: Option<Certificate>,
 }
 
 impl Default for ApiSettings {
@@ -54,6 +56,7 @@ impl Default for ApiSettings {
             rate_limits: RateLimits::default(),
             trusted_proxies: TrustedProxies::default(),
             metrics: None,
+            certificate: None,
         }
     }
 }
@@ -61,15 +64,19 @@ impl Default for ApiSettings {
 /// How long a connection that ends may take to read the last of its answer, or to send what nobody wants any more.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How long a client may take to agree on how the connection is protected.
+const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// Serves the REST API, the binary cache and the workers' socket on a listener. The answer is a future that runs until it is
 /// stopped by its handle; signals are the caller's business. Needs a tokio runtime.
-pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> std::io::Result<Server> {
+pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> io::Result<Server> {
     let engine = web::Data::new(engine);
     let limiter = web::Data::new(RateLimiter::new(&settings));
     let body_limits = web::Data::new(BodyLimits::new(settings.max_request_bytes, settings.request_timeout));
     let stream_review = web::Data::new(StreamReview(settings.stream_review));
     let transfer_limits = web::Data::new(worker_transfer::body_limits(&settings));
     let (request_timeout, keep_alive) = (settings.request_timeout, settings.keep_alive);
+    let tls = settings.certificate.as_ref().map(Certificate::server_config).transpose().map_err(io::Error::other)?;
     let connections = Connections::watch(request_timeout + keep_alive);
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let max_connections = settings.max_connections.div_ceil(workers).max(1);
@@ -99,6 +106,11 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> st
         // Who closes its side has gone: a stream that has nothing to say would wait for it for ever.
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
-        .listen(listener)?;
+        .tls_handshake_timeout(request_timeout.min(TLS_HANDSHAKE));
+    let server = match tls {
+        // With HTTP/2 and HTTP/1.1, as the client likes it.
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }

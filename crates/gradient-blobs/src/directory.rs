@@ -74,7 +74,8 @@ fn give_name(file: &Path, target: &Path, on_conflict: OnConflict) -> io::Result<
     }
 }
 
-fn make_directory(path: &Path) -> Result<(), BlobError> {
+/// Makes a directory for this user only, with those above it.
+pub(crate) fn make_directory(path: &Path) -> Result<(), BlobError> {
     at(path, DirBuilder::new().recursive(true).mode(0o700).create(path))
 }
 

@@ -2,7 +2,7 @@ use std::{io, ops::Range, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::BlobKey;
+use crate::{BlobKey, BucketProblem};
 
 /// What can go wrong with blobs. That there is none under a key is no error, except where one must be.
 #[derive(Debug, Error)]
@@ -24,6 +24,21 @@ pub enum BlobError {
         /// Why not.
         #[source]
         source: object_store::Error,
+    },
+    /// The bucket cannot be used, or its server refused.
+    #[error("cannot use {object} in the bucket {bucket} of {server}: {problem}")]
+    Bucket {
+        /// The bucket's name.
+        bucket: String,
+        /// Its server.
+        server: String,
+        /// The full name of the object.
+        object: String,
+        /// What is wrong, and what to do.
+        problem: BucketProblem,
+        /// What came back.
+        #[source]
+        source: Box<object_store::Error>,
     },
     /// Reading a blob broke off.
     #[error("reading the blob {key} broke off")]

@@ -1,8 +1,9 @@
-//! NARs, their listings and the logs of builds, as named byte streams in a directory.
+//! NARs, their listings and the logs of builds, as named byte streams in a directory, or in a bucket of an S3-compatible server.
 //!
-//! A blob appears under its key complete and durable, or not at all: it is written beside the others, flushed to the disk, and then
-//! given its name. NARs and listings are named by the hash of the NAR, so the first one stays; a log replaces the one before.
-//! Reading and writing need constant memory, whatever the size.
+//! A blob appears under its key complete and durable, or not at all: in a directory it is written beside the others, flushed to the
+//! disk, and then given its name; in a bucket it is put at once, or completed when all of its parts are there. NARs and listings are
+//! named by the hash of the NAR, so the first one stays; a log replaces the one before. Reading and writing need constant memory,
+//! whatever the size. Keys are the same in both, so that one becomes the other by copying.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -26,6 +27,7 @@
 //! ```
 
 mod blob;
+mod bucket;
 mod directory;
 mod error;
 mod key;
@@ -39,26 +41,36 @@ use std::{
 };
 
 use bytes::Bytes;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Location};
 
 pub use blob::Blob;
+pub use bucket::{BucketProblem, PresignedUrl, S3Settings};
 pub use error::BlobError;
 pub use key::BlobKey;
 pub use partial::{Partial, Partials};
 pub use staging::{StagedFile, Staging};
 
+use bucket::Bucket;
 use directory::{Directory, blocking};
-use error::found;
+
+/// Larger than any blob. Not every server takes larger numbers in a range.
+const LARGEST: u64 = 1 << 62;
 
 /// The store of blobs. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     /// What is read from.
     store: Arc<dyn ObjectStore>,
-    /// What is written to.
-    directory: Directory,
+    place: Place,
     staging: Staging,
     partials: Partials,
+}
+
+/// What is written to.
+#[derive(Debug, Clone)]
+enum Place {
+    Directory(Directory),
+    Bucket(Bucket),
 }
 
 /// What became of a blob that was put.
@@ -80,7 +92,28 @@ impl Blobs {
         let store = LocalFileSystem::new_with_prefix(path.as_ref())
             .map_err(|source| BlobError::Store { key: path.as_ref().display().to_string(), source })?
             .with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), directory, staging, partials })
+        Ok(Self { store: Arc::new(store), place: Place::Directory(directory), staging, partials })
+    }
+
+    /// Opens the store in a bucket, which has to be there; uploads are in a directory of this machine until they are verified. An
+    /// error when the bucket does not answer, or may not be read and written.
+    pub async fn open_s3(settings: S3Settings, uploads: impl AsRef<Path>) -> Result<Self, BlobError> {
+        let (staging, partial) = (uploads.as_ref().join("staging"), uploads.as_ref().join("partial"));
+        directory::make_directory(&staging)?;
+        directory::make_directory(&partial)?;
+        let staging = Staging::open(staging)?;
+        let bucket = Bucket::open(settings).await?;
+        let partials = Partials::open_in(partial);
+        Ok(Self { store: bucket.store(), place: Place::Bucket(bucket), staging, partials })
+    }
+
+    /// Whether the store itself refuses to replace a blob. There are servers of buckets that do not: with them, only the writers
+    /// of one process are kept from replacing each other's blobs.
+    pub fn refuses_to_replace(&self) -> bool {
+        match &self.place {
+            Place::Directory(_) => true,
+            Place::Bucket(bucket) => bucket.heeds_conditions(),
+        }
     }
 
     /// Where uploads are while they are being verified.
@@ -95,8 +128,12 @@ impl Blobs {
 
     /// Stores bytes.
     pub async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<Put, BlobError> {
-        let (staging, directory, key) = (self.staging.clone(), self.directory.clone(), key.clone());
-        blocking(self.directory.root(), move || {
+        let directory = match &self.place {
+            Place::Directory(directory) => directory.clone(),
+            Place::Bucket(bucket) => return bucket.put(key, bytes).await,
+        };
+        let (staging, key) = (self.staging.clone(), key.clone());
+        blocking(directory.root(), move || {
             let mut staged = staging.create_now()?;
             staged.write_bytes(&bytes)?;
             directory.publish(staged.path(), &key)
@@ -104,27 +141,51 @@ impl Blobs {
         .await
     }
 
-    /// Moves a verified upload in.
+    /// Moves a verified upload in. It goes on when the caller does not wait for it.
     pub async fn put_staged(&self, key: &BlobKey, staged: StagedFile) -> Result<Put, BlobError> {
-        let (directory, key) = (self.directory.clone(), key.clone());
-        blocking(self.directory.root(), move || directory.publish(staged.path(), &key)).await
+        let (key, path) = (key.clone(), staged.path().to_owned());
+        match self.place.clone() {
+            Place::Directory(directory) => blocking(path, move || directory.publish(staged.path(), &key)).await,
+            Place::Bucket(bucket) => to_its_end(path, async move { bucket.put_file(&key, staged.path()).await }).await,
+        }
     }
 
     /// Moves a local file in, whichever file system it is on. The file is gone afterwards, also when the blob existed.
     pub async fn put_file(&self, key: &BlobKey, path: impl Into<PathBuf>) -> Result<Put, BlobError> {
-        let (staging, directory, key, path) = (self.staging.clone(), self.directory.clone(), key.clone(), path.into());
-        blocking(self.directory.root(), move || {
-            let put = if directory.is_on_same_device(&path)? {
-                directory.publish(&path, &key)?
-            } else {
-                let mut staged = staging.create_now()?;
-                staged.copy_from(&path)?;
-                directory.publish(staged.path(), &key)?
-            };
-            directory::remove(&path)?;
-            Ok(put)
-        })
-        .await
+        let (staging, key, path) = (self.staging.clone(), key.clone(), path.into());
+        match self.place.clone() {
+            Place::Directory(directory) => {
+                blocking(directory.root(), move || {
+                    let put = if directory.is_on_same_device(&path)? {
+                        directory.publish(&path, &key)?
+                    } else {
+                        let mut staged = staging.create_now()?;
+                        staged.copy_from(&path)?;
+                        directory.publish(staged.path(), &key)?
+                    };
+                    directory::remove(&path)?;
+                    Ok(put)
+                })
+                .await
+            }
+            Place::Bucket(bucket) => {
+                to_its_end(path.clone(), async move {
+                    let put = bucket.put_file(&key, &path).await?;
+                    blocking(path.clone(), move || directory::remove(&path)).await?;
+                    Ok(put)
+                })
+                .await
+            }
+        }
+    }
+
+    /// A URL by which anybody can read the blob for some minutes; `None` when the store is not set to give such URLs away. It is
+    /// not looked whether there is such a blob.
+    pub async fn presigned(&self, key: &BlobKey) -> Result<Option<PresignedUrl>, BlobError> {
+        match &self.place {
+            Place::Directory(_) => Ok(None),
+            Place::Bucket(bucket) => bucket.presigned(key).await,
+        }
     }
 
     /// A blob from its beginning to its end. `None` when there is none.
@@ -135,16 +196,27 @@ impl Blobs {
     /// A part of a blob; an end past the blob's means its end. `None` when there is no such blob,
     /// [`BlobError::Range`] when it has no byte in the range.
     pub async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Option<Blob>, BlobError> {
+        // In most cases there is, which needs one request only.
+        let opened = if range.start < range.end {
+            self.open(key, Some(GetRange::Bounded(range.start..range.end.min(LARGEST)))).await
+        } else {
+            Ok(None)
+        };
+        let refused = match opened {
+            Ok(Some(blob)) => return Ok(Some(blob)),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         let Some(size) = self.size(key).await? else { return Ok(None) };
         if range.start >= range.end.min(size) {
             return Err(BlobError::Range { key: key.to_string(), range, size });
         }
-        self.open(key, Some(GetRange::Bounded(range))).await
+        refused.map_or(Ok(None), Err)
     }
 
     async fn open(&self, key: &BlobKey, range: Option<GetRange>) -> Result<Option<Blob>, BlobError> {
         let options = GetOptions::new().with_range(range);
-        match found(key, self.store.get_opts(key.path(), options).await)? {
+        match self.found(key, self.store.get_opts(&self.location(key), options).await)? {
             Some(result) => Blob::open(key, result).await.map(Some),
             None => Ok(None),
         }
@@ -174,17 +246,46 @@ impl Blobs {
 
     /// The size of a blob in bytes. `None` when there is none.
     pub async fn size(&self, key: &BlobKey) -> Result<Option<u64>, BlobError> {
-        Ok(found(key, self.store.head(key.path()).await)?.map(|meta| meta.size))
+        Ok(self.found(key, self.store.head(&self.location(key)).await)?.map(|meta| meta.size))
     }
 
     /// Removes a blob. One that is not there is as good as removed.
     pub async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
-        found(key, self.store.delete(key.path()).await).map(|_| ())
+        self.found(key, self.store.delete(&self.location(key)).await).map(|_| ())
     }
 
-    /// Whether blobs can be written now.
+    /// Whether blobs can be written now: uploads to this machine, and its bucket is there.
     pub async fn ping(&self) -> Result<(), BlobError> {
-        let (staging, root) = (self.staging.clone(), self.directory.root());
-        blocking(root, move || staging.create_now()?.write_bytes(b"ping")).await
+        let staging = self.staging.clone();
+        blocking(staging.path().to_owned(), move || staging.create_now()?.write_bytes(b"ping")).await?;
+        match &self.place {
+            Place::Directory(_) => Ok(()),
+            Place::Bucket(bucket) => bucket.ping().await,
+        }
+    }
+
+    fn location(&self, key: &BlobKey) -> Location {
+        match &self.place {
+            Place::Directory(_) => key.path().clone(),
+            Place::Bucket(bucket) => bucket.location(key),
+        }
+    }
+
+    fn found<T>(&self, key: &BlobKey, result: object_store::Result<T>) -> Result<Option<T>, BlobError> {
+        match &self.place {
+            Place::Directory(_) => error::found(key, result),
+            Place::Bucket(bucket) => bucket.found(key, result),
+        }
+    }
+}
+
+/// Runs an upload that is not to break off in the middle because nobody waits for it any more.
+async fn to_its_end(
+    path: PathBuf,
+    upload: impl Future<Output = Result<Put, BlobError>> + Send + 'static,
+) -> Result<Put, BlobError> {
+    match tokio::spawn(upload).await {
+        Ok(put) => put,
+        Err(lost) => Err(BlobError::Io { path, source: std::io::Error::other(lost) }),
     }
 }

@@ -13,9 +13,10 @@ mod nix_client;
 mod oidc_provider;
 mod process;
 mod programs;
+mod s3_server;
 pub mod wait;
 
-pub use api::{Api, Lines};
+pub use api::{Api, Authority, Lines};
 pub use error::DeploymentError;
 pub use evaluation::Evaluation;
 pub use flake::FlakeRepository;
@@ -26,6 +27,7 @@ pub use nix_client::NixClient;
 pub use oidc_provider::{OidcProvider, OidcProviderSettings};
 pub use process::Process;
 pub use programs::{Server, ServerSettings, Worker, WorkerSettings};
+pub use s3_server::{S3Server, S3ServerSettings};
 
 /// The name that Nix gives to this machine's system, such as `x86_64-linux`.
 pub fn this_system() -> String {

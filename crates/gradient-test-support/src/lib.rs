@@ -22,11 +22,11 @@
 //! # gradient_test_support::on_sqlite(async |url| assert!(url.starts_with("sqlite:")));
 //! ```
 //!
-//! # Programs from PyPI and npm
+//! # Programs from PyPI, npm and crates.io
 //!
-//! A mail server and an OpenID provider, which `cargo xtask packages` installs. Without `GRADIENT_TEST_PYTHON` and
-//! `GRADIENT_TEST_OIDC_PROVIDER` the tests that need them are skipped with a line that says so, or fail when
-//! `GRADIENT_TEST_REQUIRE_PACKAGES` is `1`.
+//! A mail server, an OpenID provider and an S3-compatible server, which `cargo xtask packages` installs. Without
+//! `GRADIENT_TEST_PYTHON`, `GRADIENT_TEST_OIDC_PROVIDER` and `GRADIENT_TEST_S3_SERVER` the tests that need them are skipped with a
+//! line that says so, or fail when `GRADIENT_TEST_REQUIRE_PACKAGES` is `1`.
 //!
 //! # PostgreSQL
 //!

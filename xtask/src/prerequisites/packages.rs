@@ -1,4 +1,5 @@
-//! Programs of tests that come from PyPI and npm: in folders of their own below the target folder, never in the machine's.
+//! Programs of tests that come from PyPI, npm and crates.io: in folders of their own below the target folder, never in the
+//! machine's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ const REQUIREMENTS: &str = "fixtures/python/requirements.txt";
 /// The npm project of the OpenID provider.
 const OIDC_PROVIDER: &str = "fixtures/oidc-provider";
 
+/// The S3-compatible server, a package with a lock file of its own.
+const S3_SERVER: &str = "fixtures/s3-server";
+
 /// Says of a folder which packages are in it, once all are.
 const STAMP: &str = "gradient-packages";
 
@@ -23,6 +27,7 @@ const STAMP: &str = "gradient-packages";
 pub(crate) struct Packages {
     python: PathBuf,
     oidc_provider: PathBuf,
+    s3_server: PathBuf,
 }
 
 impl Packages {
@@ -35,7 +40,8 @@ impl Packages {
         let python = python(&shell, &folder.join("python")).context("installing the Python packages of the tests")?;
         let oidc_provider =
             oidc_provider(&shell, &folder.join("oidc-provider")).context("installing the OpenID provider of the tests")?;
-        Ok(Self { python, oidc_provider })
+        let s3_server = s3_server(&shell, &folder.join("s3-server")).context("building the S3-compatible server of the tests")?;
+        Ok(Self { python, oidc_provider, s3_server })
     }
 
     /// A program of one of the Python packages.
@@ -55,8 +61,12 @@ impl Packages {
         }
     }
 
-    fn variables(&self) -> [(&'static str, &Path); 2] {
-        [("GRADIENT_TEST_PYTHON", &self.python), ("GRADIENT_TEST_OIDC_PROVIDER", &self.oidc_provider)]
+    fn variables(&self) -> [(&'static str, &Path); 3] {
+        [
+            ("GRADIENT_TEST_PYTHON", &self.python),
+            ("GRADIENT_TEST_OIDC_PROVIDER", &self.oidc_provider),
+            ("GRADIENT_TEST_S3_SERVER", &self.s3_server),
+        ]
     }
 }
 
@@ -98,6 +108,18 @@ fn oidc_provider(shell: &Shell, folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_path_buf())
 }
 
+/// The program. Cargo sees by itself whether there is anything to do.
+fn s3_server(shell: &Shell, folder: &Path) -> Result<PathBuf> {
+    let manifest = workspace::root().join(S3_SERVER).join("Cargo.toml");
+    if !folder.join("debug").is_dir() {
+        println!("building the S3-compatible server below {}", folder.display());
+    }
+    // It is another package than what runs this, whose flags are not its own.
+    let build = cmd!(shell, "cargo build --quiet --locked --manifest-path {manifest} --target-dir {folder}");
+    run(build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
+    Ok(folder.join("debug/gradient-fixture-s3-server"))
+}
+
 fn is_current(folder: &Path, wanted: &str) -> bool {
     fs::read_to_string(folder.join(STAMP)).is_ok_and(|installed| installed == wanted)
 }
@@ -132,6 +154,8 @@ mod tests {
         for line in requirements.lines().filter(|line| !line.starts_with('#')) {
             assert!(line.contains("=="), "{line}");
         }
+        let manifest = fs::read_to_string(workspace::root().join(S3_SERVER).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("s3s = \"=") && manifest.contains("s3s-fs = { version = \"="));
         let lock = fs::read_to_string(workspace::root().join(OIDC_PROVIDER).join("package-lock.json")).unwrap();
         assert!(lock.contains("\"integrity\"") && !lock.contains("\"resolved\""));
     }

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use gradient_test_support::deployment::answer::field;
-use gradient_test_support::deployment::{CacheVisibility, DeploymentError, NixInstall, this_system, wait};
+use gradient_test_support::deployment::{DeploymentError, NixInstall, this_system, wait};
 use serde_json::{Value, json};
 
 use crate::trial::{Database, LIMIT, Outcome, Setting, Trial, build};
@@ -39,7 +39,7 @@ macro_rules! everywhere {
 
             fn on(database: Database, nix: Option<NixInstall>) {
                 let Some(nix) = nix else { return eprintln!("skipped: there is no newer Nix in /opt/nix/2.34") };
-                let setting = Setting { database, nix, cache: CacheVisibility::Public };
+                let setting = Setting { database, nix, ..Setting::usual() };
                 if let Some(trial) = Trial::start(&setting).unwrap() {
                     trial.run(super::$body);
                 }

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod bucket;
 mod building;
 mod caches;
 mod commands;
@@ -13,4 +14,5 @@ mod requests;
 mod sessions;
 mod settings;
 mod shutdown;
+mod tls;
 mod trial;

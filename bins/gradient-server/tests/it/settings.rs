@@ -45,6 +45,9 @@ fn settings_that_only_make_sense_together_are_named() {
     let (host, from) = (("GRADIENT_SMTP_HOST", "mail.example.com"), ("GRADIENT_SMTP_FROM", "ci@example.com"));
     let provider = ("GRADIENT_OIDC_DISCOVERY_URL", "https://id.example.com");
     let client = ("GRADIENT_OIDC_CLIENT_ID", "gradient");
+    let (bucket, key) = (("GRADIENT_S3_BUCKET", "blobs"), ("GRADIENT_S3_ACCESS_KEY_ID", "id"));
+    let secret = ("GRADIENT_S3_SECRET_ACCESS_KEY", "secret");
+    let certificate = ("GRADIENT_TLS_CERTIFICATE_FILE", "/dev/null");
     for (settings, named) in [
         (&[("GRADIENT_FRONTEND_URL", "pages")][..], "GRADIENT_FRONTEND_URL"),
         (&[("GRADIENT_REQUIRE_EMAIL_VERIFICATION", "true")], "GRADIENT_REQUIRE_EMAIL_VERIFICATION"),
@@ -58,6 +61,14 @@ fn settings_that_only_make_sense_together_are_named() {
         (&[provider], "GRADIENT_OIDC_CLIENT_ID"),
         (&[client, ("GRADIENT_OIDC_DISCOVERY_URL", "http://id.example.com")], "GRADIENT_OIDC_DISCOVERY_URL"),
         (&[client, provider, ("GRADIENT_OIDC_CLIENT_SECRET_FILE", "/nonexistent/x")], "GRADIENT_OIDC_CLIENT_SECRET_FILE"),
+        (&[("GRADIENT_TLS_KEY_FILE", "/nonexistent/x")], "GRADIENT_TLS_CERTIFICATE_FILE"),
+        (&[("GRADIENT_TLS_CERTIFICATE_FILE", "/nonexistent/x")], "GRADIENT_TLS_KEY_FILE"),
+        (&[certificate, ("GRADIENT_TLS_KEY_FILE", "/nonexistent/x")], "GRADIENT_TLS_KEY_FILE"),
+        (&[key], "GRADIENT_S3_BUCKET"),
+        (&[bucket], "GRADIENT_S3_ACCESS_KEY_ID"),
+        (&[bucket, key], "GRADIENT_S3_SECRET_ACCESS_KEY_FILE"),
+        (&[bucket, key, secret, ("GRADIENT_S3_ENDPOINT", "s3.example.com")], "GRADIENT_S3_ENDPOINT"),
+        (&[bucket, key, secret, ("GRADIENT_S3_PRESIGN", "perhaps")], "GRADIENT_S3_PRESIGN"),
     ] {
         check(Command::new(programs().server), settings, named);
     }

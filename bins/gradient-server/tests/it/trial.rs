@@ -26,12 +26,15 @@ pub(crate) struct Setting {
     pub(crate) database: Database,
     pub(crate) nix: NixInstall,
     pub(crate) cache: CacheVisibility,
+    /// Further settings of the server, as variables.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Setting {
     /// The one of most tests: SQLite, the system's Nix, a public cache.
     pub(crate) fn usual() -> Self {
-        Self { database: Database::Sqlite, nix: NixInstall::of_the_system(), cache: CacheVisibility::Public }
+        let (database, cache) = (Database::Sqlite, CacheVisibility::Public);
+        Self { database, nix: NixInstall::of_the_system(), cache, environment: Vec::new() }
     }
 }
 
@@ -70,7 +73,8 @@ impl Trial {
         };
         let folder = tempfile::Builder::new().prefix("gradient-trial-").tempdir().expect("a temporary folder");
         let repository = FlakeRepository::create(&folder.path().join("repository"))?;
-        let mut installation = Installation::start(&programs(), folder.path(), database.as_ref().map(PostgresDatabase::url))?;
+        let (url, environment) = (database.as_ref().map(PostgresDatabase::url), setting.environment.clone());
+        let mut installation = Installation::start_with(&programs(), folder.path(), url, environment)?;
         installation.register_user()?;
         installation.create_organization(setting.cache)?;
         installation.register_worker()?;
@@ -91,7 +95,12 @@ impl Trial {
 
     /// A Nix client that trusts this key and the trial's cache.
     pub(crate) fn client(&self, name: &str, public_key: &str) -> Result<NixClient, DeploymentError> {
-        NixClient::create(&self.nix, &self.folder.path().join(name), &self.installation.cache_url(), public_key)
+        self.client_with(&self.nix, name, public_key)
+    }
+
+    /// The same with another Nix.
+    pub(crate) fn client_with(&self, nix: &NixInstall, name: &str, public_key: &str) -> Result<NixClient, DeploymentError> {
+        NixClient::create(nix, &self.folder.path().join(name), &self.installation.cache_url(), public_key)
     }
 
     /// Runs a test's body; when it fails, both logs are shown.

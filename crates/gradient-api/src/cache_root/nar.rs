@@ -37,6 +37,8 @@ pub(super) struct Address {
 ///
 /// The file is `<hash of the NAR>.nar.zst`. It never changes: it may be kept for ever. `Range`, `If-Range` and `If-None-Match` work.
 /// `HEAD` also finds what the caller has uploaded and no narinfo has named yet.
+/// A server that keeps NARs in a bucket may be set to send clients there; such an address is good for five minutes, and may not be
+/// kept.
 #[utoipa::path(
     method(get, head),
     path = "/nar/{file}",
@@ -44,6 +46,7 @@ pub(super) struct Address {
         (status = 200, description = "The NAR, compressed with zstd.", body = [u8], content_type = "application/x-nix-nar"),
         (status = 206, description = "A part of it.", body = [u8], content_type = "application/x-nix-nar"),
         (status = 304, description = "The client has it."),
+        (status = 307, description = "It is at the address in `Location` for some minutes, also a part of it."),
         (status = 416, description = "It has no such part."),
     )
 )]
@@ -68,7 +71,20 @@ pub(super) async fn nar(pull: Pull, request: HttpRequest, address: web::Path<Add
     if *request.method() == Method::HEAD {
         return Ok(response.body(Unsent(range.end - range.start)));
     }
+    // The other server knows nothing of this one's tags.
+    if !request.headers().contains_key(header::IF_RANGE)
+        && let Some(elsewhere) = pull.engine.presigned_nar(&nar).await.map_err(pull.failed())?
+    {
+        return Ok(redirect(elsewhere.expose()));
+    }
     send(&pull, &nar, range, response).await
+}
+
+/// Whoever has the URL can read the NAR, so nobody is to keep it.
+fn redirect(url: &str) -> HttpResponse {
+    let mut response = HttpResponse::TemporaryRedirect();
+    response.insert_header(CacheControl(vec![CacheDirective::Private, CacheDirective::NoStore]));
+    response.insert_header((header::LOCATION, url)).finish()
 }
 
 /// A NAR that the cache serves, or an upstream on this server. What others may have is compressed in another way.

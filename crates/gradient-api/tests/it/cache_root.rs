@@ -1,6 +1,7 @@
 //! The binary cache as Nix's clients see it.
 
 pub(crate) mod logs;
+mod presigned;
 mod private;
 pub(crate) mod published;
 mod reading;

@@ -4,7 +4,7 @@ use std::{net::TcpListener, num::NonZeroUsize};
 
 use gradient_api::{ApiSettings, RateLimits};
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys};
-use gradient_blobs::Blobs;
+use gradient_blobs::{Blobs, S3Settings};
 use gradient_engine::{Engine, EngineSettings, Parts};
 use gradient_forge::{Forge, ForgeSettings};
 use gradient_storage::{DatabaseUrl, Storage, StorageSettings};
@@ -42,13 +42,26 @@ impl Server {
         Self::launch(database, ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() }, engine).await
     }
 
-    async fn launch(database: &str, settings: ApiSettings, engine: EngineSettings) -> Self {
-        // Fails only when another test has installed it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    /// One whose store is a bucket.
+    pub(crate) async fn with_bucket(database: &str, bucket: S3Settings) -> Self {
+        install_cryptography();
         let directory = TempDir::new().unwrap();
+        let blobs = Blobs::open_s3(bucket, directory.path()).await.unwrap();
+        let settings = ApiSettings { rate_limits: RateLimits::OFF, ..ApiSettings::default() };
+        Self::launch_on(database, settings, EngineSettings::default(), (blobs, directory)).await
+    }
+
+    async fn launch(database: &str, settings: ApiSettings, engine: EngineSettings) -> Self {
+        let directory = TempDir::new().unwrap();
+        let blobs = Blobs::open_directory(directory.path()).unwrap();
+        Self::launch_on(database, settings, engine, (blobs, directory)).await
+    }
+
+    async fn launch_on(database: &str, settings: ApiSettings, engine: EngineSettings, store: (Blobs, TempDir)) -> Self {
+        install_cryptography();
+        let (blobs, directory) = store;
         let url: DatabaseUrl = database.parse().unwrap();
         let storage = Storage::connect(&url, StorageSettings::default()).await.unwrap();
-        let blobs = Blobs::open_directory(directory.path()).unwrap();
         let keys = || SecretKeys::parse("0123456789abcdef0123456789abcdef").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -66,4 +79,9 @@ impl Server {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { url, engine, storage, blobs, http, _directory: directory }
     }
+}
+
+fn install_cryptography() {
+    // Fails only when another test has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -4,7 +4,7 @@ use std::{io::Read, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
-use gradient_blobs::{Blob, BlobError, BlobKey};
+use gradient_blobs::{Blob, BlobError, BlobKey, PresignedUrl};
 use gradient_domain::CacheId;
 use gradient_nix::{NarHash, StorePathHash};
 use gradient_storage::cache_paths;
@@ -82,6 +82,11 @@ impl Engine {
             None => self.blobs().get(&nar.key).await?,
         };
         Ok(blob)
+    }
+
+    /// Where a client can read the NAR itself for some minutes, when the store is set to let clients do so.
+    pub async fn presigned_nar(&self, nar: &CachedNar) -> Result<Option<PresignedUrl>, EngineError> {
+        Ok(self.blobs().presigned(&nar.key).await?)
     }
 
     /// The listing of a path's NAR, when the cache has the path. `Busy` when too many of the cache are being sent.

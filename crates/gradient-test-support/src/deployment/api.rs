@@ -1,8 +1,14 @@
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::config::ConfigBuilder;
 use ureq::http::{Request, Response};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, Body, SendBody};
 
 use super::DeploymentError;
@@ -21,16 +27,48 @@ pub struct Api {
     agent: Agent,
 }
 
+/// Who vouches for servers with TLS.
+#[derive(Debug, Clone)]
+pub struct Authority(RootCerts);
+
+impl Authority {
+    /// Reads the certificates in a file.
+    pub fn read(file: &Path) -> Result<Self, DeploymentError> {
+        let failed = || DeploymentError::io(format!("reading {}", file.display()));
+        let pem = fs::read(file).map_err(failed())?;
+        let certificates = parse_pem(&pem).filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+            Ok(_) => None,
+            Err(error) => Some(Err(io::Error::other(error))),
+        });
+        let certificates = certificates.collect::<io::Result<Vec<_>>>().map_err(failed())?;
+        Ok(Self(RootCerts::new_with_certs(&certificates)))
+    }
+}
+
+fn config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .max_redirects(0)
+        .timeout_connect(Some(ANSWER_LIMIT))
+        .timeout_recv_response(Some(ANSWER_LIMIT))
+}
+
 impl Api {
     /// A client without credentials for the server at this URL.
     pub fn new(server: &str) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .max_redirects(0)
-            .timeout_connect(Some(ANSWER_LIMIT))
-            .timeout_recv_response(Some(ANSWER_LIMIT));
-        Self { server: server.trim_end_matches('/').to_owned(), token: None, agent: config.build().new_agent() }
+        Self { server: server.trim_end_matches('/').to_owned(), token: None, agent: config().build().new_agent() }
+    }
+
+    /// The same, which trusts servers with TLS that this one vouches for, and no others.
+    #[must_use]
+    pub fn trusting(self, authority: &Authority) -> Self {
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(authority.0.clone())
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        Self { agent: config().tls_config(tls.build()).build().new_agent(), ..self }
     }
 
     /// The same, with the session or key that every request carries.

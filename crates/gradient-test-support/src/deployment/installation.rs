@@ -46,32 +46,34 @@ impl Installation {
 
     /// Starts a server below `folder`, on this database or else on SQLite, without rate limits.
     pub fn start(programs: &Programs, folder: &Path, database_url: Option<&str>) -> Result<Self, DeploymentError> {
-        Self::start_server(programs, folder, database_url.map(str::to_owned), None, false)
+        Self::start_with(programs, folder, database_url, Vec::new())
+    }
+
+    /// Starts one with further settings.
+    pub fn start_with(
+        programs: &Programs,
+        folder: &Path,
+        database_url: Option<&str>,
+        environment: Vec<(&'static str, String)>,
+    ) -> Result<Self, DeploymentError> {
+        let database_url = database_url.map(str::to_owned);
+        Self::start_server(programs, folder, &ServerSettings { database_url, environment, ..settings(programs, folder) })
     }
 
     /// Starts one with the rate limits that a server has by default.
     pub fn start_limited(programs: &Programs, folder: &Path, database_url: Option<&str>) -> Result<Self, DeploymentError> {
-        Self::start_server(programs, folder, database_url.map(str::to_owned), None, true)
+        let database_url = database_url.map(str::to_owned);
+        Self::start_server(programs, folder, &ServerSettings { database_url, rate_limits: true, ..settings(programs, folder) })
     }
 
     /// Starts a server below `folder` that hosts a worker with this Nix in its own process.
     pub fn start_with_hosted_worker(programs: &Programs, folder: &Path, nix: &NixInstall) -> Result<Self, DeploymentError> {
-        Self::start_server(programs, folder, None, Some(nix.clone()), false)
+        let hosted_worker = Some(nix.clone());
+        Self::start_server(programs, folder, &ServerSettings { hosted_worker, ..settings(programs, folder) })
     }
 
-    fn start_server(
-        programs: &Programs,
-        folder: &Path,
-        database_url: Option<String>,
-        hosted_worker: Option<NixInstall>,
-        rate_limits: bool,
-    ) -> Result<Self, DeploymentError> {
-        let program = programs.server.clone();
-        let folder_of_server = folder.join("server");
-        let environment = Vec::new();
-        let settings =
-            ServerSettings { program, folder: folder_of_server, database_url, hosted_worker, rate_limits, environment };
-        let server = Server::start(&settings)?;
+    fn start_server(programs: &Programs, folder: &Path, settings: &ServerSettings) -> Result<Self, DeploymentError> {
+        let server = Server::start(settings)?;
         Ok(Self {
             programs: programs.clone(),
             folder: folder.to_path_buf(),
@@ -151,6 +153,7 @@ impl Installation {
             peers: self.peers.clone(),
             slots: 2,
             nix: nix.clone(),
+            authority: self.server.settings().certificate().map(Path::to_path_buf),
         })?;
         self.worker = Some(worker);
         wait::until("the worker to connect", CONNECT_LIMIT, || {
@@ -238,6 +241,18 @@ impl Installation {
     pub fn leave_running(self) -> Vec<u32> {
         let worker = self.worker.map(Worker::leave_running);
         worker.into_iter().chain([self.server.leave_running()]).collect()
+    }
+}
+
+/// A server on SQLite, without a worker and without rate limits.
+fn settings(programs: &Programs, folder: &Path) -> ServerSettings {
+    ServerSettings {
+        program: programs.server.clone(),
+        folder: folder.join("server"),
+        database_url: None,
+        hosted_worker: None,
+        rate_limits: false,
+        environment: Vec::new(),
     }
 }
 

@@ -15,15 +15,28 @@ pub struct NixClient {
     nix: NixInstall,
     home: PathBuf,
     store: PathBuf,
+    authority: Option<PathBuf>,
 }
 
 impl NixClient {
     /// Makes its folders below `folder`.
     pub fn create(nix: &NixInstall, folder: &Path, cache_url: &str, public_key: &str) -> Result<Self, DeploymentError> {
-        let client = Self { nix: nix.clone(), home: folder.join("home"), store: folder.join("store") };
+        let client = Self { nix: nix.clone(), home: folder.join("home"), store: folder.join("store"), authority: None };
         write_client_conf(&client.home, cache_url, public_key)?;
         fs::create_dir_all(&client.store).map_err(DeploymentError::io("making an empty store"))?;
         Ok(client)
+    }
+
+    /// The same, which trusts the certificates in this file instead of the system's.
+    #[must_use]
+    pub fn trusting(self, authority: &Path) -> Self {
+        Self { authority: Some(authority.to_path_buf()), ..self }
+    }
+
+    /// What Nix says of the paths that it substitutes, down to what its HTTP client says.
+    pub fn substitute_aloud(&self, paths: &[String], options: &[&str]) -> Result<String, DeploymentError> {
+        let arguments: Vec<&str> = ["--realise", "-vvvvvv"].into_iter().chain(options.iter().copied()).collect();
+        self.run("nix-store", &arguments, paths)
     }
 
     /// Gives it a password for a host (HTTP Basic, from the netrc file).
@@ -74,6 +87,9 @@ impl NixClient {
 
     fn run(&self, program: &str, arguments: &[&str], paths: &[String]) -> Result<String, DeploymentError> {
         let mut command = self.nix.command(program, &self.home);
+        if let Some(authority) = &self.authority {
+            command.env("NIX_SSL_CERT_FILE", authority);
+        }
         command.args(arguments).arg("--store").arg(&self.store).args(paths);
         finish(&format!("{program} {}", arguments.join(" ")), &mut command)
     }

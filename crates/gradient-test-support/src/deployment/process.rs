@@ -68,6 +68,13 @@ impl Process {
         }
     }
 
+    /// Tells it to read again what it reads on start (SIGHUP).
+    pub fn signal_hangup(&self) {
+        if let Some(pid) = self.pid() {
+            let _ = kill_process(pid, Signal::HUP);
+        }
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, DeploymentError> {
         self.child.try_wait().map_err(DeploymentError::io(format!("looking after {}", self.name)))

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::nix::write_worker_conf;
-use super::{Api, DeploymentError, NixInstall, Process, wait};
+use super::{Api, Authority, DeploymentError, NixInstall, Process, wait};
 
 /// Making a database and the secrets takes a second or two; this is for slow machines.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -28,6 +28,14 @@ pub struct ServerSettings {
     pub environment: Vec<(&'static str, String)>,
 }
 
+impl ServerSettings {
+    /// The file of the certificate that it shows, if it speaks TLS. Its last one vouches for the first, which is for `localhost`.
+    pub fn certificate(&self) -> Option<&Path> {
+        let setting = self.environment.iter().find(|(name, _)| *name == "GRADIENT_TLS_CERTIFICATE_FILE");
+        setting.map(|(_, file)| Path::new(file))
+    }
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -35,15 +43,20 @@ pub struct Server {
     process: Process,
     port: u16,
     url: String,
+    authority: Option<Authority>,
 }
 
 impl Server {
     /// Starts it on a free port and waits until it is healthy.
     pub fn start(settings: &ServerSettings) -> Result<Self, DeploymentError> {
         let port = free_port()?;
-        let url = format!("http://127.0.0.1:{port}");
+        let url = match settings.certificate() {
+            Some(_) => format!("https://localhost:{port}"),
+            None => format!("http://127.0.0.1:{port}"),
+        };
         let process = Self::spawn(settings, port)?;
-        let mut server = Self { settings: settings.clone(), process, port, url };
+        let authority = settings.certificate().map(Authority::read).transpose()?;
+        let mut server = Self { settings: settings.clone(), process, port, url, authority };
         server.wait_until_healthy()?;
         Ok(server)
     }
@@ -102,12 +115,21 @@ impl Server {
 
     /// Where workers connect.
     pub fn worker_url(&self) -> String {
-        format!("{}/proto", self.url.replacen("http://", "ws://", 1))
+        format!("{}/proto", self.url.replacen("http", "ws", 1))
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &ServerSettings {
+        &self.settings
     }
 
     /// A client of its REST API without credentials.
     pub fn api(&self) -> Api {
-        Api::new(&self.url)
+        let api = Api::new(&self.url);
+        match &self.authority {
+            Some(authority) => api.trusting(authority),
+            None => api,
+        }
     }
 
     /// The process.
@@ -138,6 +160,8 @@ pub struct WorkerSettings {
     pub slots: u32,
     /// The Nix that it uses.
     pub nix: NixInstall,
+    /// The certificates that it trusts, when they are not the system's.
+    pub authority: Option<PathBuf>,
 }
 
 /// A running worker.
@@ -159,6 +183,9 @@ impl Worker {
         let peers_file = settings.folder.join("peers");
         fs::write(&peers_file, peers).map_err(DeploymentError::io("writing the peers file"))?;
         settings.nix.isolate(&mut command, &home);
+        if let Some(authority) = &settings.authority {
+            command.env("SSL_CERT_FILE", authority);
+        }
         command
             .env("GRADIENT_WORKER_SERVER_URL", &settings.server_url)
             .env("GRADIENT_WORKER_ID", &settings.worker_id)

@@ -1,32 +1,28 @@
-//! The store of blobs on a real directory.
+//! What a directory and a bucket have in common.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of tests fail the test")]
-
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use gradient_blobs::{Blob, BlobError, BlobKey, Blobs, Put};
-use gradient_nix::NarHash;
+use gradient_blobs::{BlobError, BlobKey, Put};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-fn nar(number: u8) -> BlobKey {
-    BlobKey::nar(&NarHash([number; 32]))
-}
+use crate::{
+    both_stores,
+    store::{Store, bytes, names, nar},
+};
 
-fn names(directory: &Path) -> Vec<String> {
-    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
+both_stores!(
+    the_first_nar_stays_and_the_last_log_counts,
+    what_is_missing_is_none_and_deleting_it_is_no_error,
+    a_part_is_read_without_the_rest,
+    an_upload_is_put_or_leaves_nothing,
+    a_file_from_elsewhere_is_moved_in,
+    concurrent_writers_of_one_key_agree,
+);
 
-async fn bytes(blob: Blob) -> Vec<u8> {
-    blob.stream.try_collect::<Vec<Bytes>>().await.unwrap().concat()
-}
-
-#[tokio::test]
-async fn the_first_nar_stays_and_the_last_log_counts() {
-    let directory = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open_directory(directory.path()).unwrap();
+async fn the_first_nar_stays_and_the_last_log_counts(store: &Store) {
+    let blobs = &store.blobs;
     assert_eq!(blobs.put(&nar(1), Bytes::from_static(b"first")).await.unwrap(), Put::New);
     assert_eq!(blobs.put(&nar(1), Bytes::from_static(b"second")).await.unwrap(), Put::Existed);
     assert_eq!(blobs.read_all(&nar(1), 5).await.unwrap().unwrap(), "first");
@@ -36,13 +32,10 @@ async fn the_first_nar_stays_and_the_last_log_counts() {
     assert_eq!(blobs.put(&log, Bytes::from_static(b"a log")).await.unwrap(), Put::New);
     assert_eq!(blobs.read_all(&log, 5).await.unwrap().unwrap(), "a log");
     assert!(names(blobs.staging().path()).is_empty());
-    assert_eq!(names(&directory.path().join("nar")).len(), 1);
 }
 
-#[tokio::test]
-async fn what_is_missing_is_none_and_deleting_it_is_no_error() {
-    let directory = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open_directory(directory.path().join("made/on/demand")).unwrap();
+async fn what_is_missing_is_none_and_deleting_it_is_no_error(store: &Store) {
+    let blobs = &store.blobs;
     assert!(blobs.get(&nar(1)).await.unwrap().is_none());
     assert!(blobs.get_range(&nar(1), 0..1).await.unwrap().is_none());
     assert_eq!(blobs.read_all(&nar(1), 1).await.unwrap(), None);
@@ -54,24 +47,8 @@ async fn what_is_missing_is_none_and_deleting_it_is_no_error() {
     assert_eq!(blobs.size(&nar(1)).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn the_last_log_of_a_build_takes_its_directory_along() {
-    let directory = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open_directory(directory.path()).unwrap();
-    for epoch in [1, 2] {
-        blobs.put(&BlobKey::log(Uuid::nil(), epoch), Bytes::from_static(b"log")).await.unwrap();
-    }
-    blobs.delete(&BlobKey::log(Uuid::nil(), 1)).await.unwrap();
-    assert_eq!(blobs.size(&BlobKey::log(Uuid::nil(), 2)).await.unwrap(), Some(3));
-    blobs.delete(&BlobKey::log(Uuid::nil(), 2)).await.unwrap();
-    assert!(!directory.path().join("log").join(Uuid::nil().to_string()).exists());
-    assert_eq!(blobs.put(&BlobKey::log(Uuid::nil(), 3), Bytes::from_static(b"log")).await.unwrap(), Put::New);
-}
-
-#[tokio::test]
-async fn a_part_is_read_without_the_rest() {
-    let directory = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open_directory(directory.path()).unwrap();
+async fn a_part_is_read_without_the_rest(store: &Store) {
+    let blobs = &store.blobs;
     let content: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
     blobs.put(&nar(1), content.clone().into()).await.unwrap();
 
@@ -97,10 +74,8 @@ async fn a_part_is_read_without_the_rest() {
     assert!(matches!(error, BlobError::TooLarge { size: 1_000_003, max_bytes: 1_000_002, .. }), "{error}");
 }
 
-#[tokio::test]
-async fn an_upload_is_put_or_leaves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open_directory(directory.path()).unwrap();
+async fn an_upload_is_put_or_leaves_nothing(store: &Store) {
+    let blobs = &store.blobs;
     let mut given_up = blobs.staging().create().await.unwrap();
     given_up.write_all(b"half").unwrap();
     drop(given_up);
@@ -117,10 +92,8 @@ async fn an_upload_is_put_or_leaves_nothing() {
     assert!(names(blobs.staging().path()).is_empty());
 }
 
-#[tokio::test]
-async fn a_file_from_elsewhere_is_moved_in() {
-    let directory = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open_directory(directory.path()).unwrap();
+async fn a_file_from_elsewhere_is_moved_in(store: &Store) {
+    let blobs = &store.blobs;
     // On most machines `/dev/shm` is another file system than the temporary directory.
     let elsewhere = [std::env::temp_dir(), "/dev/shm".into()].into_iter().filter(|path| path.is_dir());
     for (number, parent) in (1..).zip(elsewhere) {
@@ -135,24 +108,8 @@ async fn a_file_from_elsewhere_is_moved_in() {
     assert_eq!(blobs.size(&nar(9)).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn opening_removes_what_a_dead_process_left() {
-    let directory = tempfile::tempdir().unwrap();
-    let first = Blobs::open_directory(directory.path()).unwrap();
-    first.put(&nar(1), Bytes::from_static(b"kept")).await.unwrap();
-    let alive = first.staging().create().await.unwrap();
-    fs::write(first.staging().path().join("upload-of-the-dead"), "x").unwrap();
-
-    let second = Blobs::open_directory(directory.path()).unwrap();
-    assert_eq!(names(second.staging().path()), [alive.path().file_name().unwrap().to_str().unwrap()]);
-    assert_eq!(second.size(&nar(1)).await.unwrap(), Some(4));
-    second.ping().await.unwrap();
-}
-
-#[tokio::test]
-async fn concurrent_writers_of_one_key_agree() {
-    let directory = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open_directory(directory.path()).unwrap();
+async fn concurrent_writers_of_one_key_agree(store: &Store) {
+    let blobs = &store.blobs;
     let puts = (0..16_u8).map(|n| {
         let blobs = blobs.clone();
         tokio::spawn(async move { blobs.put(&nar(1), vec![n; 100_000].into()).await.unwrap() })
@@ -164,16 +121,4 @@ async fn concurrent_writers_of_one_key_agree() {
     assert_eq!(new, 1);
     let content = blobs.read_all(&nar(1), 100_000).await.unwrap().unwrap();
     assert!(content.len() == 100_000 && content.iter().all(|byte| *byte == content[0]));
-}
-
-#[tokio::test]
-async fn a_store_that_went_away_does_not_answer_ping() {
-    let directory = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open_directory(directory.path()).unwrap();
-    fs::remove_dir_all(directory.path()).unwrap();
-    assert!(matches!(blobs.ping().await, Err(BlobError::Io { .. })));
-    let file = directory.path().join("file");
-    fs::create_dir_all(directory.path()).unwrap();
-    fs::write(&file, "no directory").unwrap();
-    assert!(Blobs::open_directory(&file).is_err());
 }
