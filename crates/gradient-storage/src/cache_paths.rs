@@ -73,12 +73,19 @@ pub async fn publish(conn: &mut Conn, cache: CacheId, new: Vec<NewCachePath>, no
     Ok(inserted)
 }
 
+/// What is published stays as it is, but that it is claimed again is noted of those paths that no other of them refers to: they hold
+/// the rest.
 pub(crate) async fn insert_many(
     conn: &mut Conn,
     cache: CacheId,
     mut new: Vec<NewCachePath>,
     now: Moment,
 ) -> Result<usize, StorageError> {
+    let (count, tops) = (new.len(), tops(&new));
+    let hashes: Vec<StorePathHash> = new.iter().map(|new| new.path.hash()).collect();
+    for chunk in hashes.chunks(KEYS_PER_QUERY) {
+        give_way(conn, cache, chunk).await?;
+    }
     // Always in the same order, so that two transactions with the same paths wait for each other rather than lock each other out.
     new.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let rows = new.into_iter().map(|new| {
@@ -92,14 +99,65 @@ pub(crate) async fn insert_many(
             cache_paths::content_address.eq(new.content_address),
             cache_paths::foreign_signatures.eq(SignatureList(new.foreign_signatures)),
             cache_paths::created_at.eq(now),
+            cache_paths::claimed_at.eq(now),
         )
     });
-    Ok(insert_rows!(conn, cache_paths::table, 9, rows, or ignore))
+    let inserted = insert_rows!(conn, cache_paths::table, 10, rows, or ignore);
+    if inserted < count {
+        for chunk in tops.chunks(KEYS_PER_QUERY) {
+            claim_again(conn, cache, chunk, now).await?;
+        }
+    }
+    Ok(inserted)
+}
+
+/// Those that no other of the paths refers to.
+fn tops(paths: &[NewCachePath]) -> Vec<StorePathHash> {
+    let others = paths.iter().flat_map(|path| path.references.iter().filter(|reference| **reference != path.path));
+    let referred: HashSet<&StorePath> = others.collect();
+    paths.iter().filter(|path| !referred.contains(&path.path)).map(|path| path.path.hash()).collect()
+}
+
+/// Takes away claims on what nobody has any more: what comes now may be another content of the same path.
+async fn give_way(conn: &mut Conn, cache: CacheId, hashes: &[StorePathHash]) -> Result<(), StorageError> {
+    query!(conn, |c| {
+        let hidden = nars::table.filter(nars::quarantined_at.is_not_null()).select(nars::nar_hash);
+        let some = cache_paths::table.filter(cache_paths::cache.eq(cache)).filter(cache_paths::hash.eq_any(hashes));
+        diesel::delete(some.filter(cache_paths::nar_hash.eq_any(hidden))).execute(c).await?
+    });
+    Ok(())
+}
+
+/// Notes that paths are claimed again. To be called in a transaction that has the cache's [`lock`](caches::lock).
+pub async fn claim_again(conn: &mut Conn, cache: CacheId, hashes: &[StorePathHash], now: Moment) -> Result<(), StorageError> {
+    query!(conn, |c| {
+        let some = cache_paths::table.filter(cache_paths::cache.eq(cache)).filter(cache_paths::hash.eq_any(hashes));
+        diesel::update(some).set(cache_paths::claimed_at.eq(now)).execute(c).await?
+    });
+    Ok(())
+}
+
+/// Notes that paths were fetched, unless that was noted after `since`. To be called in a transaction.
+pub async fn set_fetched(
+    conn: &mut Conn,
+    cache: CacheId,
+    hashes: &[StorePathHash],
+    since: Moment,
+    now: Moment,
+) -> Result<(), StorageError> {
+    // An update locks rows in any order; without this, another one could wait for it and be waited for.
+    caches::lock(conn, cache).await?;
+    query!(conn, |c| {
+        let some = cache_paths::table.filter(cache_paths::cache.eq(cache)).filter(cache_paths::hash.eq_any(hashes));
+        let unnoted = cache_paths::last_fetched_at.is_null().or(cache_paths::last_fetched_at.lt(Some(since)));
+        diesel::update(some.filter(unnoted)).set(cache_paths::last_fetched_at.eq(Some(now))).execute(c).await?
+    });
+    Ok(())
 }
 
 macro_rules! published {
     () => {
-        cache_paths::table.inner_join(nars::table).select((
+        cache_paths::table.inner_join(nars::table).filter(nars::quarantined_at.is_null()).select((
             cache_paths::path,
             cache_paths::nar_hash,
             nars::nar_size,
@@ -135,8 +193,9 @@ pub async fn known(conn: &mut Conn, cache: CacheId, hashes: &[StorePathHash]) ->
     let mut known = HashSet::with_capacity(hashes.len());
     for chunk in hashes.chunks(KEYS_PER_QUERY) {
         let rows: Vec<StorePathHash> = query!(&mut *conn, |c| {
-            let all = cache_paths::table.filter(cache_paths::cache.eq(cache));
-            all.filter(cache_paths::hash.eq_any(chunk)).select(cache_paths::hash).load(c).await?
+            let all = cache_paths::table.inner_join(nars::table).filter(nars::quarantined_at.is_null());
+            let all = all.filter(cache_paths::cache.eq(cache)).filter(cache_paths::hash.eq_any(chunk));
+            all.select(cache_paths::hash).load(c).await?
         });
         known.extend(rows);
     }

@@ -8,7 +8,7 @@ use crate::{
     Conn, StorageError,
     conn::query,
     error::{found, hit, naming},
-    schema::caches,
+    schema::{cache_counters, caches},
 };
 
 mod members;
@@ -51,6 +51,10 @@ pub struct Cache {
     pub created_at: Moment,
     /// When it was deleted; never set in what these functions answer.
     pub deleted_at: Option<Moment>,
+    /// For how many days it keeps what nobody fetches; for ever without.
+    pub retention_days: Option<i32>,
+    /// How much it may have, in bytes; any amount without.
+    pub max_bytes: Option<i64>,
 }
 
 /// What of a cache changes; `None` keeps.
@@ -69,11 +73,19 @@ pub struct CacheChanges {
     pub active: Option<bool>,
     /// Whether everybody may read it from now on.
     pub public: Option<bool>,
+    /// For how many days it keeps what nobody fetches; `Some(None)` is for ever.
+    pub retention_days: Option<Option<i32>>,
+    /// How much it may have, in bytes; `Some(None)` is any amount.
+    pub max_bytes: Option<Option<i64>>,
 }
 
 /// Adds a cache; `AlreadyExists` when the name is taken.
 pub async fn insert(conn: &mut Conn, cache: &Cache) -> Result<(), StorageError> {
-    query!(conn, |c| diesel::insert_into(caches::table).values(cache).execute(c).await.map_err(naming("cache"))?);
+    query!(&mut *conn, |c| diesel::insert_into(caches::table).values(cache).execute(c).await.map_err(naming("cache"))?);
+    query!(conn, |c| {
+        let counters = diesel::insert_into(cache_counters::table).values(cache_counters::cache.eq(cache.id));
+        counters.execute(c).await?
+    });
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use diesel::{
     sql_types::{Binary, Text},
     sqlite::Sqlite,
 };
-use gradient_nix::StorePath;
+use gradient_nix::{StorePath, StorePathHash};
 
 /// A SHA-256 digest: of a secret, of a compressed file, or a derivation's hash modulo.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, AsExpression, FromSqlRow)]
@@ -133,4 +133,38 @@ spaced! {
 spaced! {
     /// Signatures, `name:base64` each. None of them holds a space: it would not fit into a narinfo's line.
     SignatureList, String
+}
+
+/// The hash of a store path that a column keeps whole: where there are many of them, and nobody looks at their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromSqlRow)]
+#[diesel(sql_type = Text)]
+pub struct PathHash(pub StorePathHash);
+
+/// The hashes of a [`PathList`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, FromSqlRow)]
+#[diesel(sql_type = Text)]
+pub struct PathHashList(pub Vec<StorePathHash>);
+
+impl<DB: Backend> FromSql<Text, DB> for PathHash
+where
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        hash_of(&String::from_sql(value)?).map(Self)
+    }
+}
+
+impl<DB: Backend> FromSql<Text, DB> for PathHashList
+where
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = String::from_sql(value)?;
+        text.split_ascii_whitespace().map(hash_of).collect::<deserialize::Result<_>>().map(Self)
+    }
+}
+
+fn hash_of(path: &str) -> deserialize::Result<StorePathHash> {
+    let hash = path.split('-').next().unwrap_or_default();
+    hash.parse().map_err(|error| format!("{path:?}: {error}").into())
 }

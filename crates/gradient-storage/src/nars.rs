@@ -23,6 +23,8 @@ pub struct Nar {
     pub created_at: Moment,
     /// When it was found that nobody needs it; it is removed after a while.
     pub condemned_at: Option<Moment>,
+    /// When it was found that the store has lost it, or has it damaged; nobody gets it until it comes again.
+    pub quarantined_at: Option<Moment>,
 }
 
 /// A NAR whose bytes are stored.
@@ -41,9 +43,14 @@ pub struct NewNar {
 }
 
 /// Notes that a NAR is there and needed. The file of one that is there already is never written again, however another upload was
-/// compressed, so what is known of it stays; a condemned one is spared.
+/// compressed, so what is known of it stays; a condemned one is spared. One that was quarantined has another file now.
 pub async fn claim(conn: &mut Conn, new: NewNar) -> Result<(), StorageError> {
     let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    query!(&mut *conn, |c| {
+        let file = (nars::file_hash.eq(new.file_hash), nars::file_size.eq(size(new.file_size)));
+        let lost = nars::table.find(new.nar_hash).filter(nars::quarantined_at.is_not_null());
+        diesel::update(lost).set((file, nars::quarantined_at.eq(None::<Moment>))).execute(c).await?
+    });
     query!(conn, |c| {
         let file = (nars::file_hash.eq(new.file_hash), nars::file_size.eq(size(new.file_size)));
         let nar = (nars::nar_hash.eq(new.nar_hash), nars::nar_size.eq(size(new.nar_size)), nars::created_at.eq(new.created_at));

@@ -96,6 +96,7 @@ pub async fn find_many(
                 .inner_join(nars::table)
                 .filter(organization_paths::organization.eq(organization))
                 .filter(organization_paths::path.eq_any(chunk))
+                .filter(nars::quarantined_at.is_null())
                 .select((
                     organization_paths::path,
                     organization_paths::nar_hash,
@@ -117,7 +118,8 @@ pub async fn missing(conn: &mut Conn, organization: OrganizationId, paths: &[Sto
     let mut there: HashSet<StorePath> = HashSet::with_capacity(paths.len());
     for chunk in paths.chunks(KEYS_PER_QUERY) {
         let rows: Vec<StorePath> = query!(&mut *conn, |c| {
-            let scope = organization_paths::table.filter(organization_paths::organization.eq(organization));
+            let scope = organization_paths::table.inner_join(nars::table);
+            let scope = scope.filter(organization_paths::organization.eq(organization)).filter(nars::quarantined_at.is_null());
             scope.filter(organization_paths::path.eq_any(chunk)).select(organization_paths::path).load(c).await?
         });
         there.extend(rows);
@@ -132,6 +134,16 @@ pub async fn insert_many(
     mut new: Vec<NewOrganizationPath>,
     now: Moment,
 ) -> Result<(), StorageError> {
+    let all: Vec<StorePath> = new.iter().map(|new| new.path.clone()).collect();
+    for chunk in all.chunks(KEYS_PER_QUERY) {
+        // What comes now may be another content than what nobody has any more.
+        query!(&mut *conn, |c| {
+            let hidden = nars::table.filter(nars::quarantined_at.is_not_null()).select(nars::nar_hash);
+            let some = organization_paths::table.filter(organization_paths::organization.eq(organization));
+            let some = some.filter(organization_paths::path.eq_any(chunk)).filter(organization_paths::nar_hash.eq_any(hidden));
+            diesel::delete(some).execute(c).await?
+        });
+    }
     // Always in the same order, so that two transactions with the same paths wait for each other rather than lock each other out.
     new.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let rows = new.into_iter().map(|new| {
@@ -179,6 +191,7 @@ pub async fn list_staged(conn: &mut Conn, build: BuildId, epoch: Epoch) -> Resul
             .inner_join(nars::table)
             .filter(staged_outputs::build.eq(build))
             .filter(staged_outputs::epoch.eq(epoch))
+            .filter(nars::quarantined_at.is_null())
             .order(staged_outputs::path)
             .select((
                 staged_outputs::path,

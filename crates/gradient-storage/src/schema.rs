@@ -42,6 +42,7 @@ diesel::allow_tables_to_appear_in_same_query!(organizations, commits);
 diesel::allow_tables_to_appear_in_same_query!(organizations, organization_paths);
 diesel::allow_tables_to_appear_in_same_query!(projects, evaluations);
 diesel::allow_tables_to_appear_in_same_query!(caches, cache_paths);
+diesel::allow_tables_to_appear_in_same_query!(cache_pins, cache_paths);
 diesel::allow_tables_to_appear_in_same_query!(caches, uploaded_logs);
 diesel::allow_tables_to_appear_in_same_query!(
     nars,

@@ -93,6 +93,8 @@ diesel::table! {
         created_by -> Nullable<Key>,
         created_at -> Moment,
         deleted_at -> Nullable<Moment>,
+        retention_days -> Nullable<Integer>,
+        max_bytes -> Nullable<BigInt>,
     }
 }
 

@@ -11,6 +11,7 @@ diesel::table! {
         file_size -> BigInt,
         created_at -> Moment,
         condemned_at -> Nullable<Moment>,
+        quarantined_at -> Nullable<Moment>,
     }
 }
 
@@ -60,6 +61,32 @@ diesel::table! {
         signature -> Nullable<Text>,
         created_at -> Moment,
         foreign_signatures -> Text,
+        claimed_at -> Moment,
+        last_fetched_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
+    cache_pins (cache, hash) {
+        cache -> Key,
+        hash -> Text,
+        created_by -> Nullable<Key>,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::Key;
+
+    cache_counters (cache) {
+        cache -> Key,
+        hits -> BigInt,
+        misses -> BigInt,
+        bytes_served -> BigInt,
     }
 }
 

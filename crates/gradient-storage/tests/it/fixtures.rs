@@ -119,6 +119,8 @@ pub(crate) fn cache(name: &str) -> Cache {
         created_by: None,
         created_at: NOW,
         deleted_at: None,
+        retention_days: None,
+        max_bytes: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod api_keys;
 mod attempts;
 mod builds;
 mod cache_paths;
+mod cache_retention;
 mod caches;
 mod commits;
 mod concurrency;
