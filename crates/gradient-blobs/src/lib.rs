@@ -33,6 +33,7 @@ mod error;
 mod key;
 mod partial;
 mod staging;
+mod upkeep;
 
 use std::{
     ops::Range,
@@ -49,6 +50,7 @@ pub use error::BlobError;
 pub use key::BlobKey;
 pub use partial::{Partial, Partials};
 pub use staging::{StagedFile, Staging};
+pub use upkeep::StoredBlob;
 
 use bucket::Bucket;
 use directory::{Directory, blocking};
