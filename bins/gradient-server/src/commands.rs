@@ -1,6 +1,7 @@
 //! The subcommands: what the people do who run the server's machine. They work on the server's database, whether it runs or not.
 
 mod password;
+mod verify_store;
 
 use std::{
     num::NonZeroUsize,
@@ -34,6 +35,15 @@ pub(crate) enum Command {
     /// Seals all keys at rest with the first secret of the crypt secret file. To replace that secret, put a new one in front of
     /// it, restart the server, reseal, and remove the old one.
     Reseal,
+
+    /// Reads every stored NAR again, while the server runs, and says what is missing, corrupt or superfluous; ends with 1 when
+    /// something is.
+    VerifyStore {
+        /// Puts corrupt files aside and hides what is missing until it comes again, writes listings anew, and removes files
+        /// without a row that are older than a day.
+        #[arg(long)]
+        repair: bool,
+    },
 
     /// Prints the description of the REST API (OpenAPI 3.1, YAML), which the server also shows at /api/docs.
     Openapi,
@@ -97,6 +107,7 @@ pub(crate) async fn run(command: Command, arguments: &Arguments) -> anyhow::Resu
         Command::User(UserCommand::ResetPassword { username, password }) => reset_password(username, &password, arguments).await,
         Command::Backup { file } => back_up(&file, arguments).await,
         Command::Reseal => reseal(arguments).await,
+        Command::VerifyStore { repair } => verify_store::run(repair, arguments).await,
         Command::Openapi => gradient_api::openapi().to_yaml().context("cannot write the description"),
     }?;
     println!("{}", said.trim_end());

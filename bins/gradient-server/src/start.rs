@@ -92,6 +92,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     // A request that does not end in time ends with the process.
     let _ = tokio::time::timeout(GRACE, handle.stop(true)).await;
     running.await??;
+    // What the last requests fetched.
+    engine.write_fetches().await?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod auth;
 pub(crate) mod builds;
 mod caches;
+mod collections;
 mod commits;
 mod direct_builds;
 mod docs;
@@ -11,6 +12,7 @@ mod fields;
 mod keys;
 mod members;
 mod organizations;
+mod pins;
 mod projects;
 mod roles;
 mod server;
@@ -61,6 +63,8 @@ pub(crate) fn endpoints() -> Endpoints {
         workers::endpoints,
         caches::endpoints,
         upstreams::endpoints,
+        pins::endpoints,
+        collections::endpoints,
         evaluations::endpoints,
         projects::endpoints,
         builds::endpoints,

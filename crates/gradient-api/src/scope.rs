@@ -24,7 +24,7 @@ pub(crate) use download::DownloadScope;
 pub(crate) use permission::{
     CacheMember, CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings,
     ManageCacheUpstreams, ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers,
-    Member, Needs, NeedsCache, TriggerEvaluation, ViewCache, ViewOrg,
+    Member, Needs, NeedsCache, ReadStore, TriggerEvaluation, ViewCache, ViewOrg, WriteStore,
 };
 pub(crate) use review::{StreamReview, revoked};
 

@@ -105,6 +105,11 @@ impl Bucket {
         self.0.settings.location(key.as_str())
     }
 
+    /// The full name of the object that something else than a blob has, or a folder.
+    pub(crate) fn located(&self, name: &str) -> Path {
+        self.0.settings.location(name)
+    }
+
     pub(crate) fn heeds_conditions(&self) -> bool {
         self.0.heeds_conditions
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{ObjectStoreExt, path::Path};
 
-use crate::{BlobError, Blobs};
+use crate::{BlobError, Blobs, Place};
 
 /// Where blobs are that were put aside, below their old names.
 const QUARANTINE: &str = "quarantine";
@@ -24,12 +24,12 @@ pub struct StoredBlob {
 impl Blobs {
     /// Everything below a folder, such as `nar`, in no order and without having it in memory.
     pub fn list(&self, folder: &str) -> BoxStream<'static, Result<StoredBlob, BlobError>> {
-        let key = folder.to_owned();
-        let all = self.store.list(Some(&Path::from(folder)));
-        let all = all.map_ok(|meta| StoredBlob {
-            name: meta.location.to_string(),
-            size: meta.size,
-            modified: meta.last_modified.into(),
+        let (below, folder) = (self.located(folder), folder.to_owned());
+        let key = folder.clone();
+        let all = self.store.list(Some(&below)).map_ok(move |meta| {
+            let names = meta.location.prefix_match(&below).into_iter().flatten();
+            let name = names.fold(folder.clone(), |path, name| format!("{path}/{}", name.as_ref()));
+            StoredBlob { name, size: meta.size, modified: meta.last_modified.into() }
         });
         all.map_err(move |source| BlobError::Store { key: key.clone(), source }).boxed()
     }
@@ -47,11 +47,18 @@ impl Blobs {
     /// Removes for good what was put aside. Whether there was such a blob.
     pub async fn discard_aside(&self, name: &str) -> Result<bool, BlobError> {
         let name = format!("{QUARANTINE}/{name}");
-        there(&name, self.store.delete(&Path::from(name.as_str())).await)
+        there(&name, self.store.delete(&self.located(&name)).await)
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool, BlobError> {
-        there(from, self.store.rename(&Path::from(from), &Path::from(to)).await)
+        there(from, self.store.rename(&self.located(from), &self.located(to)).await)
+    }
+
+    fn located(&self, name: &str) -> Path {
+        match &self.place {
+            Place::Directory(_) => Path::from(name),
+            Place::Bucket(bucket) => bucket.located(name),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the people do who run the server's machine: with the database alone, whether a server runs on it or not.
 
 mod reseal;
+mod verify_store;
 
 use gradient_auth::{PasswordHash, PasswordHasher};
 use gradient_domain::{DisplayName, Email, Moment, Password, UserId, Username};
@@ -12,6 +13,7 @@ use gradient_storage::{
 use crate::EngineError;
 
 pub use reseal::Resealed;
+pub use verify_store::{Fault, StoreReport, Verification};
 
 /// The use cases that need no running [`Engine`](crate::Engine), and no permission but access to the database.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ use gradient_storage::cache_paths;
 
 use crate::{Engine, EngineError, ServedCache, Share};
 use archive::Entries;
+pub(crate) use extraction::Stored;
 use extraction::{Decompressed, Extraction, Work};
 use resolution::resolve;
 

@@ -110,6 +110,8 @@ impl Engine {
             created_by: Some(user),
             created_at: now,
             deleted_at: None,
+            retention_days: None,
+            max_bytes: None,
         };
         let insert = async move |conn: &mut Conn| {
             caches::insert(conn, &cache).await?;
@@ -123,8 +125,13 @@ impl Engine {
     /// Changes a cache.
     pub async fn change_cache(&self, cache: &Cache, changes: CacheChanges) -> Result<(), EngineError> {
         let id = cache.id;
+        let keeps_other_things = changes.retention_days.is_some() || changes.max_bytes.is_some();
         self.storage().write(async move |conn: &mut Conn| caches::set(conn, id, &changes).await).await?;
         self.forget_served_cache(&cache.name);
+        if keeps_other_things {
+            self.collected().remove(&id);
+            self.something_to_reap().notify_one();
+        }
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! The engine itself: everything that use cases share.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer};
 use gradient_blobs::Blobs;
-use gradient_domain::{CacheId, OrganizationId, UserId};
+use gradient_domain::{CacheId, Moment, OrganizationId, UserId};
 use gradient_forge::Forge;
 use gradient_nix::NarHash;
 use gradient_storage::Storage;
@@ -17,6 +17,7 @@ use crate::{
     artefacts::Owner,
     changes::Changes,
     core::Core,
+    fetches::{self, Fetches, MEASURING},
     leases::Leases,
     mail::Mailer,
     measures, polling, reaper,
@@ -93,6 +94,10 @@ struct Inner {
     leases: Leases,
     changes: Changes,
     substituter: Substituter,
+    fetches: Fetches,
+    measuring: Shares<CacheId>,
+    collecting: Arc<Mutex<()>>,
+    collected: std::sync::Mutex<HashMap<CacheId, Moment>>,
     preparing: Semaphore,
     archiving: Semaphore,
     extracting: Shares<Owner>,
@@ -125,6 +130,10 @@ impl Engine {
             leases: Leases::default(),
             changes: Changes::new(),
             substituter: Substituter::new(),
+            fetches: Fetches::new(),
+            measuring: Shares::new(MEASURING, 1),
+            collecting: Arc::default(),
+            collected: std::sync::Mutex::default(),
             preparing: Semaphore::new(PREPARING),
             archiving: Semaphore::new(ARCHIVING),
             extracting: Shares::new(EXTRACTING, EXTRACTING_EACH),
@@ -143,6 +152,7 @@ impl Engine {
         dormant.wake(&engine).await?;
         polling::start(engine.clone());
         reaper::start(engine.clone());
+        fetches::start(engine.clone());
         Ok(engine)
     }
 
@@ -217,6 +227,26 @@ impl Engine {
 
     pub(crate) fn substituter(&self) -> &Substituter {
         &self.0.substituter
+    }
+
+    /// What is asked of caches.
+    pub(crate) fn fetches(&self) -> &Fetches {
+        &self.0.fetches
+    }
+
+    /// Limits how many caches are measured at once.
+    pub(crate) fn measuring(&self) -> &Shares<CacheId> {
+        &self.0.measuring
+    }
+
+    /// Lets one collection run at a time: it has all claims of a cache in memory.
+    pub(crate) fn collecting(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.0.collecting)
+    }
+
+    /// When caches were last collected by themselves.
+    pub(crate) fn collected(&self) -> std::sync::MutexGuard<'_, HashMap<CacheId, Moment>> {
+        self.0.collected.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Limits how many jobs are prepared at once.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use gradient_domain::Moment;
 use gradient_storage::{AsyncTask, Conn, StorageError, email_verifications, sessions, users};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, collection};
 
 /// From one pass to the next, when nobody deletes anything.
 const EVERY: Duration = Duration::from_mins(5);
@@ -68,6 +68,7 @@ impl Engine {
             graph::commits(self, quiet).await,
             owners::remove(self).await,
             uploads::expired(self, now).await,
+            collection::collect_due(self, now).await,
             blobs::condemn_nars(self, now).await,
             blobs::remove_nars(self, now.minus(GRACE)).await,
             blobs::remove_logs(self).await,

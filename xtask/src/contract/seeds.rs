@@ -69,14 +69,16 @@ impl Seeds {
         let upstream = json!({"display_name": "Upstream", "url": "https://cache.example.org", "public_key": UPSTREAM_KEY});
         api.put(&format!("{cache}/upstreams"), &upstream)?;
 
+        let output = text(build.pointer("/outputs/out").unwrap_or(&Value::Null))?.to_owned();
+        let output = output.rsplit('/').next().unwrap_or_default().to_owned();
+        let (hash, _) = output.split_once('-').context("the output is no store path")?;
+        api.post(&format!("{cache}/pins"), &json!({"hash": hash}))?;
+
         // Examples of the description, such as that of a deletion, must not meet what is planted.
         api.patch(&organization, &json!({"name": ORGANIZATION}))?;
         api.patch(&cache, &json!({"name": CACHE}))?;
 
-        let output = text(build.pointer("/outputs/out").unwrap_or(&Value::Null))?.to_owned();
-        let output = output.rsplit('/').next().unwrap_or_default().to_owned();
         let derivation = field(&build, "derivation_path")?.rsplit('/').next().unwrap_or_default().to_owned();
-        let (hash, _) = output.split_once('-').context("the output is no store path")?;
         let (organization, cache) = (format!("/orgs/{ORGANIZATION}"), format!("/caches/{CACHE}"));
         Ok(Self(vec![
             ("org", vec![ORGANIZATION.to_owned()]),

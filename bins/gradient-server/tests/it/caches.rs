@@ -49,3 +49,18 @@ fn what_is_unknown_is_absent() {
         Ok(())
     });
 }
+
+#[test]
+fn what_was_asked_outlives_a_restart() {
+    let trial = Trial::without_worker(&Setting::usual()).unwrap().unwrap();
+    trial.run(|trial| {
+        let narinfo = format!("/cache/{}/0000000000000000000000000000000a.narinfo", Installation::CACHE);
+        let statistics = format!("/caches/{}/stats", Installation::CACHE);
+        for _ in 0..3 {
+            assert_eq!(trial.installation.server().api().get_raw(&narinfo, None)?.0, 404);
+        }
+        trial.installation.restart_server()?;
+        assert_eq!(trial.installation.api().get(&statistics)?["misses"], json!(3));
+        Ok(())
+    });
+}

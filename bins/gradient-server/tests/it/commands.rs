@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 const PASSWORD: &str = "Correct-Horse-7";
 
 /// A place for a server, with its database.
-struct Place {
+pub(crate) struct Place {
     settings: ServerSettings,
     // Both go after whatever runs there.
     folder: TempDir,
@@ -29,9 +29,9 @@ struct Place {
 
 /// How a subcommand ended, and what it printed on both outputs.
 #[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    output: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
 }
 
 impl Place {
@@ -53,11 +53,11 @@ impl Place {
         Some(Self { settings, folder, _database: database })
     }
 
-    fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         Self::on(Database::Sqlite).unwrap()
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -66,7 +66,7 @@ impl Place {
     }
 
     /// Runs a subcommand with the settings of the server. The password comes from a file.
-    fn run(&self, words: &[&str]) -> Ended {
+    pub(crate) fn run(&self, words: &[&str]) -> Ended {
         let mut command = Server::command(&self.settings).unwrap();
         command.args(words);
         self.end(command)
@@ -84,12 +84,8 @@ impl Place {
         self.end(command)
     }
 
-    fn end(&self, mut command: Command) -> Ended {
-        let log = self.path().join("command.log");
-        let _ = fs::remove_file(&log);
-        let mut process = Process::spawn("a subcommand", &mut command, &log).unwrap();
-        let code = process.wait(LIMIT).unwrap().code();
-        Ended { code, output: fs::read_to_string(log).unwrap() }
+    fn end(&self, command: Command) -> Ended {
+        Ended::of(command, &self.path().join("command.log"))
     }
 
     fn password_file(&self, password: &str) -> String {
@@ -100,6 +96,14 @@ impl Place {
 }
 
 impl Ended {
+    /// Runs a command to its end, with its outputs in a file.
+    pub(crate) fn of(mut command: Command, log: &Path) -> Self {
+        let _ = fs::remove_file(log);
+        let mut process = Process::spawn("a subcommand", &mut command, log).unwrap();
+        let code = process.wait(LIMIT).unwrap().code();
+        Self { code, output: fs::read_to_string(log).unwrap() }
+    }
+
     /// What it said; it has to have gone well.
     #[track_caller]
     fn said(self) -> String {
@@ -109,7 +113,7 @@ impl Ended {
 
     /// The one sentence with which it failed.
     #[track_caller]
-    fn failed(self, code: i32) -> String {
+    pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{}", self.output);
         assert_eq!(self.output.trim_end().lines().count(), 1, "{}", self.output);
         assert!(self.output.starts_with("gradient-server: "), "{}", self.output);

@@ -16,3 +16,4 @@ mod settings;
 mod shutdown;
 mod tls;
 mod trial;
+mod verify_store;

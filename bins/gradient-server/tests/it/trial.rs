@@ -1,14 +1,17 @@
 //! A whole Gradient for one test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gradient_test_support::PostgresDatabase;
 use gradient_test_support::deployment::{
-    CacheVisibility, DeploymentError, Evaluation, FlakeRepository, Installation, NixClient, NixInstall, Programs, this_system,
+    CacheVisibility, DeploymentError, Evaluation, FlakeRepository, Installation, NixClient, NixInstall, Programs, Server,
+    ServerSettings, this_system,
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::commands::Ended;
 
 /// Everything that these tests wait for takes seconds; this is for slow machines.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
@@ -45,7 +48,7 @@ pub(crate) struct Trial {
     nix: NixInstall,
     // Last, so that both programs have ended before their files and their database go.
     folder: TempDir,
-    _database: Option<PostgresDatabase>,
+    database: Option<PostgresDatabase>,
 }
 
 impl Trial {
@@ -78,7 +81,27 @@ impl Trial {
         installation.register_user()?;
         installation.create_organization(setting.cache)?;
         installation.register_worker()?;
-        Ok(Some(Self { installation, repository, nix: setting.nix.clone(), folder, _database: database }))
+        Ok(Some(Self { installation, repository, nix: setting.nix.clone(), folder, database }))
+    }
+
+    /// The base directory of the server.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("server/state")
+    }
+
+    /// Runs a subcommand with the settings of the server.
+    pub(crate) fn subcommand(&self, words: &[&str]) -> Ended {
+        let settings = ServerSettings {
+            program: programs().server,
+            folder: self.folder.path().join("server"),
+            database_url: self.database.as_ref().map(|database| database.url().to_owned()),
+            hosted_worker: None,
+            rate_limits: false,
+            environment: Vec::new(),
+        };
+        let mut command = Server::command(&settings).unwrap();
+        command.args(words);
+        Ended::of(command, &self.folder.path().join("command.log"))
     }
 
     /// Makes a project of the flake, with this wildcard below one of its top-level sets for this machine's system.

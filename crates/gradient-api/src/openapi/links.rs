@@ -37,7 +37,10 @@ pub(super) const NEXT: &[Next] = &[
             "caches_key",
             "members_of_cache_list",
             "roles_of_cache_create",
+            "caches_stats",
             "upstreams_add",
+            "pins_list",
+            "collections_collect",
             "cache_root_info_nix_cache_info",
         ],
         parameters: &[("cache", "$request.body#/name")],
@@ -79,6 +82,11 @@ pub(super) const NEXT: &[Next] = &[
             "cache_root_uploads_give_up",
         ],
         parameters: &[("cache", "$request.path.cache"), ("id", "$response.body#/id")],
+    },
+    Next {
+        after: "pins_pin",
+        operations: &["pins_unpin"],
+        parameters: &[("cache", "$request.path.cache"), ("hash", "$request.body#/hash")],
     },
     Next {
         after: "workers_register",

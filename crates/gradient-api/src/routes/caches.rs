@@ -3,11 +3,11 @@
 use actix_web::web;
 use gradient_auth::{Authenticated, Caller, Pin};
 use gradient_domain::{CacheId, CacheName, CachePermission, DisplayName, Moment, Username};
-use gradient_engine::{CacheChanges, Engine, FoundCache, NewCache};
+use gradient_engine::{CacheChanges, CacheStatistics, Engine, FoundCache, NewCache};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::fields::{PageQuery, description, optional};
+use super::fields::{PageQuery, description, optional, present};
 use crate::{
     ApiError,
     body::Body,
@@ -28,6 +28,7 @@ pub(super) fn endpoints() -> Endpoints {
         deactivate;
         key;
         public_key;
+        stats => Unavailable;
     }
 }
 
@@ -49,6 +50,12 @@ struct CacheBody {
     public: bool,
     #[schema(example = "gradient.example.com-main:1mUeXHAkR6T2NdsWkXqCdrnB0z6MGtQm3HBBwN0xdjk=")]
     public_key: String,
+    /// For how many days it keeps what nobody fetches; for ever without.
+    #[schema(example = 90)]
+    retention_days: Option<i32>,
+    /// How much it may have, in bytes; any amount without.
+    #[schema(example = 100_000_000_000_u64)]
+    max_bytes: Option<i64>,
     /// Whether the caller may change it.
     can_edit: bool,
     created_by: Option<Username>,
@@ -67,6 +74,8 @@ impl CacheBody {
             active: cache.active,
             public: cache.public,
             public_key: public_key.to_string(),
+            retention_days: cache.retention_days,
+            max_bytes: cache.max_bytes,
             can_edit: access.permissions(caller).contains(CachePermission::ManageCacheSettings),
             created_by,
             created_at: cache.created_at,
@@ -161,11 +170,68 @@ struct ChangeBody {
     #[schema(minimum = 0, maximum = 10000, example = 40)]
     priority: Option<i32>,
     public: Option<bool>,
+    /// For how many days it keeps what nobody fetches; `null` is for ever.
+    #[serde(default, deserialize_with = "present")]
+    #[expect(clippy::option_option, reason = "absent, null and a value are three different things")]
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 36500, example = 90)]
+    retention_days: Option<Option<i32>>,
+    /// How much it may have, in bytes; `null` is any amount.
+    #[serde(default, deserialize_with = "present")]
+    #[expect(clippy::option_option, reason = "absent, null and a value are three different things")]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 100_000_000_000_u64)]
+    max_bytes: Option<Option<i64>>,
+    /// Not available yet.
+    pull_through: Option<bool>,
+    /// Not available yet.
+    signing: Option<Signing>,
+}
+
+/// Who signs what a cache has.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Signing {
+    Server,
+    Worker,
+}
+
+/// The longest retention, in days: a hundred years.
+const MAX_RETENTION: i32 = 36_500;
+
+/// The largest size; every program that reads JSON has it exactly.
+const MAX_BYTES: i64 = (1 << 53) - 1;
+
+fn retention(days: Option<i32>) -> Result<Option<i32>, ApiError> {
+    if days.is_none_or(|days| (1..=MAX_RETENTION).contains(&days)) {
+        Ok(days)
+    } else {
+        Err(ApiError::new(Code::Validation, format!("retention_days: must be from 1 to {MAX_RETENTION}, or null")))
+    }
+}
+
+fn max_bytes(bytes: Option<i64>) -> Result<Option<i64>, ApiError> {
+    if bytes.is_none_or(|bytes| (0..=MAX_BYTES).contains(&bytes)) {
+        Ok(bytes)
+    } else {
+        Err(ApiError::new(Code::Validation, format!("max_bytes: must be from 0 to {MAX_BYTES}, or null")))
+    }
+}
+
+/// What a later version takes: better refused than forgotten.
+fn unavailable(body: &ChangeBody) -> Result<(), ApiError> {
+    let refused = |field: &str| Err(ApiError::new(Code::Validation, format!("{field}: this server cannot do that yet")));
+    if body.pull_through.is_some() {
+        return refused("pull_through");
+    }
+    match body.signing {
+        Some(Signing::Server | Signing::Worker) => refused("signing"),
+        None => Ok(()),
+    }
 }
 
 /// Changes a cache.
 ///
-/// What is left out stays as it is.
+/// What is left out stays as it is. A shorter retention and a smaller size take effect within minutes; `POST
+/// /caches/{cache}/collect` with `dry_run` says beforehand what would go.
 #[utoipa::path(patch, path = "/caches/{cache}")]
 async fn change(
     scope: CacheScope<ManageCacheSettings>,
@@ -173,6 +239,7 @@ async fn change(
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
     let body = body.read()?;
+    unavailable(&body)?;
     let changes = CacheChanges {
         name: optional(body.name.as_ref())?,
         display_name: optional(body.display_name.as_ref())?,
@@ -180,6 +247,8 @@ async fn change(
         priority: body.priority.map(priority).transpose()?,
         active: None,
         public: body.public,
+        retention_days: body.retention_days.map(retention).transpose()?,
+        max_bytes: body.max_bytes.map(max_bytes).transpose()?,
     };
     engine.change_cache(&scope.found.cache, changes).await?;
     Ok(Answer(Sentence("the cache is changed".to_owned())))
@@ -218,4 +287,38 @@ async fn key(scope: CacheScope<ViewCache>) -> Answer<String> {
 #[utoipa::path(get, path = "/caches/{cache}/public-key")]
 async fn public_key(scope: CacheScope<ViewCache>) -> Answer<String> {
     Answer(scope.found.public_key.to_string())
+}
+
+/// What a cache has, and what was asked of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CacheStatistics)]
+struct StatisticsBody {
+    /// Its paths.
+    #[schema(example = 1200)]
+    paths: u64,
+    /// The size of its NARs as they are stored: compressed, and each once, however many of its paths have it.
+    #[schema(example = 1_300_000_000_u64)]
+    bytes_stored: u64,
+    /// How much more that would be, were the NAR of each path stored for itself and not compressed.
+    #[schema(example = 3_400_000_000_u64)]
+    bytes_saved: u64,
+    /// Narinfos that it was asked for and had.
+    #[schema(example = 48_000)]
+    hits: u64,
+    /// Narinfos that it was asked for and did not have itself.
+    #[schema(example = 5_000)]
+    misses: u64,
+    /// The bytes of NARs that it has sent, compressed as they are.
+    #[schema(example = 52_000_000_000_u64)]
+    bytes_served: u64,
+}
+
+/// Shows what a cache has, and what was asked of it.
+///
+/// What was asked is counted since the cache was made; a server that is killed forgets the last seconds of it.
+#[utoipa::path(get, path = "/caches/{cache}/stats")]
+async fn stats(scope: CacheScope<ViewCache>, engine: web::Data<Engine>) -> Result<Answer<StatisticsBody>, ApiError> {
+    let statistics = engine.cache_statistics(scope.found.cache.id).await?;
+    let CacheStatistics { paths, bytes_stored, bytes_saved, hits, misses, bytes_served } = statistics;
+    Ok(Answer(StatisticsBody { paths, bytes_stored, bytes_saved, hits, misses, bytes_served }))
 }

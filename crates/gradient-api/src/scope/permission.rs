@@ -83,5 +83,5 @@ permissions! { Needs, OrgPermission:
 }
 
 permissions! { NeedsCache, CachePermission:
-    DeleteCache, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageCacheUpstreams, ViewCache,
+    DeleteCache, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageCacheUpstreams, ReadStore, ViewCache, WriteStore,
 }

@@ -21,6 +21,7 @@ mod projects;
 mod rate_limits;
 mod repositories;
 mod restarts;
+mod retention;
 mod roles;
 mod setup_token;
 mod subscriptions;

@@ -48,8 +48,8 @@ impl Extraction {
     pub(super) fn start(stored: Blob, work: Work, share: impl Send + 'static) -> Result<Decompressed, EngineError> {
         let (chunks, receiver) = mpsc::channel(WAITING_CHUNKS);
         let runtime = Handle::current();
-        let sink = Sink { chunks: chunks.clone(), runtime: runtime.clone() };
-        let extraction = Self { stored: Stored { stream: stored.stream, current: Bytes::new(), runtime }, sink };
+        let sink = Sink { chunks: chunks.clone(), runtime };
+        let extraction = Self { stored: Stored::new(stored), sink };
         // Not a blocking task: it waits for blocking tasks that read the file, and there may be few threads for those.
         let run = move || {
             let _share = share;
@@ -147,11 +147,18 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// The compressed blob.
-struct Stored {
+/// The compressed blob, to be read where it may block.
+pub(crate) struct Stored {
     stream: BoxStream<'static, Result<Bytes, BlobError>>,
     current: Bytes,
     runtime: Handle,
+}
+
+impl Stored {
+    /// To be called on a thread of the runtime.
+    pub(crate) fn new(blob: Blob) -> Self {
+        Self { stream: blob.stream, current: Bytes::new(), runtime: Handle::current() }
+    }
 }
 
 impl Read for Stored {

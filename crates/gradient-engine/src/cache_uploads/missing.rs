@@ -25,6 +25,10 @@ impl Engine {
         let hashes: Vec<_> = hashes.into_iter().filter(|hash| seen.insert(*hash)).collect();
         let (id, asked) = (cache.id, hashes.clone());
         let mut there = self.storage().read(async move |conn: &mut Conn| cache_paths::known(conn, id, &asked).await).await?;
+        // Whoever is told that it is there does not upload it, and relies on it.
+        for hash in &there {
+            self.fetches().note_rare(id, *hash);
+        }
         if cache.has_upstreams() {
             let absent: Vec<_> = hashes.iter().copied().filter(|hash| !there.contains(hash)).collect();
             let ask = async |hash| match self.upstream_narinfo(cache, &uploader.caller, hash).await {

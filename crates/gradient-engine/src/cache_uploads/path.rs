@@ -93,6 +93,7 @@ impl Engine {
         let set = async move |conn: &mut Conn| {
             caches::lock(conn, id).await?;
             let Some(now) = cache_paths::lookup_by_hash(conn, id, hash).await? else { return Ok(()) };
+            cache_paths::claim_again(conn, id, &[hash], Moment::now()).await?;
             let merged = merged(now.foreign_signatures.clone(), declared.signatures);
             if merged == now.foreign_signatures {
                 return Ok(());

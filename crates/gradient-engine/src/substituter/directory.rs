@@ -14,7 +14,7 @@ use gradient_nix::SigningKey;
 use gradient_storage::caches::{self, Cache, Upstream};
 
 use super::upstream::{Elsewhere, Source};
-use crate::{Engine, EngineError, caches::signing_key_place};
+use crate::{Engine, EngineError, caches::signing_key_place, fetches::Counters};
 
 /// Caches in memory, at most.
 const MAX_CACHES: u64 = 10_000;
@@ -35,6 +35,8 @@ pub struct ServedCache {
     pub(super) key: Option<SigningKey>,
     /// Where it looks for what it does not have.
     pub(super) upstreams: Vec<Source>,
+    /// Where what is asked of it is counted.
+    pub(super) counters: Arc<Counters>,
 }
 
 impl ServedCache {
@@ -80,7 +82,8 @@ impl Engine {
     fn serve(&self, row: &Cache, upstreams: Vec<Source>) -> Result<ServedCache, EngineError> {
         let key = row.secret_key_sealed.as_deref().map(|sealed| self.open_signing_key(row, sealed)).transpose()?;
         let priority = u32::try_from(row.priority).unwrap_or(0);
-        Ok(ServedCache { id: row.id, priority, public: row.public, key, upstreams })
+        let counters = self.fetches().counters(row.id);
+        Ok(ServedCache { id: row.id, priority, public: row.public, key, upstreams, counters })
     }
 
     fn open_signing_key(&self, row: &Cache, sealed: &[u8]) -> Result<SigningKey, EngineError> {

@@ -1,16 +1,16 @@
 //! NARs and their listings.
 
-use std::{io::Read, ops::Range, time::Duration};
+use std::{io::Read, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use gradient_blobs::{Blob, BlobError, BlobKey, PresignedUrl};
 use gradient_domain::CacheId;
 use gradient_nix::{NarHash, StorePathHash};
 use gradient_storage::cache_paths;
 
 use super::ServedCache;
-use crate::{Engine, EngineError, Share, artefacts};
+use crate::{Engine, EngineError, Share, artefacts, fetches::Counters};
 
 /// How long a listing may wait for others to be sent.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -26,6 +26,9 @@ pub struct CachedNar {
     /// The size of the compressed NAR in bytes.
     pub file_size: u64,
     key: BlobKey,
+    /// The cache that has it, and one of its paths that does.
+    claim: (CacheId, StorePathHash),
+    counters: Arc<Counters>,
 }
 
 /// A listing that a cache serves. It is sent without being in memory; while it lives, it counts as one that is being sent.
@@ -72,21 +75,35 @@ impl Engine {
         if size.is_none() {
             tracing::error!(%key, "the store has lost a NAR that a cache serves");
         }
-        Ok(size.map(|file_size| CachedNar { file_hash: row.file_hash, file_size, key }))
+        let (claim, counters) = ((id, row.path.hash()), Arc::clone(&cache.counters));
+        Ok(size.map(|file_size| CachedNar { file_hash: row.file_hash, file_size, key, claim, counters }))
     }
 
-    /// The bytes of a NAR, or those in a range that is within its size. `None` when it has gone meanwhile.
+    /// The bytes of a NAR, or those in a range that is within its size. `None` when it has gone meanwhile. What is read of it is
+    /// counted as served.
     pub async fn open_nar(&self, nar: &CachedNar, range: Option<Range<u64>>) -> Result<Option<Blob>, EngineError> {
         let blob = match range {
             Some(range) => self.blobs().get_range(&nar.key, range).await?,
             None => self.blobs().get(&nar.key).await?,
         };
-        Ok(blob)
+        let Some(Blob { size, range, stream }) = blob else { return Ok(None) };
+        let (cache, hash) = nar.claim;
+        self.fetches().note_rare(cache, hash);
+        let counters = Arc::clone(&nar.counters);
+        let stream = stream.inspect_ok(move |chunk| counters.served(chunk.len())).boxed();
+        Ok(Some(Blob { size, range, stream }))
     }
 
     /// Where a client can read the NAR itself for some minutes, when the store is set to let clients do so.
     pub async fn presigned_nar(&self, nar: &CachedNar) -> Result<Option<PresignedUrl>, EngineError> {
-        Ok(self.blobs().presigned(&nar.key).await?)
+        let url = self.blobs().presigned(&nar.key).await?;
+        if url.is_some() {
+            // How much of it the client reads there, nobody tells.
+            nar.counters.served(usize::try_from(nar.file_size).unwrap_or(usize::MAX));
+            let (cache, hash) = nar.claim;
+            self.fetches().note_rare(cache, hash);
+        }
+        Ok(url)
     }
 
     /// The listing of a path's NAR, when the cache has the path. `Busy` when too many of the cache are being sent.

@@ -9,7 +9,7 @@ use gradient_nix::{CAHash, StorePathHash};
 use gradient_storage::cache_paths::{self, CachePath};
 
 use super::ServedCache;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, fetches::Noted};
 
 /// The memory that narinfos may take, in bytes.
 const MAX_BYTES: u64 = 128 << 20;
@@ -23,19 +23,39 @@ impl Engine {
         let index = &self.substituter().index;
         let key = (cache.id, hash);
         match index.lookup(key) {
-            Some(Known::Text(text)) => return Ok(Some(text)),
-            Some(Known::Absent) => return Ok(None),
+            Some(Known::Text(text, noted)) => {
+                cache.counters.hit();
+                self.fetches().note(cache.id, hash, &noted);
+                return Ok(Some(text));
+            }
+            Some(Known::Absent) => {
+                cache.counters.miss();
+                return Ok(None);
+            }
             None => {}
         }
         let began = index.begin();
         let text = self.path_info(cache, hash).await?.map(|info| Bytes::from(info.to_text()));
         index.insert(key, began, text.clone());
+        self.count(cache, hash, text.is_some());
         Ok(text)
     }
 
     /// The same as JSON.
     pub async fn narinfo_json(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<serde_json::Value>, EngineError> {
-        Ok(self.path_info(cache, hash).await?.map(|info| info.to_json()))
+        let json = self.path_info(cache, hash).await?.map(|info| info.to_json());
+        self.count(cache, hash, json.is_some());
+        Ok(json)
+    }
+
+    /// Counts a narinfo that was not in memory.
+    fn count(&self, cache: &ServedCache, hash: StorePathHash, is_there: bool) {
+        if is_there {
+            cache.counters.hit();
+            self.fetches().note_rare(cache.id, hash);
+        } else {
+            cache.counters.miss();
+        }
     }
 
     /// What a cache says of a path, signed. A path that nobody has signed is not served.
@@ -91,16 +111,16 @@ struct Began {
 
 #[derive(Debug, Clone)]
 enum Entry {
-    Text(Bytes),
+    Text(Bytes, Noted),
     /// It was not there in that generation. A look-up that began before something was published says so by its number, however
     /// late it ends.
     Absent(u64),
 }
 
 /// What memory knows.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Known {
-    Text(Bytes),
+    Text(Bytes, Noted),
     Absent,
 }
 
@@ -108,7 +128,7 @@ impl Index {
     pub(super) fn new() -> Self {
         let weigh = |_: &Key, entry: &Entry| {
             let text = match entry {
-                Entry::Text(text) => text.len(),
+                Entry::Text(text, _) => text.len(),
                 Entry::Absent(_) => 0,
             };
             u32::try_from(text + ENTRY_BYTES).unwrap_or(u32::MAX)
@@ -124,13 +144,14 @@ impl Index {
 
     fn lookup(&self, key: Key) -> Option<Known> {
         match self.entries.get(&key)? {
-            Entry::Text(text) => Some(Known::Text(text)),
+            Entry::Text(text, noted) => Some(Known::Text(text, noted)),
             Entry::Absent(generation) => (generation == self.generation.load(Ordering::SeqCst)).then_some(Known::Absent),
         }
     }
 
     fn insert(&self, key: Key, began: Began, text: Option<Bytes>) {
-        self.entries.insert(key, text.map_or(Entry::Absent(began.generation), Entry::Text));
+        let entry = text.map_or(Entry::Absent(began.generation), |text| Entry::Text(text, Noted::default()));
+        self.entries.insert(key, entry);
         // It may be what was forgotten meanwhile; then the next look-up remembers it.
         if self.forgotten.load(Ordering::SeqCst) != began.forgotten {
             self.entries.invalidate(&key);
@@ -160,9 +181,9 @@ mod tests {
     fn a_miss_is_remembered_until_something_is_published() {
         let (index, key) = (Index::new(), key());
         index.insert(key, index.begin(), None);
-        assert_eq!(index.lookup(key), Some(Known::Absent));
+        assert!(matches!(index.lookup(key), Some(Known::Absent)));
         index.forget_absent();
-        assert_eq!(index.lookup(key), None);
+        assert!(index.lookup(key).is_none());
     }
 
     #[test]
@@ -171,7 +192,7 @@ mod tests {
         let before = index.begin();
         index.forget_absent();
         index.insert(key, before, None);
-        assert_eq!(index.lookup(key), None);
+        assert!(index.lookup(key).is_none());
     }
 
     #[test]
@@ -181,9 +202,9 @@ mod tests {
         index.insert(key, index.begin(), text());
         let before = index.begin();
         index.forget(key);
-        assert_eq!(index.lookup(key), None);
+        assert!(index.lookup(key).is_none());
         index.insert(key, before, text());
-        assert_eq!(index.lookup(key), None);
+        assert!(index.lookup(key).is_none());
     }
 
     #[test]
@@ -191,7 +212,7 @@ mod tests {
         let (index, key) = (Index::new(), key());
         index.insert(key, index.begin(), Some(Bytes::from_static(b"StorePath: x")));
         index.forget_absent();
-        assert_eq!(index.lookup(key), Some(Known::Text(Bytes::from_static(b"StorePath: x"))));
-        assert_eq!(index.lookup((CacheId::new(), key.1)), None);
+        assert!(matches!(index.lookup(key), Some(Known::Text(text, _)) if text == "StorePath: x"));
+        assert!(index.lookup((CacheId::new(), key.1)).is_none());
     }
 }

@@ -119,7 +119,22 @@ async fn older_direct_builds_go(url: &str) {
 /// The tenant's build completes, and a cache publishes the tenant's path.
 async fn publish(world: &World, tenant: &Tenant) -> gradient_domain::CacheId {
     let (build, path, now) = (tenant.build, tenant.path.clone(), Moment::now());
-    let cache = Cache {
+    let cache = cache(now);
+    let id = cache.id;
+    let publish = async move |conn: &mut Conn| {
+        caches::insert(conn, &cache).await?;
+        let nar_hash = gradient_nix::NarHash([1; 32]);
+        let claim =
+            NewCachePath { path, nar_hash, references: vec![], deriver: None, content_address: None, foreign_signatures: vec![] };
+        cache_paths::publish(conn, id, vec![claim], now).await?;
+        builds::complete(conn, build, Tenant::EPOCH, 1, now).await
+    };
+    assert!(world.storage.transaction(publish).await.unwrap());
+    id
+}
+
+pub(crate) fn cache(now: Moment) -> Cache {
+    Cache {
         id: gradient_domain::CacheId::new(),
         name: "main".parse().unwrap(),
         display_name: "main".parse().unwrap(),
@@ -133,15 +148,7 @@ async fn publish(world: &World, tenant: &Tenant) -> gradient_domain::CacheId {
         created_by: None,
         created_at: now,
         deleted_at: None,
-    };
-    let id = cache.id;
-    let publish = async move |conn: &mut Conn| {
-        caches::insert(conn, &cache).await?;
-        let nar_hash = gradient_nix::NarHash([1; 32]);
-        let claim = NewCachePath { path, nar_hash, references: vec![], deriver: None, content_address: None };
-        cache_paths::publish(conn, id, vec![claim], now).await?;
-        builds::complete(conn, build, Tenant::EPOCH, 1, now).await
-    };
-    assert!(world.storage.transaction(publish).await.unwrap());
-    id
+        retention_days: None,
+        max_bytes: None,
+    }
 }
