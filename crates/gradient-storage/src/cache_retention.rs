@@ -13,7 +13,7 @@ use crate::{
     conn::query,
     schema::{
         builds, cache_paths, caches, derivation_outputs, entry_points, evaluation_builds, evaluations, nars, organizations,
-        projects, subscriptions,
+        pending_paths, projects, subscriptions,
     },
 };
 
