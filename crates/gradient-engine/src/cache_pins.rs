@@ -43,15 +43,17 @@ impl Engine {
     }
 
     /// Pins a path that the cache has.
-    pub async fn pin_path(&self, cache: CacheId, hash: StorePathHash, by: UserId) -> Result<(), EngineError> {
+    pub async fn pin_path(&self, cache: CacheId, hash: StorePathHash, by: UserId) -> Result<PinView, EngineError> {
         let pin = Pin { cache, hash, created_by: Some(by), created_at: Moment::now() };
         let insert = async move |conn: &mut Conn| {
             // So that it does not go between the two.
             caches::lock(conn, cache).await?;
-            if cache_paths::lookup_by_hash(conn, cache, hash).await?.is_none() {
+            let Some(found) = cache_paths::lookup_by_hash(conn, cache, hash).await? else {
                 return Err(EngineError::NotFound { what: "path in this cache", name: hash.to_string() });
-            }
-            Ok(cache_pins::insert(conn, &pin).await?)
+            };
+            cache_pins::insert(conn, &pin).await?;
+            let created_by = users::usernames(conn, &[by]).await?.pop().map(|(_, name)| name);
+            Ok(PinView { hash, path: Some(found.path), created_by, created_at: pin.created_at })
         };
         self.storage().try_transaction(insert).await
     }

@@ -70,11 +70,10 @@ async fn pin(
     scope: CacheScope<WriteStore>,
     body: Body<NewPinBody>,
     engine: web::Data<Engine>,
-) -> Result<Answer<Sentence>, ApiError> {
+) -> Result<Answer<PinBody>, ApiError> {
     let hash: StorePathHash = parse("hash", &body.read()?.hash)?;
     let user = scope.caller.user().ok_or_else(ApiError::unauthorized)?.user;
-    engine.pin_path(scope.found.cache.id, hash, user).await?;
-    Ok(Answer(Sentence("the path is pinned".to_owned())))
+    Ok(Answer(engine.pin_path(scope.found.cache.id, hash, user).await?.into()))
 }
 
 /// Unpins a path.

@@ -65,6 +65,20 @@ impl NeedsCache for CacheMember {
     }
 }
 
+/// Reading a cache. What is in it is unknown to everybody else, as it is where Nix reads it.
+pub(crate) struct ReadStore;
+
+impl NeedsCache for ReadStore {
+    const PERMISSION: CachePermission = CachePermission::ReadStore;
+
+    fn decide(access: &CacheAccess, caller: &Caller) -> Decision {
+        match access.decide(caller, Self::PERMISSION) {
+            Decision::Denied => Decision::Hidden,
+            decision => decision,
+        }
+    }
+}
+
 macro_rules! permissions {
     ($trait:ident, $kind:ident: $($name:ident),+ $(,)?) => {
         $(
@@ -83,5 +97,5 @@ permissions! { Needs, OrgPermission:
 }
 
 permissions! { NeedsCache, CachePermission:
-    DeleteCache, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageCacheUpstreams, ReadStore, ViewCache, WriteStore,
+    DeleteCache, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageCacheUpstreams, ViewCache, WriteStore,
 }

@@ -163,7 +163,7 @@ async fn a_dry_run_tells_what_would_go(database: &str) {
     assert_eq!(names, [format!("/nix/store/{}", World::path(2)), format!("/nix/store/{}", World::path(1))]);
     let bytes: u64 = found["sample"].as_array().unwrap().iter().map(|one| one["bytes"].as_u64().unwrap()).sum();
     assert_eq!(found["bytes"], json!(bytes));
-    assert_eq!(world.there().await, [1, 2, 3], "nothing has gone");
+    assert_eq!(world.there_quietly().await, [1, 2, 3], "nothing has gone");
 
     assert_eq!(world.bob().post("/caches/main/collect", json!({})).await.error(), (403, "forbidden"));
     let gone = world.collect(json!({})).await;
@@ -179,6 +179,7 @@ async fn what_is_not_fetched_goes_with_all_that_needs_it(database: &str) {
     world.publish(&[(1, &[]), (2, &[1]), (3, &[2]), (4, &[1, 4]), (5, &[]), (6, &[5]), (7, &[])]).await;
     world.age(&[1, 2, 3, 4, 5, 6, 7], 40 * DAY).await;
     assert_eq!(world.collect(json!({})).await["paths"], json!(0), "without a retention everything stays");
+    world.age(&[1, 2, 3, 4, 5, 6, 7], DAY).await;
     world.set(json!({"retention_days": 30})).await;
     // What was fetched long ago is in memory, and something is fetched now.
     for number in [1, 3, 4, 5, 6, 7] {
@@ -217,8 +218,8 @@ async fn evaluations_keep_what_they_have_published(database: &str) {
     let world = World::new(database).await;
     world.publish(&[(1, &[]), (2, &[1]), (3, &[])]).await;
     world.age(&[1, 2, 3], 40 * DAY).await;
-    world.set(json!({"retention_days": 30, "max_bytes": 0})).await;
     world.evaluation_of(2).await;
+    world.set(json!({"retention_days": 30, "max_bytes": 0})).await;
     world.collect(json!({})).await;
     assert_eq!(world.there_quietly().await, [1, 2]);
     world.alice().delete("/orgs/acme").await.message();
@@ -229,10 +230,9 @@ async fn evaluations_keep_what_they_have_published(database: &str) {
 async fn caches_collect_themselves(database: &str) {
     let world = World::new(database).await;
     world.publish(&[(1, &[]), (2, &[1])]).await;
-    let later = Moment::now().plus(std::time::Duration::from_secs(50 * DAY));
-    world.server.engine.reap(later).await.unwrap();
-    assert_eq!(world.there_quietly().await, [1, 2]);
     world.set(json!({"retention_days": 49})).await;
+    assert_eq!(world.there_quietly().await, [1, 2]);
+    let later = Moment::now().plus(std::time::Duration::from_secs(50 * DAY));
     world.server.engine.reap(later).await.unwrap();
     assert_eq!(world.there_quietly().await, Vec::<usize>::new());
     // The NARs go when nobody else has them.
@@ -251,8 +251,8 @@ async fn what_comes_while_a_collection_runs_stays(database: &str) {
     let graph: &[(usize, &[usize])] =
         &[(1, &[]), (2, &[1]), (3, &[2]), (4, &[]), (5, &[4]), (6, &[]), (7, &[6]), (8, &[]), (9, &[8]), (10, &[]), (11, &[10])];
     world.publish(graph).await;
-    world.age(&(1..=11).collect::<Vec<_>>(), 40 * DAY).await;
     world.set(json!({"retention_days": 30})).await;
+    world.age(&(1..=11).collect::<Vec<_>>(), 40 * DAY).await;
     let mut collection = world.begin().await;
     assert_eq!(collection.found().await.unwrap().paths, 11);
     // Something new refers to 2, somebody publishes 5 again, pins 7, and fetches 9.
@@ -274,8 +274,8 @@ async fn what_has_gone_comes_again(database: &str) {
     for number in [1, 2, 3] {
         world.narinfo(number).await;
     }
-    world.age(&[1, 2, 3], 40 * DAY).await;
     world.set(json!({"retention_days": 30})).await;
+    world.age(&[1, 2, 3], 40 * DAY).await;
     let mut collection = world.begin().await.in_steps_of(1);
     assert!(collection.step().await.unwrap());
     assert_eq!(world.narinfo(3).await, 404, "what was in memory is forgotten");

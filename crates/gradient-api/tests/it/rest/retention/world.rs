@@ -63,8 +63,10 @@ impl World {
         format!("{}-package-{number}", Self::hash(number))
     }
 
+    /// Changes the settings of the cache, and waits until the cache has lost what they do not keep.
     pub(super) async fn set(&self, changes: Value) {
         self.alice().patch("/caches/main", changes).await.message();
+        self.server.engine.reap(Moment::now()).await.unwrap();
     }
 
     pub(super) async fn collect(&self, body: Value) -> Value {
