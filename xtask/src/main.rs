@@ -4,6 +4,7 @@ mod arrows;
 mod bench;
 mod contract;
 mod demo;
+mod fuzz;
 mod interrupt;
 mod openapi;
 mod prerequisites;
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::Options),
     /// Let schemathesis ask a server everything that its own description allows, and what it does not.
     Contract(contract::Options),
+    /// Run the fuzz targets, each for a while; see docs/fuzzing.md.
+    Fuzz(fuzz::Options),
     /// Run all checks and tests, with a throwaway PostgreSQL and real Nix.
     Test(test::Options),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Openapi(options) => openapi::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Contract(options) => contract::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Test(options) => test::run(&options),
     };
     match result {

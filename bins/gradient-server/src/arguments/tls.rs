@@ -25,22 +25,28 @@ pub(crate) struct TlsArguments {
     tls_key_file: Option<PathBuf>,
 }
 
+/// What is in the files.
+struct Pair {
+    chain: Vec<u8>,
+    key: Vec<u8>,
+}
+
 impl TlsArguments {
     /// The certificate, if there is one.
     pub(crate) fn certificate(&self) -> Result<Option<Certificate>, WrongSetting> {
-        let Some((chain, key)) = self.read()? else { return Ok(None) };
+        let Some(Pair { chain, key }) = self.read()? else { return Ok(None) };
         Certificate::parse(&chain, &key).map(Some).map_err(|error| self.wrong(&error))
     }
 
     /// Reads the files again. When that fails, nothing changes.
     pub(crate) fn read_again(&self, certificate: &Certificate) -> Result<(), WrongSetting> {
-        let Some((chain, key)) = self.read()? else { return Ok(()) };
+        let Some(Pair { chain, key }) = self.read()? else { return Ok(()) };
         certificate.replace(&chain, &key).map_err(|error| self.wrong(&error))
     }
 
-    fn read(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, WrongSetting> {
+    fn read(&self) -> Result<Option<Pair>, WrongSetting> {
         match (&self.tls_certificate_file, &self.tls_key_file) {
-            (Some(certificate), Some(key)) => Ok(Some((read(CERTIFICATE, certificate)?, read(KEY, key)?))),
+            (Some(chain), Some(key)) => Ok(Some(Pair { chain: read(CERTIFICATE, chain)?, key: read(KEY, key)? })),
             (None, None) => Ok(None),
             (Some(_), None) => Err(WrongSetting::new(KEY, &format!("is not set, but {CERTIFICATE} is: set both"))),
             (None, Some(_)) => Err(WrongSetting::new(CERTIFICATE, &format!("is not set, but {KEY} is: set both"))),

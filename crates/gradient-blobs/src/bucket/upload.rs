@@ -101,8 +101,9 @@ impl LocalFile {
 
     async fn read(&self, offset: u64, size: u64) -> Result<Bytes, BlobError> {
         let (file, path) = (self.file.clone(), self.path.clone());
+        // Not on the thread that reads: there are many of those, and the allocator would keep some memory for each.
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
         blocking(self.path.clone(), move || {
-            let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
             at(&path, file.read_exact_at(&mut bytes, offset))?;
             Ok(bytes.into())
         })
