@@ -161,7 +161,7 @@ pub(crate) async fn blobs(bucket: Option<S3Settings>, base: &Path) -> anyhow::Re
         return Blobs::open_directory(&store).with_context(|| format!("cannot open the store {}", store.display()));
     };
     let name = bucket.bucket.clone();
-    let blobs = Blobs::open_s3(bucket, store.join("staging")).await.context("cannot open the store of GRADIENT_S3_BUCKET")?;
+    let blobs = Blobs::open_s3(bucket, &store).await.context("cannot open the store of GRADIENT_S3_BUCKET")?;
     if !blobs.refuses_to_replace() {
         tracing::warn!(
             bucket = name,

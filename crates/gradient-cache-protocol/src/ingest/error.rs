@@ -135,7 +135,7 @@ pub enum Subject {
     /// The content of a path.
     Path(StorePath),
     /// A file of a cache, before it is known which path it is the content of.
-    File(NarFileName),
+    File(Box<NarFileName>),
 }
 
 impl fmt::Display for Subject {

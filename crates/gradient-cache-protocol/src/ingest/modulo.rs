@@ -95,9 +95,9 @@ mod tests {
 
     /// As it is written in the comment above.
     fn plain(content: &str) -> [NixHash; 2] {
-        let places: String = content.match_indices(OWN).map(|(place, _)| format!("|{place}")).collect();
+        let places: Vec<_> = content.match_indices(OWN).map(|(place, _)| format!("|{place}")).collect();
         let zeros = content.replace(OWN, &"\0".repeat(LENGTH));
-        [zeros.clone() + &places, zeros].map(|text| {
+        [zeros.clone() + &places.concat(), zeros].map(|text| {
             let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
             hasher.update(text.as_bytes());
             hasher.finalize()

@@ -35,7 +35,7 @@ pub struct ReceivedNar {
 /// The upload is read once, in memory that does not grow with it. It has to be what its name says: the hash of the file, or of
 /// the NAR. What was written to `kept` is worth nothing when this fails.
 pub fn receive(upload: impl Read, name: &NarFileName, kept: impl Write, max_nar_size: u64) -> Result<ReceivedNar, IngestError> {
-    let subject = Subject::File(name.clone());
+    let subject = Subject::File(Box::new(name.clone()));
     let expectation = Expectation::of(subject.clone(), Candidates::new([]), max_nar_size);
     let mut upload = BufReader::with_capacity(BEGINNING, upload);
     let beginning = upload.fill_buf().map_err(IngestError::Read)?;

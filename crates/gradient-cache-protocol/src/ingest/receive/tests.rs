@@ -49,9 +49,9 @@ fn encoded(bytes: &[u8], format: &str) -> Vec<u8> {
             liblzma::read::XzEncoder::new_stream(bytes, stream).read_to_end(&mut encoded).unwrap();
         }
         ".lz4" => {
-            let mut encoder = lz4_flex::frame::FrameEncoder::new(&mut encoded);
-            encoder.write_all(bytes).unwrap();
-            encoder.finish().unwrap();
+            let mut frames = lz4_flex::frame::FrameEncoder::new(&mut encoded);
+            frames.write_all(bytes).unwrap();
+            frames.finish().unwrap();
         }
         other => panic!("{other}"),
     }
