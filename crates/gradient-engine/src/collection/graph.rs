@@ -1,4 +1,4 @@
-//! All claims of a cache in memory: about 200 bytes for each, and 4 for each reference.
+//! All claims of a cache in memory: about 200 bytes for each, with eight references.
 
 use std::collections::HashMap;
 
