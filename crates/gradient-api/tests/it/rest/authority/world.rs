@@ -57,6 +57,8 @@ impl<'s> World<'s> {
 
         publish_hello(server, cache).await;
         let nar = publish_app(server, cache).await.upload.nar.nar_hash.to_nix32();
+        let (pinned, _) = APP.split_once('-').unwrap();
+        owner.post("/caches/main/pins", json!({"hash": pinned})).await.message();
         let insert = async move |conn: &mut Conn| {
             let (evaluation, commit) = evaluation(conn, organization, project).await?;
             let build = logs::build(conn, organization, b"a log\n".to_vec()).await?;
