@@ -44,9 +44,9 @@ pub(crate) fn endpoints() -> Endpoints {
         serve::serve_root;
         serve::serve;
         realisation::realisation;
-        realisation::put_realisation => Conflict;
+        realisation::put_realisation;
         realisation::build_trace;
-        realisation::put_build_trace => Conflict;
+        realisation::put_build_trace;
         debuginfo::debuginfo;
         uploads::put_debuginfo;
         uploads::get_missing_paths;

@@ -256,9 +256,8 @@ impl From<EngineError> for ApiError {
                 Self::new(Code::PayloadTooLarge, message)
             }
             EngineError::Upload(IngestError::Read(_)) => Self::bad_request(message),
-            EngineError::Upload(IngestError::Keep(_)) => Self::unavailable(&error),
+            EngineError::Spool(_) | EngineError::Upload(IngestError::Keep(_)) => Self::unavailable(&error),
             EngineError::Upload(_) => Self::new(Code::Validation, message),
-            EngineError::Spool(_) => Self::unavailable(&error),
             EngineError::Busy | EngineError::Stopping => Self::new(Code::Unavailable, message),
             EngineError::Storage(
                 StorageError::BrokenReference(_)

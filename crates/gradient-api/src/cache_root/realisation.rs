@@ -44,7 +44,8 @@ pub(super) async fn realisation(pull: Pull, address: web::Path<Address>) -> Resu
     put,
     path = "/realisations/{realisation}.doi",
     request_body(content = String, content_type = "application/json"),
-    responses((status = 200, description = "It is kept."))
+    responses((status = 200, description = "The path that is kept: where two builds disagree, the first one stays.",
+        body = String, content_type = "text/plain", example = "qkcjym7f4s8gzgna572cn811pjqm9cj4-ca\n"))
 )]
 pub(super) async fn put_realisation(push: Push, address: web::Path<Address>, sent: Sent) -> Result<HttpResponse, Refusal> {
     let expected = "the file has to be called realisations/sha256:<64 hexadecimal digits>!<output>.doi";
@@ -69,7 +70,8 @@ pub(super) async fn build_trace(pull: Pull, address: web::Path<TraceAddress>) ->
     put,
     path = "/build-trace-v2/{derivation}/{output}.doi",
     request_body(content = String, content_type = "application/json"),
-    responses((status = 200, description = "It is kept."))
+    responses((status = 200, description = "The path that is kept: where two builds disagree, the first one stays.",
+        body = String, content_type = "text/plain", example = "qkcjym7f4s8gzgna572cn811pjqm9cj4-ca\n"))
 )]
 pub(super) async fn put_build_trace(push: Push, address: web::Path<TraceAddress>, sent: Sent) -> Result<HttpResponse, Refusal> {
     let expected = "the file has to be called build-trace-v2/<derivation>.drv/<output>.doi";
@@ -86,6 +88,6 @@ async fn keep(push: &Push, name: Option<RealisationName>, sent: Sent, expected: 
     let name = name.ok_or_else(|| push.refused(ApiError::bad_request(expected)))?;
     let (body, encoding) = sent.all(MAX_BYTES).await.map_err(push.failed())?;
     let kept = push.engine.upload_realisation(&push.cache, &push.uploader, name, &body, &encoding).await;
-    kept.map_err(push.failed())?;
-    Ok(HttpResponse::Ok().finish())
+    let kept = kept.map_err(push.failed())?;
+    Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body(format!("{kept}\n")))
 }

@@ -1,5 +1,6 @@
 use gradient_cache_protocol::{Realisation, RealisationName, realisation::MAX_BYTES};
 use gradient_domain::Moment;
+use gradient_nix::StorePath;
 use gradient_storage::{
     Conn, cache_paths,
     cache_realisations::{self, CacheRealisation},
@@ -9,8 +10,8 @@ use super::{Uploader, decoded, path::merged};
 use crate::{Engine, EngineError, ServedCache};
 
 impl Engine {
-    /// Keeps what an output turned out to be, once the cache or an upstream of it serves that path. What is there keeps all but the
-    /// signatures of others.
+    /// Keeps what an output turned out to be, once the cache or an upstream of it serves that path; which path is kept. Where two
+    /// builds disagree, the first one stays, so that what was built on top of it goes on to fit.
     pub async fn upload_realisation(
         &self,
         cache: &ServedCache,
@@ -18,7 +19,7 @@ impl Engine {
         name: RealisationName,
         body: &[u8],
         encoding: &str,
-    ) -> Result<(), EngineError> {
+    ) -> Result<StorePath, EngineError> {
         let invalid = |message| EngineError::Invalid { field: "realisation", message };
         let json = decoded(body, encoding, MAX_BYTES)?;
         let realisation = Realisation::parse(name, &json).map_err(|error| invalid(error.to_string()))?;
@@ -33,17 +34,15 @@ impl Engine {
             CacheRealisation { path: realisation.path().clone(), dependents, signatures: realisation.signatures().to_vec() };
         let keep = async move |conn: &mut Conn| {
             let kept = cache_realisations::claim(conn, id, &name, new.clone(), now).await?;
-            if kept.path != new.path {
-                let message = format!("the cache has {} for {name}; what an output turned out to be never changes", kept.path);
-                return Err(EngineError::Conflict(message));
+            if kept.path == new.path {
+                let merged = merged(kept.signatures.clone(), new.signatures);
+                if merged != kept.signatures {
+                    cache_realisations::set_signatures(conn, id, &name, merged).await?;
+                }
             }
-            let merged = merged(kept.signatures.clone(), new.signatures);
-            if merged != kept.signatures {
-                cache_realisations::set_signatures(conn, id, &name, merged).await?;
-            }
-            Ok(())
+            Ok(kept.path)
         };
-        self.storage().try_transaction(keep).await
+        Ok(self.storage().transaction(keep).await?)
     }
 
     /// What an output turned out to be, signed, when the cache was told. JSON, as Nix reads it.
