@@ -3,6 +3,7 @@
 use std::{fs, io::Write};
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use gradient_blobs::{BlobError, BlobKey, Put};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
@@ -19,6 +20,7 @@ both_stores!(
     an_upload_is_put_or_leaves_nothing,
     a_file_from_elsewhere_is_moved_in,
     concurrent_writers_of_one_key_agree,
+    what_is_stored_is_listed_and_can_be_put_aside,
 );
 
 async fn the_first_nar_stays_and_the_last_log_counts(store: &Store) {
@@ -121,4 +123,35 @@ async fn concurrent_writers_of_one_key_agree(store: &Store) {
     assert_eq!(new, 1);
     let content = blobs.read_all(&nar(1), 100_000).await.unwrap().unwrap();
     assert!(content.len() == 100_000 && content.iter().all(|byte| *byte == content[0]));
+}
+
+async fn what_is_stored_is_listed_and_can_be_put_aside(store: &Store) {
+    let blobs = &store.blobs;
+    for number in 1..=3 {
+        blobs.put(&nar(number), Bytes::from(vec![number; 10])).await.unwrap();
+    }
+    blobs.put(&BlobKey::log(Uuid::nil(), 1), Bytes::from_static(b"log")).await.unwrap();
+    let listed = async |folder: &str| {
+        let listed = blobs.list(folder).try_collect::<Vec<_>>().await.unwrap();
+        let mut listed: Vec<_> = listed.into_iter().map(|blob| (blob.name, blob.size)).collect();
+        listed.sort();
+        listed
+    };
+    let mut expected: Vec<_> = (1..=3).map(|number| (nar(number).to_string(), 10)).collect();
+    expected.sort();
+    assert_eq!(listed("nar").await, expected);
+    assert_eq!(listed("log").await, [(BlobKey::log(Uuid::nil(), 1).to_string(), 3)]);
+    assert_eq!(listed("ls").await, []);
+
+    let name = nar(2).to_string();
+    assert!(blobs.put_aside(&name).await.unwrap());
+    assert!(!blobs.put_aside(&name).await.unwrap());
+    assert_eq!(blobs.size(&nar(2)).await.unwrap(), None);
+    assert_eq!(listed("nar").await.len(), 2);
+    assert!(blobs.put_back(&name).await.unwrap());
+    assert_eq!(blobs.read_all(&nar(2), 10).await.unwrap().unwrap(), [2; 10][..]);
+    assert!(blobs.put_aside(&name).await.unwrap());
+    assert!(blobs.discard_aside(&name).await.unwrap());
+    assert!(!blobs.put_back(&name).await.unwrap());
+    assert_eq!(blobs.size(&nar(2)).await.unwrap(), None);
 }
