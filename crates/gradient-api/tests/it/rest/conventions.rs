@@ -44,8 +44,9 @@ async fn other_methods_are_told_those_that_there_are(database: &str) {
     for (path, allowed) in [
         ("/api/v1/health", "GET"),
         ("/proto", "GET"),
-        ("/cache/main/nix-cache-info", "GET, HEAD"),
-        ("/cache/main/nar/x.nar.zst", "GET, HEAD"),
+        ("/cache/main/nix-cache-info", "GET, HEAD, PUT"),
+        ("/cache/main/nar/x.nar.zst", "GET, HEAD, PUT"),
+        ("/cache/main/serve/x", "GET, HEAD"),
     ] {
         let response = server.http.delete(format!("{}{path}", server.url)).send().await.unwrap();
         assert_eq!((response.status().as_u16(), response.headers()["allow"].to_str().unwrap()), (405, allowed), "{path}");
