@@ -51,20 +51,23 @@ fn damage_is_found_and_repaired(database: Database) {
         assert_eq!(well.code, Some(0), "{well:?}");
         assert!(well.output.contains("missing: 0; corrupt: 0"), "{well:?}");
 
-        // The chain's four paths, with their files.
-        let mut chain = Vec::new();
-        let mut next = evaluation.outputs()?.into_values().flatten().next();
-        while let Some(path) = next {
+        // The chain's four paths with their files; each refers to all before it.
+        let mut chain = BTreeMap::new();
+        let mut open: Vec<String> = evaluation.outputs()?.into_values().flatten().collect();
+        while let Some(path) = open.pop() {
             let base = path.rsplit('/').next().unwrap().to_owned();
             let hash = base.split('-').next().unwrap().to_owned();
             let (status, text) = narinfo(trial, &hash)?;
             assert_eq!(status, 200, "{base}");
             let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
-            next = field("References: ").split_whitespace().find(|reference| **reference != base).map(str::to_owned);
+            let references = field("References: ");
+            let references: Vec<_> = references.split_whitespace().filter(|other| **other != base).map(str::to_owned).collect();
             let nar = store.join(field("URL: "));
             let listing = store.join("ls").join(name(&nar).replace(".nar.zst", ".json.zst"));
-            chain.push((hash, nar, listing));
+            chain.insert(references.len(), (hash, nar, listing));
+            open.extend(references);
         }
+        let chain: Vec<_> = chain.into_values().collect();
         let [(one, flipped, _), (two, cut, _), (three, removed, _), (four, intact, listing)] = &chain[..] else {
             panic!("not a chain of four: {chain:?}")
         };
