@@ -50,6 +50,12 @@ pub async fn lookup(conn: &mut Conn, cache: CacheId, name: &str) -> Result<Optio
     }))
 }
 
+/// Forgets the realisation under this name.
+pub async fn delete(conn: &mut Conn, cache: CacheId, name: &str) -> Result<(), StorageError> {
+    query!(conn, |c| diesel::delete(cache_realisations::table.find((cache, name))).execute(c).await?);
+    Ok(())
+}
+
 /// Replaces the signatures of others.
 pub async fn set_signatures(conn: &mut Conn, cache: CacheId, name: &str, signatures: Vec<String>) -> Result<(), StorageError> {
     query!(conn, |c| {

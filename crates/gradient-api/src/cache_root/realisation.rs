@@ -80,7 +80,7 @@ pub(super) async fn put_build_trace(push: Push, address: web::Path<TraceAddress>
 
 async fn show(pull: &Pull, name: Option<RealisationName>) -> Result<HttpResponse, Refusal> {
     let name = name.ok_or_else(|| pull.not_found())?;
-    let json = pull.engine.cached_realisation(&pull.cache, name).await.map_err(pull.failed())?;
+    let json = pull.engine.cached_realisation(&pull.cache, &pull.caller, name).await.map_err(pull.failed())?;
     Ok(HttpResponse::Ok().content_type(ContentType::json()).body(json.ok_or_else(|| pull.not_found())?))
 }
 

@@ -1,3 +1,4 @@
+use gradient_auth::Caller;
 use gradient_cache_protocol::{Realisation, RealisationName, realisation::MAX_BYTES};
 use gradient_domain::Moment;
 use gradient_nix::StorePath;
@@ -11,7 +12,7 @@ use crate::{Engine, EngineError, ServedCache};
 
 impl Engine {
     /// Keeps what an output turned out to be, once the cache or an upstream of it serves that path; which path is kept. Where two
-    /// builds disagree, the first one stays, so that what was built on top of it goes on to fit.
+    /// builds disagree, the first one stays as long as the cache has it, so that what was built on top of it goes on to fit.
     pub async fn upload_realisation(
         &self,
         cache: &ServedCache,
@@ -33,7 +34,11 @@ impl Engine {
         let new =
             CacheRealisation { path: realisation.path().clone(), dependents, signatures: realisation.signatures().to_vec() };
         let keep = async move |conn: &mut Conn| {
-            let kept = cache_realisations::claim(conn, id, &name, new.clone(), now).await?;
+            let mut kept = cache_realisations::claim(conn, id, &name, new.clone(), now).await?;
+            if kept.path != new.path && cache_paths::known(conn, id, &[kept.path.hash()]).await?.is_empty() {
+                cache_realisations::delete(conn, id, &name).await?;
+                kept = cache_realisations::claim(conn, id, &name, new.clone(), now).await?;
+            }
             if kept.path == new.path {
                 let merged = merged(kept.signatures.clone(), new.signatures);
                 if merged != kept.signatures {
@@ -45,11 +50,22 @@ impl Engine {
         Ok(self.storage().transaction(keep).await?)
     }
 
-    /// What an output turned out to be, signed, when the cache was told. JSON, as Nix reads it.
-    pub async fn cached_realisation(&self, cache: &ServedCache, name: RealisationName) -> Result<Option<String>, EngineError> {
+    /// What an output turned out to be, signed, when the cache was told, and it or an upstream of it still serves that path. JSON, as
+    /// Nix reads it.
+    pub async fn cached_realisation(
+        &self,
+        cache: &ServedCache,
+        caller: &Caller,
+        name: RealisationName,
+    ) -> Result<Option<String>, EngineError> {
         let (id, file) = (cache.id, name.to_string());
         let find = async move |conn: &mut Conn| cache_realisations::lookup(conn, id, &file).await;
         let Some(row) = self.storage().read(find).await? else { return Ok(None) };
+        let hash = row.path.hash();
+        let here = self.storage().read(async move |conn: &mut Conn| cache_paths::known(conn, id, &[hash]).await).await?;
+        if here.is_empty() && self.upstream_narinfo(cache, caller, hash).await?.is_none() {
+            return Ok(None);
+        }
         let dependents = serde_json::from_str(&row.dependents)
             .map_err(|error| EngineError::Damaged(format!("the dependents of {name}: {error}")))?;
         let mut realisation = Realisation::new(name, row.path, dependents, row.signatures);

@@ -203,9 +203,15 @@ async fn a_realisation_comes_back_signed(database: &str) {
     world.push(&other, &nar_of(b"other\n"), &[]).await;
     let mut changed = body;
     changed["outPath"] = json!(other.to_string());
-    let kept = put(&file, changed).await;
+    let kept = put(&file, changed.clone()).await;
     assert_eq!((kept.status, kept.text.trim()), (StatusCode::OK, path.to_string().as_str()), "the first one stays");
     assert_eq!(put("realisations/x.doi", json!({})).await.status, StatusCode::BAD_REQUEST);
+    // Of what the cache has lost, it knows no realisation; another one may take its place.
+    world.lose(&path).await;
+    assert_eq!(world.get(&file).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(put(&file, changed).await.text.trim(), other.to_string());
+    let shown: Value = serde_json::from_str(&world.get(&file).await.text).unwrap();
+    assert_eq!(shown["outPath"], json!(other.to_string()));
     assert_eq!(world.get(&file.replace("out.doi", "dev.doi")).await.status, StatusCode::NOT_FOUND);
 }
 

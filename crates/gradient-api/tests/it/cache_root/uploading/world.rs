@@ -130,6 +130,15 @@ impl World {
         self.send(Method::PUT, &format!("{}.narinfo", path.hash()), &self.key, text).await
     }
 
+    /// Takes a path from the cache, as a collection does.
+    pub(super) async fn lose(&self, path: &StorePath) {
+        let (id, hash) = (self.id, path.hash());
+        let delete = async move |conn: &mut gradient_storage::Conn| {
+            gradient_storage::cache_retention::delete_claims(conn, id, &[hash]).await
+        };
+        self.server.storage.write(delete).await.unwrap();
+    }
+
     /// All that it takes.
     pub(super) async fn push(&self, path: &StorePath, nar: &Nar, references: &[&StorePath]) {
         assert_eq!(self.put_nar(nar).await.status, StatusCode::OK);
