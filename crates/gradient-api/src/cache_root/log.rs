@@ -46,7 +46,7 @@ pub(super) async fn log(pull: Pull, request: HttpRequest, address: web::Path<Add
 #[utoipa::path(
     put,
     path = "/log/{derivation}",
-    request_body(content = String, content_type = "text/plain"),
+    request_body(content = Option<String>, content_type = "text/plain"),
     responses((status = 200, description = "It is kept."))
 )]
 pub(super) async fn put_log(push: Push, address: web::Path<Address>, sent: Sent) -> Result<HttpResponse, Refusal> {

@@ -118,11 +118,11 @@ async fn uploaded(pull: &Pull, request: &HttpRequest, name: &NarFileName) -> Res
 ///
 /// It is checked as it comes: its form, and that its file is named by the hash of the file or of the NAR. It is the caller's only
 /// until a narinfo names it, which has to come within 24 hours. A user can have eight uploads on the way at a time, and one that is
-/// slower than 64 KiB per second for long is given up.
+/// slower than 64 KiB per second for long is given up. Its content type does not matter.
 #[utoipa::path(
     put,
     path = "/nar/{file}",
-    request_body(content = [u8], content_type = "application/x-nix-nar"),
+    request_body(content = [u8], content_type = "application/octet-stream"),
     responses((status = 200, description = "The NAR is there. Its narinfo may come."))
 )]
 pub(super) async fn put_nar(push: Push, address: web::Path<Address>, mut sent: Sent) -> Result<HttpResponse, Refusal> {

@@ -167,7 +167,7 @@ pub(super) async fn give_up(push: Push, address: web::Path<Address>) -> Result<H
 #[utoipa::path(
     put,
     path = "/nix-cache-info",
-    request_body(content = String, content_type = "text/x-nix-cache-info"),
+    request_body(content = Option<String>, content_type = "text/x-nix-cache-info"),
     responses((status = 200, description = "Nothing changes."))
 )]
 pub(super) async fn put_nix_cache_info(push: Push, sent: Sent) -> Result<HttpResponse, Refusal> {
@@ -178,7 +178,7 @@ pub(super) async fn put_nix_cache_info(push: Push, sent: Sent) -> Result<HttpRes
 #[utoipa::path(
     put,
     path = "/{hash}.ls",
-    request_body(content = String, content_type = "application/json"),
+    request_body(content = Option<String>, content_type = "application/json"),
     responses((status = 200, description = "Nothing changes: the server lists what is in a NAR while it checks it."))
 )]
 pub(super) async fn put_listing(push: Push, sent: Sent) -> Result<HttpResponse, Refusal> {
@@ -189,7 +189,7 @@ pub(super) async fn put_listing(push: Push, sent: Sent) -> Result<HttpResponse, 
 #[utoipa::path(
     put,
     path = "/debuginfo/{file}",
-    request_body(content = String, content_type = "application/json"),
+    request_body(content = Option<String>, content_type = "application/json"),
     responses((status = 200, description = "Nothing changes: the server finds build ids in a NAR while it checks it."))
 )]
 pub(super) async fn put_debuginfo(push: Push, sent: Sent) -> Result<HttpResponse, Refusal> {
