@@ -163,33 +163,30 @@ pub(super) async fn give_up(push: Push, address: web::Path<Address>) -> Result<H
     Ok(HttpResponse::Ok().finish())
 }
 
-/// Takes what Nix says of a new cache, and keeps its own.
+/// Takes what Nix says of a new cache, and keeps its own: the body is thrown away.
 #[utoipa::path(
     put,
     path = "/nix-cache-info",
-    request_body(content = Option<String>, content_type = "text/x-nix-cache-info"),
     responses((status = 200, description = "Nothing changes."))
 )]
 pub(super) async fn put_nix_cache_info(push: Push, sent: Sent) -> Result<HttpResponse, Refusal> {
     discard(push, sent).await
 }
 
-/// Takes the listing of a NAR, and keeps the one that the server made of it.
+/// Takes the listing of a NAR, and keeps the one that the server made of it: the body is thrown away.
 #[utoipa::path(
     put,
     path = "/{hash}.ls",
-    request_body(content = Option<String>, content_type = "application/json"),
     responses((status = 200, description = "Nothing changes: the server lists what is in a NAR while it checks it."))
 )]
 pub(super) async fn put_listing(push: Push, sent: Sent) -> Result<HttpResponse, Refusal> {
     discard(push, sent).await
 }
 
-/// Takes where debugging information is, and keeps what the server found in the NAR.
+/// Takes where debugging information is, and keeps what the server found in the NAR: the body is thrown away.
 #[utoipa::path(
     put,
     path = "/debuginfo/{file}",
-    request_body(content = Option<String>, content_type = "application/json"),
     responses((status = 200, description = "Nothing changes: the server finds build ids in a NAR while it checks it."))
 )]
 pub(super) async fn put_debuginfo(push: Push, sent: Sent) -> Result<HttpResponse, Refusal> {
