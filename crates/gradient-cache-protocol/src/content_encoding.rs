@@ -2,11 +2,13 @@
 
 use std::io::{BufReader, Read};
 
+use crate::ingest::MAX_WINDOW_LOG;
+
 /// How much is read ahead.
 const READ_AHEAD: usize = 16 << 10;
 
-/// The memory that xz may ask for in bytes.
-const MAX_XZ_MEMORY: u64 = 80 << 20;
+/// The memory that xz, lzma and lzip may ask for in bytes: their strongest levels take 65 MiB.
+pub(crate) const MAX_XZ_MEMORY: u64 = 80 << 20;
 
 /// The body as it was before it got this `Content-Encoding`, as it is read; `None` for one that is not known.
 pub fn decode<'a>(body: impl Read + Send + 'a, encoding: &str) -> Option<Box<dyn Read + Send + 'a>> {
@@ -20,7 +22,11 @@ pub fn decode<'a>(body: impl Read + Send + 'a, encoding: &str) -> Option<Box<dyn
             let stream = liblzma::stream::Stream::new_auto_decoder(MAX_XZ_MEMORY, liblzma::stream::CONCATENATED).ok()?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(body, stream))
         }
-        "zstd" => Box::new(zstd::Decoder::with_buffer(body).ok()?),
+        "zstd" => {
+            let mut decoder = zstd::Decoder::with_buffer(body).ok()?;
+            decoder.window_log_max(MAX_WINDOW_LOG).ok()?;
+            Box::new(decoder)
+        }
         _ => return None,
     })
 }

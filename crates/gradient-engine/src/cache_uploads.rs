@@ -16,8 +16,8 @@ use gradient_auth::{Caller, Decision};
 use gradient_cache_protocol::content_encoding;
 use gradient_domain::{CachePermission, UserId};
 
+pub use chunks::ChunkedUploadBegun;
 pub(crate) use chunks::MAX_AGE;
-pub use chunks::{ChunkedUploadBegun, MAX_CHUNK_BYTES};
 pub use nar::NarUpload;
 pub use path::PathUpload;
 

@@ -86,7 +86,7 @@ pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use artefacts::{Artefact, ArtefactKind};
 pub use builds::{BuildDetails, Explanation, LOG_TAIL_BYTES};
 pub use cache_pins::PinView;
-pub use cache_uploads::{ChunkedUploadBegun, MAX_CHUNK_BYTES, NarUpload, PathUpload, Uploader};
+pub use cache_uploads::{ChunkedUploadBegun, NarUpload, PathUpload, Uploader};
 pub use caches::{Cache, CacheChanges, FoundCache, NewCache};
 pub use changes::Change;
 pub use collection::{Collected, Collection, Superfluous};

@@ -74,7 +74,11 @@ pub(crate) async fn settle(
     mut published: Vec<StorePathHash>,
     now: Moment,
 ) -> Result<(), StorageError> {
-    if count(conn, cache).await? == 0 {
+    let waits = query!(&mut *conn, |c| {
+        let waiting = pending_paths::table.filter(pending_paths::cache.eq(cache)).select(pending_paths::hash);
+        diesel::select(exists(waiting)).get_result::<bool>(c).await?
+    });
+    if !waits {
         return Ok(());
     }
     while !published.is_empty() {

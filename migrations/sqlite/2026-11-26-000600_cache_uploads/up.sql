@@ -15,6 +15,8 @@ CREATE TABLE uploaded_nars (
     PRIMARY KEY (cache, uploader, name)
 ) STRICT;
 CREATE INDEX uploaded_nars_nar_hash ON uploaded_nars (nar_hash);
+-- For the deletion of a user.
+CREATE INDEX uploaded_nars_uploader ON uploaded_nars (uploader);
 CREATE INDEX uploaded_nars_created_at ON uploaded_nars (created_at);
 
 -- Paths that wait for what they refer to.

@@ -5,12 +5,10 @@ use std::io::{self, BufReader, Read};
 use gradient_nix::NarHash;
 
 use super::compressed::{Broken, Hashing, Source};
+use crate::content_encoding::MAX_XZ_MEMORY;
 
 /// How much is read ahead: more than what tells one format from another.
 const READ_AHEAD: usize = 64 << 10;
-
-/// The memory that xz, lzma and lzip may ask for in bytes: their strongest levels take 65 MiB.
-const MAX_XZ_MEMORY: u64 = 80 << 20;
 
 type Input<R> = BufReader<Hashing<R>>;
 

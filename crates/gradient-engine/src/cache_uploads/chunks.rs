@@ -20,7 +20,7 @@ use super::{
 use crate::{Engine, EngineError, ServedCache, uploads::max_compressed};
 
 /// The size of a piece that most proxies let through, in bytes. Other sizes are taken too.
-pub const MAX_CHUNK_BYTES: u64 = 32 << 20;
+const CHUNK_BYTES: u64 = 32 << 20;
 
 /// Uploads in pieces that one user may have on the way to one cache.
 const MAX_BEGUN: i64 = 64;
@@ -57,7 +57,7 @@ impl Engine {
         // The row first: a file without one is removed.
         self.storage().try_transaction(insert).await?;
         self.blobs().partials().create(id.uuid()).await?;
-        Ok(ChunkedUploadBegun { id, chunk_bytes: MAX_CHUNK_BYTES })
+        Ok(ChunkedUploadBegun { id, chunk_bytes: CHUNK_BYTES })
     }
 
     /// How many bytes of an upload have come.
