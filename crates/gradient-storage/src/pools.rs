@@ -4,7 +4,7 @@ use deadpool::{
     Runtime,
     managed::{PoolError, TimeoutType},
 };
-use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
+use diesel::{ConnectionError, ConnectionResult, SqliteConnection, result::Error as QueryError};
 use diesel_async::{
     AsyncConnection, AsyncPgConnection, SimpleAsyncConnection,
     pooled_connection::{
@@ -13,6 +13,10 @@ use diesel_async::{
     },
 };
 use futures_util::FutureExt as _;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::{
     Conn, StorageError, StorageSettings,
@@ -58,7 +62,7 @@ impl Pools {
             }
             Target::Sqlite(path) => {
                 create_private(path).map_err(StorageError::unavailable)?;
-                migrations::sqlite(path, establish_sqlite(path, WRITER_SETUP)?).await?;
+                migrations::sqlite(path, first_sqlite(path).await?).await?;
                 let url = sqlite_url(path)?;
                 Ok(Self::Sqlite {
                     writer: pool(url, WRITER_SETUP, 1, settings.wait)?,
@@ -140,17 +144,40 @@ where
 }
 
 /// Makes the file, readable by nobody else: it holds hashes of passwords and sealed keys.
+///
+/// One that is there is not even opened: closing it would end every lock that this process has on it for SQLite.
 pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
+    match OpenOptions::new().append(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 fn sqlite_url(path: &Path) -> Result<&str, StorageError> {
     path.to_str().ok_or_else(|| StorageError::unavailable("the path of the database is not UTF-8"))
 }
 
-fn establish_sqlite(path: &Path, setup: &str) -> Result<SqliteConnection, StorageError> {
+/// The connection that migrates. It is also the one that turns a new file into a WAL database, which SQLite refuses at once while
+/// anybody else writes, whatever the busy timeout: so it is tried again for that long.
+async fn first_sqlite(path: &Path) -> Result<SqliteConnection, StorageError> {
+    const WAIT: Duration = Duration::from_secs(10);
+    let until = Instant::now() + WAIT;
+    loop {
+        let path = path.to_owned();
+        match spawn_blocking(move || establish_sqlite(&path)).await.map_err(StorageError::unavailable)? {
+            Err(StorageError::Database(QueryError::DatabaseError(_, info)))
+                if info.message() == "database is locked" && Instant::now() < until =>
+            {
+                sleep(Duration::from_millis(20)).await;
+            }
+            established => return established,
+        }
+    }
+}
+
+fn establish_sqlite(path: &Path) -> Result<SqliteConnection, StorageError> {
     use diesel::{Connection as _, connection::SimpleConnection as _};
     let mut conn = SqliteConnection::establish(sqlite_url(path)?).map_err(StorageError::unavailable)?;
-    conn.batch_execute(setup)?;
+    conn.batch_execute(WRITER_SETUP)?;
     Ok(conn)
 }

@@ -1,6 +1,10 @@
 //! What happens to a database that is there already.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
 
 use gradient_storage::{Conn, DatabaseUrl, Storage, StorageError, StorageSettings, settings};
 
@@ -23,6 +27,42 @@ async fn several_servers_migrate_in_turn(url: &str) {
     for storage in [a, b, c] {
         storage.unwrap().ping().await.unwrap();
     }
+}
+
+/// The lines of `/proc/locks` that are this process's, on this file.
+fn locks(path: &Path) -> usize {
+    let (process, inode) = (format!(" {} ", std::process::id()), std::fs::metadata(path).unwrap().ino());
+    let of_file = |line: &&str| line.contains(&process) && line.contains(&format!(":{inode} "));
+    std::fs::read_to_string("/proc/locks").unwrap().lines().filter(of_file).count()
+}
+
+/// POSIX locks are a process's: to close a file ends them all, and SQLite then believes that nobody has the database open.
+#[tokio::test]
+async fn connecting_again_keeps_the_locks_of_those_who_are_connected() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gradient.db");
+    let url = DatabaseUrl::sqlite(&path);
+    let first = Storage::connect(&url, StorageSettings::default()).await.unwrap();
+    first.ping().await.unwrap();
+    assert_ne!(locks(&path), 0);
+    let second = Storage::connect(&url, StorageSettings::default()).await.unwrap();
+    assert_ne!(locks(&path), 0);
+    drop((first, second));
+}
+
+#[tokio::test]
+async fn a_new_file_that_somebody_writes_to_is_waited_for() {
+    use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gradient.db");
+    let mut writer = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    writer.batch_execute("CREATE TABLE a (b); BEGIN IMMEDIATE;").unwrap();
+    let url = DatabaseUrl::sqlite(&path);
+    let mut connecting = std::pin::pin!(Storage::connect(&url, StorageSettings::default()));
+    let waited = tokio::time::timeout(Duration::from_millis(200), &mut connecting).await;
+    assert!(waited.is_err(), "expected to wait, got {waited:?}");
+    drop(writer);
+    soon(connecting).await.unwrap().ping().await.unwrap();
 }
 
 /// Does something to an SQLite file behind the storage's back.
