@@ -2,10 +2,14 @@
 //! to read them.
 
 mod api;
+mod cache;
+mod figures;
 mod graph;
 mod http;
 mod load;
 mod proc;
+mod push;
+mod store_paths;
 mod stub_worker;
 
 use anyhow::Result;
@@ -22,10 +26,16 @@ pub(crate) struct Options {
 enum What {
     /// How fast the REST API reads a large evaluation, on SQLite and on a throwaway PostgreSQL.
     Api(api::Options),
+    /// How fast the binary cache serves, beside nginx with the same files.
+    Cache(cache::Options),
+    /// How fast `nix copy` fills the cache, beside `nix copy` into a folder.
+    Push(push::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Api(options) => api::run(options),
+        What::Cache(options) => cache::run(options),
+        What::Push(options) => push::run(options),
     }
 }

@@ -38,6 +38,13 @@ pub(crate) const NODE: Need = Need { program: "Node.js", package: "nodejs", foun
 /// Installs them.
 pub(crate) const NPM: Need = Need { program: "npm", package: "npm", found: || on_path("npm") };
 
+/// What the cache is compared with.
+pub(crate) const NGINX: Need =
+    Need { program: "nginx", package: "nginx-light", found: || on_path("nginx") || Path::new("/usr/sbin/nginx").is_file() };
+
+/// Asks servers for files, as fast as they answer.
+pub(crate) const WRK: Need = Need { program: "wrk", package: "wrk", found: || on_path("wrk") };
+
 /// A repository behind an SSH server.
 pub(crate) const SSHD: Need =
     Need { program: "sshd", package: "openssh-server", found: || Path::new("/usr/sbin/sshd").is_file() || on_path("sshd") };

@@ -60,9 +60,9 @@ impl Connection {
     }
 }
 
-/// A `GET` with a bearer token.
-pub(super) fn get(address: &str, path: &str, token: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n\r\n").into()
+/// A `GET` with further headers, each line ended.
+pub(super) fn get(address: &str, path: &str, headers: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n").into()
 }
 
 /// A `PUT` with a bearer token and further headers, each line ended.

@@ -44,7 +44,8 @@ pub(super) fn measure(target: &Target, paths: &[String]) -> Result<Measured> {
     if paths.is_empty() {
         bail!("there is nothing to ask for");
     }
-    let requests: Vec<Vec<u8>> = paths.iter().map(|path| http::get(&target.address, path, &target.token)).collect();
+    let headers = format!("authorization: Bearer {}\r\naccept: application/json\r\n", target.token);
+    let requests: Vec<Vec<u8>> = paths.iter().map(|path| http::get(&target.address, path, &headers)).collect();
     let mut connections = (0..target.connections).map(|_| Connection::open(&target.address)).collect::<Result<Vec<_>>>()?;
     for (number, connection) in connections.iter_mut().enumerate() {
         for request in requests.iter().cycle().skip(number).take(WARM_UP) {
