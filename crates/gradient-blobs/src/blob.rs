@@ -1,15 +1,10 @@
-use std::{fmt, io::SeekFrom, ops::Range};
+use std::{fmt, ops::Range};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use object_store::{GetResult, GetResultPayload};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
+use object_store::GetResult;
 
 use crate::{BlobError, BlobKey};
-
-/// How much of a file is in memory while it is read. `object_store` itself would read 8 KiB per blocking task.
-const CHUNK: usize = 256 * 1024;
 
 /// A blob that is being read, or a part of it.
 pub struct Blob {
@@ -22,24 +17,11 @@ pub struct Blob {
 }
 
 impl Blob {
-    pub(crate) async fn open(key: &BlobKey, result: GetResult) -> Result<Self, BlobError> {
-        let (size, range) = (result.meta.size, result.range.clone());
-        let key = key.to_string();
-        let stream = match result.payload {
-            GetResultPayload::File(file, path) => {
-                let mut file = tokio::fs::File::from_std(file);
-                if range.start > 0 {
-                    file.seek(SeekFrom::Start(range.start)).await.map_err(|source| BlobError::Io { path, source })?;
-                }
-                ReaderStream::with_capacity(file.take(range.end - range.start), CHUNK)
-                    .map_err(move |source| BlobError::Read { key: key.clone(), source })
-                    .boxed()
-            }
-            GetResultPayload::Stream(stream) => {
-                stream.map_err(move |source| BlobError::Store { key: key.clone(), source }).boxed()
-            }
-        };
-        Ok(Self { size, range, stream })
+    /// What an object store answers.
+    pub(crate) fn of(key: &BlobKey, result: GetResult) -> Self {
+        let (size, range, key) = (result.meta.size, result.range.clone(), key.to_string());
+        let stream = result.into_stream().map_err(move |source| BlobError::Store { key: key.clone(), source }).boxed();
+        Self { size, range, stream }
     }
 
     /// Everything at once; `capacity` is what it has in bytes.

@@ -1,4 +1,6 @@
-//! The directory that blobs are written to.
+//! The directory that blobs are kept in.
+
+mod read;
 
 use std::{
     fs::{self, DirBuilder, File},

@@ -195,15 +195,20 @@ impl Blobs {
         self.open(key, None).await
     }
 
+    /// A blob from its beginning to its end, when that can be told without waiting. `None` says nothing about whether there is one.
+    pub fn get_in_place(&self, key: &BlobKey) -> Option<Blob> {
+        match &self.place {
+            Place::Directory(directory) => directory.read_in_place(key),
+            Place::Bucket(_) => None,
+        }
+    }
+
     /// A part of a blob; an end past the blob's means its end. `None` when there is no such blob,
     /// [`BlobError::Range`] when it has no byte in the range.
     pub async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Option<Blob>, BlobError> {
         // In most cases there is, which needs one request only.
-        let opened = if range.start < range.end {
-            self.open(key, Some(GetRange::Bounded(range.start..range.end.min(LARGEST)))).await
-        } else {
-            Ok(None)
-        };
+        let opened =
+            if range.start < range.end { self.open(key, Some(range.start..range.end.min(LARGEST))).await } else { Ok(None) };
         let refused = match opened {
             Ok(Some(blob)) => return Ok(Some(blob)),
             Ok(None) => None,
@@ -216,10 +221,13 @@ impl Blobs {
         refused.map_or(Ok(None), Err)
     }
 
-    async fn open(&self, key: &BlobKey, range: Option<GetRange>) -> Result<Option<Blob>, BlobError> {
-        let options = GetOptions::new().with_range(range);
+    async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<Option<Blob>, BlobError> {
+        if let Place::Directory(directory) = &self.place {
+            return directory.read(key, range).await;
+        }
+        let options = GetOptions::new().with_range(range.map(GetRange::Bounded));
         match self.found(key, self.store.get_opts(&self.location(key), options).await)? {
-            Some(result) => Blob::open(key, result).await.map(Some),
+            Some(result) => Ok(Some(Blob::of(key, result))),
             None => Ok(None),
         }
     }
