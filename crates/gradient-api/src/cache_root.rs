@@ -11,6 +11,7 @@ mod pull;
 mod push;
 mod realisation;
 mod refusal;
+mod remembered;
 mod serve;
 mod uploads;
 
@@ -18,7 +19,8 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::endpoints::{Endpoints, endpoints};
 
-pub(crate) use pull::credential;
+pub(crate) use pull::{credential, forget_readers_after_changes};
+pub(crate) use remembered::answer as answer_from_memory;
 
 /// Adds the routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {

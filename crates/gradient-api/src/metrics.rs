@@ -12,7 +12,7 @@ use actix_web::{
 };
 use gradient_auth::SecretHash;
 use gradient_engine::Engine;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 
 use crate::{ApiError, endpoints::resource};
 
@@ -41,6 +41,10 @@ impl fmt::Debug for MetricsAccess {
         f.debug_struct("MetricsAccess").finish_non_exhaustive()
     }
 }
+
+/// The routes of narinfos and NARs.
+const NARINFO: &str = "/cache/{cache}/{hash}.narinfo";
+const NAR: &str = "/cache/{cache}/nar/{file}";
 
 /// Without access there is nothing at this path.
 pub(crate) fn configure(config: &mut web::ServiceConfig, access: Option<&MetricsAccess>) {
@@ -88,6 +92,67 @@ pub(crate) async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>
     Ok(response)
 }
 
+/// What [`count`] counts of narinfos and NARs that are answered from memory. These counters are looked up once, for the look-up would
+/// take longer than the answer.
+#[derive(Debug)]
+pub(crate) struct RememberedMetrics {
+    /// Narinfos that were not there, and those that were.
+    got: [Answered; 2],
+    asked: [Answered; 2],
+    nars: Answered,
+    sent_bytes: Counter,
+}
+
+/// Of one kind, method and result.
+#[derive(Debug)]
+struct Answered {
+    durations: Histogram,
+    requests: Counter,
+    cache_requests: Counter,
+}
+
+impl RememberedMetrics {
+    /// To be called when whoever counts is there already.
+    pub(crate) fn new() -> Self {
+        let narinfos = |method| [false, true].map(|is_there| Answered::new(NARINFO, "narinfo", method, is_there));
+        Self {
+            got: narinfos("GET"),
+            asked: narinfos("HEAD"),
+            nars: Answered::new(NAR, "nar", "GET", true),
+            sent_bytes: counter!("gradient_cache_sent_bytes_total"),
+        }
+    }
+
+    /// Counts a narinfo that was asked for by `GET` or `HEAD`.
+    pub(crate) fn count_narinfo(&self, method: &Method, is_there: bool, began: Instant) {
+        let [absent, there] = if *method == Method::HEAD { &self.asked } else { &self.got };
+        if is_there { there } else { absent }.count(began);
+    }
+
+    /// Counts a NAR that is sent.
+    pub(crate) fn count_nar(&self, bytes: u64, began: Instant) {
+        self.nars.count(began);
+        self.sent_bytes.increment(bytes);
+    }
+}
+
+impl Answered {
+    fn new(route: &'static str, kind: &'static str, method: &'static str, is_there: bool) -> Self {
+        let (status, result) = if is_there { ("2xx", "hit") } else { ("4xx", "miss") };
+        Self {
+            durations: histogram!("gradient_http_request_duration_seconds", "route" => route, "method" => method),
+            requests: counter!("gradient_http_requests_total", "route" => route, "method" => method, "status" => status),
+            cache_requests: counter!("gradient_cache_requests_total", "kind" => kind, "result" => result),
+        }
+    }
+
+    fn count(&self, began: Instant) {
+        self.durations.record(began.elapsed());
+        self.requests.increment(1);
+        self.cache_requests.increment(1);
+    }
+}
+
 /// Anybody can think of more methods, and each would be remembered.
 fn known(method: &Method) -> &'static str {
     match *method {
@@ -115,8 +180,8 @@ fn class(status: StatusCode) -> &'static str {
 /// A cache was asked for a narinfo or a NAR.
 fn count_cache<B: MessageBody>(route: &str, method: &Method, response: &ServiceResponse<B>) {
     let kind = match route {
-        "/cache/{cache}/{hash}.narinfo" => "narinfo",
-        "/cache/{cache}/nar/{file}" => "nar",
+        NARINFO => "narinfo",
+        NAR => "nar",
         _ => return,
     };
     if !matches!(*method, Method::GET | Method::HEAD) {

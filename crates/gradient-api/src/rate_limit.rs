@@ -55,6 +55,12 @@ impl RateLimiter {
         }
     }
 
+    /// Takes a token for a request to the cache root; an error says when there will be one.
+    pub(crate) fn admit_to_cache(&self, request: &ServiceRequest, proven: Option<Client>) -> Result<(), Duration> {
+        let Some(buckets) = &self.cache else { return Ok(()) };
+        buckets.take(proven.unwrap_or_else(|| self.at_address(request.request())))
+    }
+
     const fn buckets(&self, tier: Tier) -> Option<&Buckets> {
         match tier {
             Tier::Auth => self.auth.as_ref(),
@@ -74,7 +80,7 @@ impl RateLimiter {
         let buckets = self.buckets(tier);
         // In the tier of the REST API the caller is asked for in any case.
         let wants_proof = tier == Tier::Default || (buckets.is_some() && tier != Tier::Auth);
-        let proven = if wants_proof { client::proven(request, engine).await } else { None };
+        let proven = if wants_proof { client::proven(request, engine, tier).await } else { None };
         let Some(buckets) = buckets else { return Ok(()) };
         buckets.take(proven.unwrap_or_else(|| self.at_address(request.request())))
     }

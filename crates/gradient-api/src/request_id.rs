@@ -4,7 +4,7 @@ use actix_web::{
     Error,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{HeaderName, HeaderValue},
+    http::header::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
 };
 use tracing::Instrument;
@@ -16,13 +16,23 @@ pub(crate) async fn attach(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let id = brought(&request).unwrap_or_else(|| Uuid::now_v7().to_string());
+    let id = of(&request);
     let span = tracing::info_span!("request", id, method = %request.method(), path = request.path());
     let mut response = next.call(request).instrument(span).await?;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(NAME, value);
-    }
+    set(response.headers_mut(), &id);
     Ok(response)
+}
+
+/// The id of a request.
+pub(crate) fn of(request: &ServiceRequest) -> String {
+    brought(request).unwrap_or_else(|| Uuid::now_v7().to_string())
+}
+
+/// Says in an answer which request it is to.
+pub(crate) fn set(headers: &mut HeaderMap, id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(NAME, value);
+    }
 }
 
 /// An id from outside goes into logs, so only a tame one is taken.

@@ -21,7 +21,7 @@ mod upstreams;
 mod user;
 mod workers;
 
-use actix_web::{HttpResponse, http::Method, web};
+use actix_web::{HttpResponse, http::Method, middleware::from_fn, web};
 
 use crate::{
     ApiError, ApiSettings,
@@ -39,7 +39,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, settings: &ApiSettings,
         .app_data(query)
         .app_data(web::PayloadConfig::new(settings.max_request_bytes))
         .service(
-            web::scope("/api/v1").configure(|config| endpoints().configure(config)).default_service(web::to(unknown_endpoint)),
+            web::scope("/api/v1")
+                .configure(|config| endpoints().configure(config))
+                .default_service(web::to(unknown_endpoint))
+                .wrap(from_fn(cache_root::forget_readers_after_changes)),
         )
         .configure(docs::configure)
         .service(resource("/proto", [(Method::GET, web::to(worker_socket::connect))]))

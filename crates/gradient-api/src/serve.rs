@@ -14,8 +14,9 @@ use gradient_engine::Engine;
 use crate::{
     Certificate, MetricsAccess, RateLimits, TrustedProxies,
     body::BodyLimits,
+    cache_root,
     connections::{self, Connections},
-    metrics,
+    metrics::{self, RememberedMetrics},
     rate_limit::{self, RateLimiter},
     request_id, routes,
     scope::StreamReview,
@@ -72,6 +73,7 @@ const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> io::Result<Server> {
     let engine = web::Data::new(engine);
     let limiter = web::Data::new(RateLimiter::new(&settings));
+    let cache_metrics = web::Data::new(RememberedMetrics::new());
     let body_limits = web::Data::new(BodyLimits::new(settings.max_request_bytes, settings.request_timeout));
     let stream_review = web::Data::new(StreamReview(settings.stream_review));
     let transfer_limits = web::Data::new(worker_transfer::body_limits(&settings));
@@ -84,11 +86,13 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> io
         App::new()
             .app_data(engine.clone())
             .app_data(limiter.clone())
+            .app_data(cache_metrics.clone())
             .app_data(body_limits.clone())
             .app_data(stream_review.clone())
             .wrap(from_fn(rate_limit::apply))
             .wrap(from_fn(request_id::attach))
             .wrap(from_fn(metrics::count))
+            .wrap(from_fn(cache_root::answer_from_memory))
             .wrap(from_fn(connections::track))
             // What people and builds have written is never taken for a page or a script.
             .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))

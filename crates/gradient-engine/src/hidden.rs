@@ -17,13 +17,12 @@ const MARGIN: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub(crate) struct Hidden {
     newest: Option<Moment>,
-    count: i64,
 }
 
 impl Hidden {
-    /// Looks whether there is more, or less.
+    /// Looks whether there is more. What is no longer quarantined was never forgotten to be there.
     pub(crate) async fn look(&mut self, engine: &Engine) -> Result<(), EngineError> {
-        let (newest, count) = engine.storage().read(async |conn: &mut Conn| verification::quarantined(conn).await).await?;
+        let newest = engine.storage().read(async |conn: &mut Conn| verification::newest_quarantine(conn).await).await?;
         if newest > self.newest {
             let since = self.newest.map_or(Moment::from_micros(0), |seen| seen.minus(MARGIN));
             let mut after = None;
@@ -37,10 +36,7 @@ impl Hidden {
                 }
             }
         }
-        if count < self.count {
-            engine.forget_absent_paths();
-        }
-        (self.newest, self.count) = (newest, count);
+        self.newest = newest;
         Ok(())
     }
 }

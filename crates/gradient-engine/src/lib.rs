@@ -116,7 +116,7 @@ pub use sessions::{ConnectedWorker, Opened, Refused, SessionError, WorkerSession
 pub use settings::EngineSettings;
 pub use shares::{Exhausted, Share, Shares};
 pub use subscriptions::SubscribedCache;
-pub use substituter::{CachedDebuginfo, CachedListing, CachedLog, CachedNar, ServedCache, UPSTREAM_HEADER};
+pub use substituter::{CachedDebuginfo, CachedListing, CachedLog, CachedNar, Reader, Remembered, ServedCache, UPSTREAM_HEADER};
 pub use uploads::{SourceDeclaration, Upload, UploadError};
 pub use upstreams::{UpstreamPlace, UpstreamUpdate, UpstreamView};
 pub use workers::{LiveWorker, NewWorker, RegisteredWorker, WorkerRegistration, WorkerRegistrationChanges};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gradient_domain::{BuildId, CacheId, EvaluationId, Moment, OrganizationId};
-use gradient_nix::StorePath;
+use gradient_nix::{StorePath, StorePathHash};
 use gradient_protocol::BuiltOutput;
 use gradient_storage::{
     Conn, StorageError, attempts, builds,
@@ -74,12 +74,12 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     let artefacts = downloads::offered(engine, &staged).await?;
 
     let now = Moment::now();
-    let is_owner = engine
+    let claimed = engine
         .storage()
         .transaction(async move |conn: &mut Conn| {
             let duration = i64::try_from(finished.build_ms).unwrap_or(i64::MAX);
             if !builds::complete(conn, build, epoch, duration, now).await? {
-                return Ok(false);
+                return Ok(None);
             }
             let published = staged.iter().map(|output| organization_path(output, &context)).collect();
             paths::insert_many(conn, context.organization, published, now).await?;
@@ -87,13 +87,12 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
             paths::delete_staged(conn, build).await?;
             let log_bytes = i64::try_from(finished.log_bytes).unwrap_or(i64::MAX);
             attempts::set_succeeded(conn, build, epoch, log_bytes, now).await?;
-            claim_if_wanted(conn, build, &context, now).await?;
-            Ok::<_, StorageError>(true)
+            Ok::<_, StorageError>(Some(claim_if_wanted(conn, build, &context, now).await?))
         })
         .await?;
     logs::finish_later(engine, build, epoch);
-    if is_owner {
-        engine.forget_absent_paths();
+    if let Some(claimed) = claimed {
+        engine.paths_published(&claimed);
         results::completed(engine, build, lease).await;
     }
     Ok(())
@@ -141,10 +140,13 @@ fn organization_path(output: &StagedOutput, context: &BuildContext) -> paths::Ne
     }
 }
 
+/// What caches have now that they did not have before, or had already.
+pub(crate) type Claimed = Vec<(CacheId, Vec<StorePathHash>)>;
+
 /// An entry point's closure goes to the caches once it is built; with `publish: all` every output does.
-async fn claim_if_wanted(conn: &mut Conn, build: BuildId, context: &BuildContext, now: Moment) -> Result<(), StorageError> {
+async fn claim_if_wanted(conn: &mut Conn, build: BuildId, context: &BuildContext, now: Moment) -> Result<Claimed, StorageError> {
     if !builds::is_published(conn, build).await? {
-        return Ok(());
+        return Ok(Claimed::new());
     }
     let caches = subscriptions::writable_caches(conn, context.organization).await?;
     let roots = context.outputs.iter().map(|output| output.path.clone()).collect();
@@ -158,19 +160,20 @@ pub(crate) async fn claim(
     caches: &[CacheId],
     roots: Vec<StorePath>,
     now: Moment,
-) -> Result<(), StorageError> {
+) -> Result<Claimed, StorageError> {
+    let mut claimed = Claimed::new();
     if caches.is_empty() || roots.is_empty() {
-        return Ok(());
+        return Ok(claimed);
     }
     let closure = closure::of(conn, organization, roots).await?;
-    let rows: Vec<NewCachePath> = closure.paths.iter().map(claimed).collect();
+    let rows: Vec<NewCachePath> = closure.paths.iter().map(claim_on).collect();
     for cache in caches {
-        cache_paths::publish(conn, *cache, rows.clone(), now).await?;
+        claimed.push((*cache, cache_paths::publish(conn, *cache, rows.clone(), now).await?.hashes));
     }
-    Ok(())
+    Ok(claimed)
 }
 
-fn claimed(path: &OrganizationPath) -> NewCachePath {
+fn claim_on(path: &OrganizationPath) -> NewCachePath {
     NewCachePath {
         path: path.path.clone(),
         nar_hash: path.nar_hash,
@@ -192,7 +195,7 @@ pub(crate) async fn claim_ready_entry_points(
         return Ok(());
     }
     let now = Moment::now();
-    engine
+    let claimed = engine
         .storage()
         .transaction(async move |conn: &mut Conn| {
             let caches = subscriptions::writable_caches(conn, organization).await?;
@@ -200,6 +203,6 @@ pub(crate) async fn claim_ready_entry_points(
             claim(conn, organization, &caches, roots, now).await
         })
         .await?;
-    engine.forget_absent_paths();
+    engine.paths_published(&claimed);
     Ok(())
 }

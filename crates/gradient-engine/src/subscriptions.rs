@@ -28,17 +28,18 @@ impl Engine {
         let now = subscription.created_at;
         let insert = async move |conn: &mut Conn| {
             subscriptions::insert(conn, &subscription).await?;
+            let mut claimed = publish::Claimed::new();
             if mode.is_writable() {
                 // What unfinished evaluations have built already is not built again for the new cache.
                 for evaluation in evaluations::unfinished_of_organization(conn, organization).await? {
                     let roots = builds::published_outputs(conn, evaluation).await?;
-                    publish::claim(conn, organization, &[cache], roots, now).await?;
+                    claimed.extend(publish::claim(conn, organization, &[cache], roots, now).await?);
                 }
             }
-            Ok(())
+            Ok(claimed)
         };
-        self.storage().transaction(insert).await?;
-        self.forget_absent_paths();
+        let claimed = self.storage().transaction(insert).await?;
+        self.paths_published(&claimed);
         self.tell_of_caches(organization).await
     }
 

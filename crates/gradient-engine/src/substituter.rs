@@ -8,6 +8,8 @@ mod directory;
 mod log;
 mod nar;
 mod narinfo;
+mod presence;
+mod readers;
 mod upstream;
 
 use gradient_domain::{CacheId, CacheName};
@@ -17,11 +19,16 @@ pub use debuginfo::CachedDebuginfo;
 pub use directory::ServedCache;
 pub use log::CachedLog;
 pub use nar::{CachedListing, CachedNar};
+pub use narinfo::Remembered;
+pub use readers::Reader;
 pub use upstream::UPSTREAM_HEADER;
 
 use crate::Engine;
 use directory::Directory;
+use nar::Nars;
 use narinfo::Index;
+use presence::Presences;
+use readers::Readers;
 use upstream::Upstreams;
 
 /// What is in memory of the caches that are served.
@@ -29,19 +36,31 @@ use upstream::Upstreams;
 pub(crate) struct Substituter {
     directory: Directory,
     index: Index,
+    nars: Nars,
+    presences: Presences,
+    readers: Readers,
     upstreams: Upstreams,
 }
 
 impl Substituter {
     pub(crate) fn new() -> Self {
-        Self { directory: Directory::new(), index: Index::new(), upstreams: Upstreams::new() }
+        Self {
+            directory: Directory::new(),
+            index: Index::new(),
+            nars: nar::no_nars(),
+            presences: Presences::default(),
+            readers: Readers::new(),
+            upstreams: Upstreams::new(),
+        }
     }
 }
 
 impl Engine {
-    /// To be called when paths were published, after the transaction: what was not there before may be there now.
-    pub(crate) fn forget_absent_paths(&self) {
-        self.substituter().index.forget_absent();
+    /// To be called when paths were published, after the transaction and before anybody is told.
+    pub(crate) fn paths_published(&self, published: &[(CacheId, Vec<StorePathHash>)]) {
+        for (cache, hashes) in published {
+            self.substituter().presences.published(*cache, hashes);
+        }
     }
 
     /// To be called when what a cache says of a path has changed, or it has the path no longer, after the transaction.

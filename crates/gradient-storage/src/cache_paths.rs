@@ -59,18 +59,27 @@ pub struct NewCachePath {
     pub foreign_signatures: Vec<String>,
 }
 
+/// What [`publish`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// How many of the paths were not published before, beside those that waited.
+    pub new: usize,
+    /// What the cache has now: the paths, and those that waited for them.
+    pub hashes: Vec<StorePathHash>,
+}
+
 /// Publishes paths, and what was waiting for them; what is published stays as it is. What they refer to has to be there, or be
-/// among them. How many were not published before, beside those that waited.
+/// among them.
 ///
 /// Publications of a cache, and what takes paths from it, wait for each other, so that none sees half of another.
-pub async fn publish(conn: &mut Conn, cache: CacheId, new: Vec<NewCachePath>, now: Moment) -> Result<usize, StorageError> {
+pub async fn publish(conn: &mut Conn, cache: CacheId, new: Vec<NewCachePath>, now: Moment) -> Result<Published, StorageError> {
     if !caches::lock(conn, cache).await? {
-        return Ok(0);
+        return Ok(Published::default());
     }
-    let hashes = new.iter().map(|new| new.path.hash()).collect();
-    let inserted = insert_many(conn, cache, new, now).await?;
-    pending_paths::settle(conn, cache, hashes, now).await?;
-    Ok(inserted)
+    let mut hashes: Vec<_> = new.iter().map(|new| new.path.hash()).collect();
+    let new = insert_many(conn, cache, new, now).await?;
+    hashes.extend(pending_paths::settle(conn, cache, hashes.clone(), now).await?);
+    Ok(Published { new, hashes })
 }
 
 /// What is published stays as it is, but that it is claimed again is noted of those paths that no other of them refers to: they hold
@@ -200,6 +209,23 @@ pub async fn known(conn: &mut Conn, cache: CacheId, hashes: &[StorePathHash]) ->
         known.extend(rows);
     }
     Ok(known)
+}
+
+/// At most `limit` of the hashes of all paths of a cache, in order, beginning behind one. Those whose NAR is in quarantine are among
+/// them.
+pub async fn hashes_after(
+    conn: &mut Conn,
+    cache: CacheId,
+    after: Option<StorePathHash>,
+    limit: i64,
+) -> Result<Vec<StorePathHash>, StorageError> {
+    Ok(query!(conn, |c| {
+        let mut all = cache_paths::table.filter(cache_paths::cache.eq(cache)).select(cache_paths::hash).into_boxed();
+        if let Some(after) = after {
+            all = all.filter(cache_paths::hash.gt(after));
+        }
+        all.order(cache_paths::hash).limit(limit).load(c).await?
+    }))
 }
 
 /// Keeps the cache's own signature of a published path.

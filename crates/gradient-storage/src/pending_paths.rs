@@ -67,19 +67,20 @@ pub async fn insert(
     Ok(())
 }
 
-/// Publishes what waited for nothing but these, then what waited for that, and so on.
+/// Publishes what waited for nothing but these, then what waited for that, and so on; all of which it was.
 pub(crate) async fn settle(
     conn: &mut Conn,
     cache: CacheId,
     mut published: Vec<StorePathHash>,
     now: Moment,
-) -> Result<(), StorageError> {
+) -> Result<Vec<StorePathHash>, StorageError> {
     let waits = query!(&mut *conn, |c| {
         let waiting = pending_paths::table.filter(pending_paths::cache.eq(cache)).select(pending_paths::hash);
         diesel::select(exists(waiting)).get_result::<bool>(c).await?
     });
+    let mut settled = Vec::new();
     if !waits {
-        return Ok(());
+        return Ok(settled);
     }
     while !published.is_empty() {
         // What came by itself needs no longer wait.
@@ -104,8 +105,9 @@ pub(crate) async fn settle(
             ready.extend(waiting);
         }
         published = release(conn, cache, ready.into_iter().collect(), now).await?;
+        settled.extend(&published);
     }
-    Ok(())
+    Ok(settled)
 }
 
 /// Publishes those that wait for nothing any more; which they are.

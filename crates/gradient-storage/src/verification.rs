@@ -55,14 +55,12 @@ pub async fn restore(conn: &mut Conn, hash: NarHash, file_hash: NarHash, file_si
     Ok(())
 }
 
-/// When the newest of the NARs was quarantined that are, and how many are.
-pub async fn quarantined(conn: &mut Conn) -> Result<(Option<Moment>, i64), StorageError> {
-    let newest = query!(&mut *conn, |c| {
+/// When the newest of the NARs was quarantined that are.
+pub async fn newest_quarantine(conn: &mut Conn) -> Result<Option<Moment>, StorageError> {
+    Ok(query!(conn, |c| {
         let newest = nars::table.filter(nars::quarantined_at.is_not_null()).order(nars::quarantined_at.desc());
         newest.select(nars::quarantined_at.assume_not_null()).first(c).await.optional()?
-    });
-    let count = query!(conn, |c| nars::table.filter(nars::quarantined_at.is_not_null()).count().get_result(c).await?);
-    Ok((newest, count))
+    }))
 }
 
 /// What caches claim of the NARs that are quarantined since a time, by cache and hash.

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use gradient_auth::Caller;
 use gradient_cache_protocol::ingest::{NarFileName, NarFileNameError};
-use gradient_engine::CachedNar;
+use gradient_engine::{CachedNar, ServedCache};
 use serde::Deserialize;
 
 use super::{
@@ -55,15 +55,15 @@ pub(super) async fn nar(pull: Pull, request: HttpRequest, address: web::Path<Add
     let Some(nar) = find(&pull, &name).await? else { return uploaded(&pull, &request, &name).await };
     let tag = EntityTag::new_strong(nar.file_hash.to_nix32());
     let (status, range) = match wanted(&request, &tag, nar.file_size) {
-        Wanted::Nothing => return Ok(head(StatusCode::NOT_MODIFIED, &pull, tag).finish()),
+        Wanted::Nothing => return Ok(head(StatusCode::NOT_MODIFIED, &pull.cache, tag).finish()),
         Wanted::Unsatisfiable => {
-            let mut response = head(StatusCode::RANGE_NOT_SATISFIABLE, &pull, tag);
+            let mut response = head(StatusCode::RANGE_NOT_SATISFIABLE, &pull.cache, tag);
             return Ok(response.insert_header(content_range(None, nar.file_size)).finish());
         }
         Wanted::All => (StatusCode::OK, 0..nar.file_size),
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
     };
-    let mut response = head(status, &pull, tag);
+    let mut response = head(status, &pull.cache, tag);
     response.content_type("application/x-nix-nar");
     if status == StatusCode::PARTIAL_CONTENT {
         response.insert_header(content_range(Some(&range), nar.file_size));
@@ -153,8 +153,15 @@ async fn send(
     Ok(response.body(SizedStream::new(size, blob.ok_or_else(|| pull.not_found())?.stream)))
 }
 
-fn head(status: StatusCode, pull: &Pull, tag: EntityTag) -> HttpResponseBuilder {
-    let scope = if pull.cache.public { CacheDirective::Public } else { CacheDirective::Private };
+/// The head of an answer that is a NAR from its beginning to its end.
+pub(super) fn whole_nar(cache: &ServedCache, nar: &CachedNar) -> HttpResponseBuilder {
+    let mut response = head(StatusCode::OK, cache, EntityTag::new_strong(nar.file_hash.to_nix32()));
+    response.content_type("application/x-nix-nar");
+    response
+}
+
+fn head(status: StatusCode, cache: &ServedCache, tag: EntityTag) -> HttpResponseBuilder {
+    let scope = if cache.public { CacheDirective::Public } else { CacheDirective::Private };
     let immutable = CacheDirective::Extension("immutable".to_owned(), None);
     let mut response = HttpResponse::build(status);
     response.insert_header(CacheControl(vec![scope, CacheDirective::MaxAge(MAX_AGE), immutable]));

@@ -1,10 +1,17 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use actix_web::{
+    Error, FromRequest, HttpRequest,
+    body::MessageBody,
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::header,
+    middleware::Next,
+    web,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gradient_auth::{Caller, Decision};
 use gradient_domain::{CacheName, CachePermission, Secret};
-use gradient_engine::{Engine, EngineError, ServedCache, UPSTREAM_HEADER};
+use gradient_engine::{Engine, EngineError, Reader, ServedCache, UPSTREAM_HEADER};
 
 use super::refusal::{Form, Refusal};
 use crate::{
@@ -54,9 +61,8 @@ impl Pull {
 
     async fn open(request: HttpRequest) -> Result<Self, Refusal> {
         let Opened { engine, cache, form } = Opened::open(&request).await?;
-        // Whoever may read it without a key may do so with a bad one: clients send what they have for the host.
-        let caller = if cache.public { Caller::Anonymous } else { caller(&engine, &request, form).await? };
-        match engine.may_pull(&cache, &caller).await.map_err(Refusal::failed(form))? {
+        let (caller, decision) = reads(&engine, &request, &cache, form).await?;
+        match decision {
             Decision::Granted => {
                 let looks_further = !request.headers().contains_key(UPSTREAM_HEADER);
                 Ok(Self { engine, cache, form, caller, looks_further })
@@ -76,6 +82,20 @@ impl FromRequest for Pull {
     }
 }
 
+/// Whatever a request to the REST API changed, it may have changed who may read what.
+pub(crate) async fn forget_readers_after_changes(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let changes = !request.method().is_safe();
+    let engine = request.app_data::<web::Data<Engine>>().cloned();
+    let response = next.call(request).await;
+    if let (Some(engine), true) = (engine, changes) {
+        engine.forget_readers();
+    }
+    response
+}
+
 impl Describe for Pull {
     fn describe(description: &mut Description) {
         description.in_text();
@@ -83,15 +103,31 @@ impl Describe for Pull {
     }
 }
 
+/// Who reads a cache, and whether they may.
+async fn reads(engine: &Engine, request: &HttpRequest, cache: &ServedCache, form: Form) -> Result<(Caller, Decision), Refusal> {
+    // Whoever may read it without a key may do so with a bad one: clients send what they have for the host.
+    if cache.public {
+        return Ok((Caller::Anonymous, Decision::Granted));
+    }
+    let Some(reader) = reader(engine, request, form).await? else { return Ok((Caller::Anonymous, Decision::Anonymous)) };
+    let decision = engine.decide_reader(cache, &reader).await.map_err(Refusal::failed(form))?;
+    Ok((reader.caller, decision))
+}
+
 pub(super) async fn caller(engine: &Engine, request: &HttpRequest, form: Form) -> Result<Caller, Refusal> {
+    Ok(reader(engine, request, form).await?.map_or(Caller::Anonymous, |reader| reader.caller))
+}
+
+/// Whom the request's credentials prove; nobody when there are none.
+async fn reader(engine: &Engine, request: &HttpRequest, form: Form) -> Result<Option<Arc<Reader>>, Refusal> {
     let mut credentials = request.headers().get_all(header::AUTHORIZATION);
-    let Some(value) = credentials.next() else { return Ok(Caller::Anonymous) };
+    let Some(value) = credentials.next() else { return Ok(None) };
     if credentials.next().is_some() {
         return Err(Refusal::unauthorized(form));
     }
     let credential = value.to_str().ok().and_then(credential).ok_or_else(|| Refusal::unauthorized(form))?;
-    match engine.caller(credential.expose()).await {
-        Ok(caller) => Ok(caller),
+    match engine.reader(credential.expose()).await {
+        Ok(reader) => Ok(Some(reader)),
         Err(EngineError::Unauthorized) => Err(Refusal::unauthorized(form)),
         Err(error) => Err(Refusal::failed(form)(error)),
     }

@@ -7,6 +7,7 @@ use gradient_auth::Caller;
 use gradient_domain::UserId;
 use gradient_engine::Engine;
 
+use super::Tier;
 use crate::{cache_root::credential, scope::COOKIE};
 
 /// Somebody who sends requests.
@@ -33,7 +34,7 @@ impl Client {
 }
 
 /// The client whom the request's credentials prove. Bad ones prove nobody: who tries many is told by the address.
-pub(super) async fn proven(request: &ServiceRequest, engine: &Engine) -> Option<Client> {
+pub(super) async fn proven(request: &ServiceRequest, engine: &Engine, tier: Tier) -> Option<Client> {
     let mut credentials = request.headers().get_all(header::AUTHORIZATION);
     let token = match (credentials.next(), credentials.next()) {
         // With two of them a request proves nothing.
@@ -41,7 +42,10 @@ pub(super) async fn proven(request: &ServiceRequest, engine: &Engine) -> Option<
         (Some(value), None) => credential(value.to_str().ok()?)?.into_inner(),
         (None, None) => request.cookie(COOKIE)?.value().to_owned(),
     };
-    let caller = engine.caller(&token).await.ok()?;
+    let caller = match tier {
+        Tier::Cache | Tier::Inspect | Tier::Log => engine.reader(&token).await.ok()?.caller,
+        _ => engine.caller(&token).await.ok()?,
+    };
     request.extensions_mut().insert(KnownCaller(caller));
     match caller {
         Caller::Anonymous => None,

@@ -19,6 +19,7 @@ mod oidc;
 mod organizations;
 mod projects;
 mod rate_limits;
+mod readers;
 mod repositories;
 mod restarts;
 mod retention;

@@ -228,18 +228,18 @@ impl Engine {
             let here = cache_paths::known(conn, id, &wanted).await?;
             let missing: Vec<_> = wanted.into_iter().filter(|hash| !here.contains(hash) && !elsewhere.contains(hash)).collect();
             if missing.is_empty() {
-                cache_paths::publish(conn, id, vec![new], now).await?;
-                return Ok(PathUpload::Published);
+                let published = cache_paths::publish(conn, id, vec![new], now).await?;
+                return Ok((PathUpload::Published, published.hashes));
             }
             if pending_paths::count(conn, id).await? >= MAX_PENDING {
                 let message = format!("{MAX_PENDING} paths of the cache wait for what they refer to; upload that first");
                 return Err(EngineError::Conflict(message));
             }
             pending_paths::insert(conn, id, new, missing.clone(), now).await?;
-            Ok(PathUpload::Pending(missing))
+            Ok((PathUpload::Pending(missing), Vec::new()))
         };
-        let became = self.storage().try_transaction(publish).await?;
-        self.forget_absent_paths();
+        let (became, published) = self.storage().try_transaction(publish).await?;
+        self.paths_published(&[(id, published)]);
         Ok(became)
     }
 }

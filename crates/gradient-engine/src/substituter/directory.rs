@@ -40,8 +40,8 @@ pub struct ServedCache {
 }
 
 impl ServedCache {
-    /// Whether it looks anywhere else.
-    pub(crate) const fn has_upstreams(&self) -> bool {
+    /// Whether it looks anywhere else for what it does not have.
+    pub const fn has_upstreams(&self) -> bool {
         !self.upstreams.is_empty()
     }
 
@@ -54,12 +54,17 @@ impl ServedCache {
 }
 
 impl Engine {
+    /// The cache of this name, as far as memory knows it.
+    pub fn remembered_cache(&self, name: &CacheName) -> Option<Arc<ServedCache>> {
+        self.substituter().directory.lookup(name)
+    }
+
     /// The cache of this name, when it is active.
     pub async fn served_cache(&self, name: &CacheName) -> Result<Option<Arc<ServedCache>>, EngineError> {
-        let directory = &self.substituter().directory;
-        if let Some(cache) = directory.lookup(name) {
+        if let Some(cache) = self.remembered_cache(name) {
             return Ok(Some(cache));
         }
+        let directory = &self.substituter().directory;
         let generation = directory.generation();
         let wanted = name.clone();
         let row = self

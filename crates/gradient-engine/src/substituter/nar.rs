@@ -9,14 +9,27 @@ use gradient_domain::CacheId;
 use gradient_nix::{NarHash, StorePathHash};
 use gradient_storage::cache_paths;
 
-use super::ServedCache;
-use crate::{Engine, EngineError, Share, artefacts, fetches::Counters};
+use super::{ServedCache, narinfo::Began};
+use crate::{
+    Engine, EngineError, Share, artefacts,
+    fetches::{Counters, Noted},
+};
 
 /// How long a listing may wait for others to be sent.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// How large a listing that is read as a whole may be, compressed and as JSON; about a million files.
 const MAX_LISTING: u64 = 128 << 20;
+
+/// NARs in memory, at most: where they are, not what they are.
+const MAX_NARS: u64 = 20_000;
+
+/// The NARs that were asked for lately, by cache and hash. They are looked up again whenever anything was forgotten since.
+pub(super) type Nars = moka::sync::Cache<(CacheId, NarHash), (Began, CachedNar)>;
+
+pub(super) fn no_nars() -> Nars {
+    moka::sync::Cache::new(MAX_NARS)
+}
 
 /// A NAR that a cache serves, as it is stored: compressed.
 #[derive(Debug, Clone)]
@@ -28,6 +41,7 @@ pub struct CachedNar {
     key: BlobKey,
     /// The cache that has it, and one of its paths that does.
     claim: (CacheId, StorePathHash),
+    noted: Noted,
     counters: Arc<Counters>,
 }
 
@@ -62,8 +76,27 @@ impl CachedListing {
 }
 
 impl Engine {
+    /// The NAR with this hash, when memory knows that the cache has a path with it.
+    pub fn remembered_nar(&self, cache: &ServedCache, nar_hash: NarHash) -> Option<CachedNar> {
+        let (began, nar) = self.substituter().nars.get(&(cache.id, nar_hash))?;
+        self.substituter().index.is_current(began).then_some(nar)
+    }
+
     /// The NAR with this hash, when the cache has a path with it.
     pub async fn cached_nar(&self, cache: &ServedCache, nar_hash: NarHash) -> Result<Option<CachedNar>, EngineError> {
+        if let Some(nar) = self.remembered_nar(cache, nar_hash) {
+            return Ok(Some(nar));
+        }
+        let (index, nars) = (&self.substituter().index, &self.substituter().nars);
+        let began = index.begin();
+        let nar = self.look_up_nar(cache, nar_hash).await?;
+        if let Some(nar) = &nar {
+            nars.insert((cache.id, nar_hash), (began, nar.clone()));
+        }
+        Ok(nar)
+    }
+
+    async fn look_up_nar(&self, cache: &ServedCache, nar_hash: NarHash) -> Result<Option<CachedNar>, EngineError> {
         let id = cache.id;
         let row = self
             .storage()
@@ -76,7 +109,7 @@ impl Engine {
             tracing::error!(%key, "the store has lost a NAR that a cache serves");
         }
         let (claim, counters) = ((id, row.path.hash()), Arc::clone(&cache.counters));
-        Ok(size.map(|file_size| CachedNar { file_hash: row.file_hash, file_size, key, claim, counters }))
+        Ok(size.map(|file_size| CachedNar { file_hash: row.file_hash, file_size, key, claim, noted: Noted::default(), counters }))
     }
 
     /// The bytes of a NAR, or those in a range that is within its size. `None` when it has gone meanwhile. What is read of it is
@@ -86,12 +119,19 @@ impl Engine {
             Some(range) => self.blobs().get_range(&nar.key, range).await?,
             None => self.blobs().get(&nar.key).await?,
         };
-        let Some(Blob { size, range, stream }) = blob else { return Ok(None) };
+        Ok(blob.map(|blob| self.counted(nar, blob)))
+    }
+
+    /// The bytes of a NAR, when its file can be opened without waiting.
+    pub fn open_nar_in_place(&self, nar: &CachedNar) -> Option<Blob> {
+        self.blobs().get_in_place(&nar.key).map(|blob| self.counted(nar, blob))
+    }
+
+    fn counted(&self, nar: &CachedNar, blob: Blob) -> Blob {
         let (cache, hash) = nar.claim;
-        self.fetches().note_rare(cache, hash);
+        self.fetches().note(cache, hash, &nar.noted);
         let counters = Arc::clone(&nar.counters);
-        let stream = stream.inspect_ok(move |chunk| counters.served(chunk.len())).boxed();
-        Ok(Some(Blob { size, range, stream }))
+        Blob { stream: blob.stream.inspect_ok(move |chunk| counters.served(chunk.len())).boxed(), ..blob }
     }
 
     /// Where a client can read the NAR itself for some minutes, when the store is set to let clients do so.

@@ -1,4 +1,4 @@
-//! Narinfos, rendered and signed once and then kept in memory, as are the hashes that nobody knows.
+//! Narinfos, rendered and signed once and then kept in memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +8,7 @@ use gradient_domain::CacheId;
 use gradient_nix::{CAHash, StorePathHash};
 use gradient_storage::cache_paths::{self, CachePath};
 
-use super::ServedCache;
+use super::{ServedCache, presence::Says};
 use crate::{Engine, EngineError, fetches::Noted};
 
 /// The memory that narinfos may take, in bytes.
@@ -17,26 +17,51 @@ const MAX_BYTES: u64 = 128 << 20;
 /// What an entry takes beside its text: the key and the index's own.
 const ENTRY_BYTES: usize = 160;
 
+/// What memory alone says of a narinfo.
+#[derive(Debug, Clone)]
+pub struct Remembered(Option<(Bytes, Noted)>);
+
+impl Remembered {
+    /// Whether the cache has the path.
+    pub const fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl Engine {
+    /// What is known of a narinfo without a look into the database; nothing is counted yet.
+    pub fn remembered_narinfo(&self, cache: &ServedCache, hash: StorePathHash) -> Option<Remembered> {
+        let substituter = self.substituter();
+        if let Some(known) = substituter.index.lookup((cache.id, hash)) {
+            return Some(Remembered(Some(known)));
+        }
+        (substituter.presences.ask(cache.id, hash) == Says::Absent).then_some(Remembered(None))
+    }
+
+    /// Counts that a narinfo is answered from memory. The signed text, when the cache has the path.
+    pub fn serve_remembered(&self, cache: &ServedCache, hash: StorePathHash, remembered: Remembered) -> Option<Bytes> {
+        if let Some((text, noted)) = remembered.0 {
+            cache.counters.hit();
+            self.fetches().note(cache.id, hash, &noted);
+            return Some(text);
+        }
+        cache.counters.miss();
+        None
+    }
+
     /// The signed narinfo of a path, as text, when the cache has the path.
     pub async fn narinfo(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<Bytes>, EngineError> {
-        let index = &self.substituter().index;
-        let key = (cache.id, hash);
-        match index.lookup(key) {
-            Some(Known::Text(text, noted)) => {
-                cache.counters.hit();
-                self.fetches().note(cache.id, hash, &noted);
-                return Ok(Some(text));
-            }
-            Some(Known::Absent) => {
-                cache.counters.miss();
-                return Ok(None);
-            }
-            None => {}
+        if let Some(remembered) = self.remembered_narinfo(cache, hash) {
+            return Ok(self.serve_remembered(cache, hash, remembered));
         }
+        let index = &self.substituter().index;
         let began = index.begin();
         let text = self.path_info(cache, hash).await?.map(|info| Bytes::from(info.to_text()));
-        index.insert(key, began, text.clone());
+        match &text {
+            Some(text) => index.insert((cache.id, hash), began, text.clone()),
+            None if self.substituter().presences.ask(cache.id, hash) == Says::NotRead => self.read_presence(cache.id),
+            None => {}
+        }
         self.count(cache, hash, text.is_some());
         Ok(text)
     }
@@ -94,78 +119,68 @@ fn describe(row: CachePath) -> Result<PathInfo, EngineError> {
 type Key = (CacheId, StorePathHash);
 
 /// Texts by cache and hash. A path that is published is never another one later, so a text stays right until that path is
-/// [forgotten](Index::forget); that there is none stays right until something is published.
+/// [forgotten](Index::forget).
 #[derive(Debug)]
 pub(super) struct Index {
-    entries: moka::sync::Cache<Key, Entry>,
-    generation: AtomicU64,
-    forgotten: AtomicU64,
-}
-
-/// When a look-up began: what of its answer may be remembered depends on that.
-#[derive(Debug, Clone, Copy)]
-struct Began {
-    generation: u64,
-    forgotten: u64,
-}
-
-#[derive(Debug, Clone)]
-enum Entry {
-    Text(Bytes, Noted),
-    /// It was not there in that generation. A look-up that began before something was published says so by its number, however
-    /// late it ends.
-    Absent(u64),
-}
-
-/// What memory knows.
-#[derive(Debug)]
-enum Known {
-    Text(Bytes, Noted),
-    Absent,
+    texts: moka::sync::Cache<Key, (Bytes, Noted)>,
+    forgotten: Forgotten,
 }
 
 impl Index {
     pub(super) fn new() -> Self {
-        let weigh = |_: &Key, entry: &Entry| {
-            let text = match entry {
-                Entry::Text(text, _) => text.len(),
-                Entry::Absent(_) => 0,
-            };
-            u32::try_from(text + ENTRY_BYTES).unwrap_or(u32::MAX)
-        };
-        let entries = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).build();
-        Self { entries, generation: AtomicU64::new(0), forgotten: AtomicU64::new(0) }
+        let weigh = |_: &Key, (text, _): &(Bytes, Noted)| u32::try_from(text.len() + ENTRY_BYTES).unwrap_or(u32::MAX);
+        let texts = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).build();
+        Self { texts, forgotten: Forgotten::default() }
     }
 
     /// What has to be read before the database is.
-    fn begin(&self) -> Began {
-        Began { generation: self.generation.load(Ordering::SeqCst), forgotten: self.forgotten.load(Ordering::SeqCst) }
+    pub(super) fn begin(&self) -> Began {
+        self.forgotten.begin()
     }
 
-    fn lookup(&self, key: Key) -> Option<Known> {
-        match self.entries.get(&key)? {
-            Entry::Text(text, noted) => Some(Known::Text(text, noted)),
-            Entry::Absent(generation) => (generation == self.generation.load(Ordering::SeqCst)).then_some(Known::Absent),
-        }
+    /// Whether nothing was forgotten since.
+    pub(super) fn is_current(&self, began: Began) -> bool {
+        self.forgotten.is_current(began)
     }
 
-    fn insert(&self, key: Key, began: Began, text: Option<Bytes>) {
-        let entry = text.map_or(Entry::Absent(began.generation), |text| Entry::Text(text, Noted::default()));
-        self.entries.insert(key, entry);
+    fn lookup(&self, key: Key) -> Option<(Bytes, Noted)> {
+        self.texts.get(&key)
+    }
+
+    fn insert(&self, key: Key, began: Began, text: Bytes) {
+        self.texts.insert(key, (text, Noted::default()));
         // It may be what was forgotten meanwhile; then the next look-up remembers it.
-        if self.forgotten.load(Ordering::SeqCst) != began.forgotten {
-            self.entries.invalidate(&key);
+        if !self.is_current(began) {
+            self.texts.invalidate(&key);
         }
     }
 
     /// What is remembered of one path is not right any more.
     pub(super) fn forget(&self, key: Key) {
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
-        self.entries.invalidate(&key);
+        self.forgotten.count();
+        self.texts.invalidate(&key);
+    }
+}
+
+/// Counts what was forgotten, so that a look-up that began before does not bring it back.
+#[derive(Debug, Default)]
+struct Forgotten(AtomicU64);
+
+/// When a look-up began: whether its answer may be remembered depends on that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Began(u64);
+
+impl Forgotten {
+    fn begin(&self) -> Began {
+        Began(self.0.load(Ordering::SeqCst))
     }
 
-    pub(super) fn forget_absent(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
+    fn is_current(&self, began: Began) -> bool {
+        self.begin() == began
+    }
+
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -173,46 +188,29 @@ impl Index {
 mod tests {
     use super::*;
 
+    const TEXT: Bytes = Bytes::from_static(b"StorePath: x");
+
     fn key() -> Key {
         (CacheId::new(), "7h7qgvs4kgzsn8a6rb273saxyqh4jxlz".parse().unwrap())
     }
 
     #[test]
-    fn a_miss_is_remembered_until_something_is_published() {
-        let (index, key) = (Index::new(), key());
-        index.insert(key, index.begin(), None);
-        assert!(matches!(index.lookup(key), Some(Known::Absent)));
-        index.forget_absent();
-        assert!(index.lookup(key).is_none());
-    }
-
-    #[test]
-    fn a_look_up_that_is_overtaken_by_a_publish_leaves_no_miss() {
-        let (index, key) = (Index::new(), key());
-        let before = index.begin();
-        index.forget_absent();
-        index.insert(key, before, None);
-        assert!(index.lookup(key).is_none());
-    }
-
-    #[test]
     fn what_is_forgotten_does_not_come_back_from_a_look_up_that_began_before() {
         let (index, key) = (Index::new(), key());
-        let text = || Some(Bytes::from_static(b"StorePath: x"));
-        index.insert(key, index.begin(), text());
+        index.insert(key, index.begin(), TEXT);
         let before = index.begin();
         index.forget(key);
         assert!(index.lookup(key).is_none());
-        index.insert(key, before, text());
+        index.insert(key, before, TEXT);
         assert!(index.lookup(key).is_none());
+        index.insert(key, index.begin(), TEXT);
+        assert!(index.lookup(key).is_some_and(|(text, _)| text == TEXT));
     }
 
     #[test]
-    fn a_text_outlives_what_is_published() {
+    fn a_text_is_one_caches() {
         let (index, key) = (Index::new(), key());
-        index.insert(key, index.begin(), Some(Bytes::from_static(b"StorePath: x")));
-        index.forget_absent();
-        assert!(matches!(index.lookup(key), Some(Known::Text(text, _)) if text == "StorePath: x"));
+        index.insert(key, index.begin(), TEXT);
         assert!(index.lookup((CacheId::new(), key.1)).is_none());
     }
 }

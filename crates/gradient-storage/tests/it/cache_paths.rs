@@ -20,8 +20,8 @@ async fn are_claims_of_one_cache(url: &str) {
             content_address: None,
             foreign_signatures: Vec::new(),
         };
-        assert_eq!(cache_paths::publish(conn, store, vec![new(1), new(2)], NOW).await?, 2);
-        assert_eq!(cache_paths::publish(conn, store, vec![new(2), new(3)], NOW).await?, 1);
+        assert_eq!(cache_paths::publish(conn, store, vec![new(1), new(2)], NOW).await?.new, 2);
+        assert_eq!(cache_paths::publish(conn, store, vec![new(2), new(3)], NOW).await?.new, 1);
         let hash = path(1, "hello").hash();
         let found = cache_paths::lookup_by_hash(conn, store, hash).await?.unwrap();
         assert_eq!((found.path.clone(), found.nar_size, found.file_size), (path(1, "hello"), 1000, 300));

@@ -75,8 +75,8 @@ async fn a_claim_is_noted_where_nothing_refers_to_it(url: &str) {
         let cache = insert_cache(conn, "main").await?;
         let nar = insert_nar(conn, 1).await?;
         let closure = || vec![new(1, nar, &[]), new(2, nar, &[1, 2]), new(3, nar, &[2])];
-        assert_eq!(cache_paths::publish(conn, cache, closure(), NOW).await?, 3);
-        assert_eq!(cache_paths::publish(conn, cache, closure(), later(5)).await?, 0);
+        assert_eq!(cache_paths::publish(conn, cache, closure(), NOW).await?.new, 3);
+        assert_eq!(cache_paths::publish(conn, cache, closure(), later(5)).await?.new, 0);
         let claimed = |claim: &cache_retention::Claim| claim.claimed_at;
         let claims = cache_retention::claims(conn, cache, None, 10).await?;
         assert_eq!(claims.iter().map(claimed).collect::<Vec<_>>(), [NOW, NOW, later(5)]);
@@ -187,9 +187,9 @@ async fn a_quarantined_nar_is_nobodys_until_it_comes_again(url: &str) {
         };
         paths::insert_many(conn, organization, vec![row], NOW).await?;
         assert_eq!(verification::count(conn).await?, 2);
-        assert_eq!(verification::quarantined(conn).await?, (None, 0));
+        assert_eq!(verification::newest_quarantine(conn).await?, None);
         verification::quarantine(conn, nar, later(1)).await?;
-        assert_eq!(verification::quarantined(conn).await?, (Some(later(1)), 1));
+        assert_eq!(verification::newest_quarantine(conn).await?, Some(later(1)));
         assert_eq!(verification::hidden_claims(conn, later(1), None, 10).await?, [(cache, hash(1))]);
         assert_eq!(verification::hidden_claims(conn, later(1), Some((cache, hash(1))), 10).await?, []);
         assert_eq!(verification::hidden_claims(conn, later(2), None, 10).await?, []);
@@ -210,7 +210,7 @@ async fn a_quarantined_nar_is_nobodys_until_it_comes_again(url: &str) {
         assert_eq!(nars::lookup(conn, nar).await?.unwrap().file_hash, file_hash, "the first one stays");
         // What was another content before gives way.
         verification::quarantine(conn, well, NOW).await?;
-        assert_eq!(cache_paths::publish(conn, cache, vec![new(2, nar, &[])], NOW).await?, 1);
+        assert_eq!(cache_paths::publish(conn, cache, vec![new(2, nar, &[])], NOW).await?.new, 1);
         assert_eq!(cache_paths::lookup_by_hash(conn, cache, hash(2)).await?.unwrap().nar_hash, nar);
         assert_eq!(verification::page(conn, Some(nar), 10).await?.len(), 1);
         assert_eq!(verification::known(conn, &[nar, NarHash([9; 32])]).await?, [nar]);

@@ -90,6 +90,7 @@ async fn subscribers_read(database: &str) {
     subscribe(&server, acme, secret, SubscriptionMode::ReadOnly).await;
     assert_eq!(status(&server, "secret", Some(&bobs)).await, StatusCode::OK);
     server.engine.unsubscribe(acme, secret).await.unwrap();
+    server.engine.forget_readers();
     assert_eq!(status(&server, "secret", Some(&bobs)).await, StatusCode::NOT_FOUND);
 }
 
