@@ -2,6 +2,7 @@
 
 mod auth;
 pub(crate) mod builds;
+mod cache_keys;
 mod caches;
 mod collections;
 mod commits;
@@ -65,6 +66,7 @@ pub(crate) fn endpoints() -> Endpoints {
         subscriptions::endpoints,
         workers::endpoints,
         caches::endpoints,
+        cache_keys::endpoints,
         upstreams::endpoints,
         pins::endpoints,
         collections::endpoints,

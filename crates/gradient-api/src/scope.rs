@@ -22,9 +22,9 @@ use crate::{
 pub(crate) use caller::{AnySession, COOKIE, Identified, MaySeeStatistics, SessionUser, SignedIn, is_from_a_foreign_page};
 pub(crate) use download::DownloadScope;
 pub(crate) use permission::{
-    CacheMember, CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings,
-    ManageCacheUpstreams, ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions, ManageWorkers,
-    Member, Needs, NeedsCache, ReadStore, TriggerEvaluation, ViewCache, ViewOrg, WriteStore,
+    CacheMember, CreateProject, DeleteCache, DeleteOrg, EditProject, ManageCacheKeys, ManageCacheMembers, ManageCacheRoles,
+    ManageCacheSettings, ManageCacheUpstreams, ManageMembers, ManageOrgSettings, ManageRoles, ManageSshKey, ManageSubscriptions,
+    ManageWorkers, Member, Needs, NeedsCache, ReadStore, TriggerEvaluation, ViewCache, ViewOrg, WriteStore,
 };
 pub(crate) use review::{StreamReview, revoked};
 

@@ -150,6 +150,7 @@ id_kinds! {
     ApiKey => ApiKeyId, "API key";
     Build => BuildId, "build";
     Cache => CacheId, "cache";
+    CacheKey => CacheKeyId, "cache key";
     CacheUpstream => CacheUpstreamId, "cache upstream";
     ChunkedUpload => ChunkedUploadId, "upload";
     Commit => CommitId, "commit";

@@ -44,7 +44,7 @@ pub use address::is_public_address;
 pub use cache_url::{CacheUrl, CacheUrlError};
 pub use failure::{Failure, FailureKind};
 pub use id::{
-    ApiKeyId, BuildId, CacheId, CacheUpstreamId, ChunkedUploadId, CommitId, DerivationId, EntryPointId, EvaluationId,
+    ApiKeyId, BuildId, CacheId, CacheKeyId, CacheUpstreamId, ChunkedUploadId, CommitId, DerivationId, EntryPointId, EvaluationId,
     EvaluationMessageId, Id, IdError, IdKind, OrganizationId, ProjectId, RoleId, SessionId, UploadedLogId, UserId, WorkerId,
     kinds,
 };

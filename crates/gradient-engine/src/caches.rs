@@ -2,13 +2,19 @@
 
 use std::collections::HashMap;
 
-use gradient_auth::{Authenticated, CacheAccess, Caller, Decision, Pin, Place};
+use gradient_auth::{Authenticated, CacheAccess, Caller, Decision, Pin};
 use gradient_domain::{BuiltInRole, CacheId, CacheName, CachePermission, DisplayName, Moment, RoleScope, UserId, Username};
-use gradient_nix::{KeyError, PublicKey, SigningKey};
-use gradient_storage::{Conn, StorageError, api_keys, caches, organizations, roles, subscriptions, users};
-use rand::Rng;
+use gradient_nix::PublicKey;
+use gradient_storage::{
+    Conn, StorageError, api_keys,
+    cache_keys::{self, CacheKey},
+    caches, organizations, roles, subscriptions, users,
+};
 
-use crate::{Engine, EngineError};
+use crate::{
+    Engine, EngineError,
+    cache_keys::{Signer, public_key},
+};
 
 pub use gradient_storage::caches::{Cache, CacheChanges};
 
@@ -34,8 +40,10 @@ pub struct FoundCache {
     pub cache: Cache,
     /// What decides what the caller may do.
     pub access: CacheAccess,
-    /// What its signatures verify with.
+    /// What its signatures verify with: the newest key.
     pub public_key: PublicKey,
+    /// Who has the secret of that key.
+    pub signer: Signer,
     /// The name of who made it.
     pub created_by: Option<Username>,
 }
@@ -88,14 +96,10 @@ impl Engine {
         self.storage().read(find).await?.map(Half::complete).transpose()
     }
 
-    /// Makes a cache with a signing key of its own; its maker becomes Admin. The key's name never changes.
+    /// Makes a cache with a signing key of its own, named after the server and the cache; its maker becomes Admin.
     pub async fn create_cache(&self, user: UserId, wanted: NewCache) -> Result<CacheId, EngineError> {
         let (id, now) = (CacheId::new(), Moment::now());
-        let mut randomness = [0; 32];
-        rand::rng().fill_bytes(&mut randomness);
-        let host = host(&self.settings().serve_url);
-        let key = SigningKey::generate(&host, wanted.name.as_str(), randomness).map_err(|error| damaged(&error))?;
-        let sealed = self.sealer().seal(&key.to_bytes(), signing_key_place(id), &mut rand::rng())?;
+        let key = self.new_cache_key(id, &format!("{}-{}", host(&self.settings().serve_url), wanted.name), now)?;
         let cache = Cache {
             id,
             name: wanted.name,
@@ -104,9 +108,6 @@ impl Engine {
             priority: wanted.priority,
             active: true,
             public: wanted.public,
-            key_name: key.name().to_owned(),
-            public_key: key.public().to_bytes().to_vec(),
-            secret_key_sealed: Some(sealed),
             created_by: Some(user),
             created_at: now,
             deleted_at: None,
@@ -115,6 +116,7 @@ impl Engine {
         };
         let insert = async move |conn: &mut Conn| {
             caches::insert(conn, &cache).await?;
+            cache_keys::insert(conn, &key).await?;
             let admin = roles::built_in(RoleScope::Cache, BuiltInRole::Admin);
             caches::insert_member(conn, id, user, admin, now).await
         };
@@ -154,11 +156,6 @@ impl Engine {
     }
 }
 
-/// Where a cache's signing key is kept: the 32 bytes of [`SigningKey::to_bytes`], sealed.
-pub(crate) fn signing_key_place(id: CacheId) -> Place {
-    Place { table: "caches", column: "secret_key_sealed", row: id.uuid() }
-}
-
 /// The host of the URL that clients reach the server by, without its port: what a key's name begins with.
 fn host(serve_url: &str) -> String {
     let authority = serve_url.split_once("://").map_or(serve_url, |(_, rest)| rest).split('/').next().unwrap_or_default();
@@ -170,18 +167,15 @@ fn host(serve_url: &str) -> String {
     if host.is_empty() { "localhost".to_owned() } else { host }
 }
 
-fn damaged(error: &KeyError) -> EngineError {
-    EngineError::Damaged(error.to_string())
-}
-
 /// What of a [`FoundCache`] the database says.
-struct Half(Cache, CacheAccess, Option<Username>);
+struct Half(Cache, CacheAccess, Option<CacheKey>, Option<Username>);
 
 impl Half {
     fn complete(self) -> Result<FoundCache, EngineError> {
-        let Self(cache, access, created_by) = self;
-        let public_key = PublicKey::from_bytes(&cache.key_name, &cache.public_key).map_err(|error| damaged(&error))?;
-        Ok(FoundCache { cache, access, public_key, created_by })
+        let Self(cache, access, key, created_by) = self;
+        let none = || EngineError::Damaged(format!("the cache `{}` has no key", cache.name));
+        let key = key.ok_or_else(none)?;
+        Ok(FoundCache { public_key: public_key(&key)?, signer: Signer::of(&key), cache, access, created_by })
     }
 }
 
@@ -217,7 +211,8 @@ async fn found(conn: &mut Conn, user: Option<UserId>, cache: Cache) -> Result<Ha
         None => None,
     };
     let access = CacheAccess { id: cache.id, public: cache.public, role, through };
-    Ok(Half(cache, access, created_by))
+    let key = cache_keys::active(conn, cache.id).await?.into_iter().next();
+    Ok(Half(cache, access, key, created_by))
 }
 
 #[cfg(test)]

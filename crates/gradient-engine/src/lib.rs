@@ -41,6 +41,7 @@ mod artefacts;
 mod assignments;
 mod build_context;
 mod builds;
+mod cache_keys;
 mod cache_pins;
 mod cache_uploads;
 mod caches;
@@ -85,6 +86,7 @@ pub use administration::{Administration, Fault, NewUser, Resealed, StoreReport, 
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use artefacts::{Artefact, ArtefactKind};
 pub use builds::{BuildDetails, Explanation, LOG_TAIL_BYTES};
+pub use cache_keys::{CacheKey, Signer, public_key};
 pub use cache_pins::PinView;
 pub use cache_uploads::{ChunkedUploadBegun, NarUpload, PathUpload, Uploader};
 pub use caches::{Cache, CacheChanges, FoundCache, NewCache};

@@ -39,12 +39,6 @@ pub struct Cache {
     pub active: bool,
     /// Whether everybody may read it.
     pub public: bool,
-    /// The name of its key, fixed when it was made.
-    pub key_name: String,
-    /// The public key's 32 bytes.
-    pub public_key: Vec<u8>,
-    /// The secret key, sealed; none when it is kept elsewhere.
-    pub secret_key_sealed: Option<Vec<u8>>,
     /// Who made it.
     pub created_by: Option<UserId>,
     /// When it was made.

@@ -3,13 +3,13 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use gradient_domain::{CacheId, OrganizationId};
+use gradient_domain::{CacheKeyId, OrganizationId};
 use uuid::Uuid;
 
 use crate::{
     Conn, StorageError,
     conn::query,
-    schema::{caches, organizations},
+    schema::{cache_keys, organizations},
 };
 
 /// A column of sealed values.
@@ -33,11 +33,11 @@ pub async fn list(conn: &mut Conn, column: Column, after: Uuid, limit: i64) -> R
             rows.into_iter().map(|(id, sealed)| (id.uuid(), sealed)).collect()
         }
         Column::SigningKeys => {
-            let after = CacheId::from_uuid(after);
-            let rows: Vec<(CacheId, Vec<u8>)> = query!(conn, |c| {
-                let next = caches::table.filter(caches::id.gt(after)).filter(caches::secret_key_sealed.is_not_null());
-                let next = next.order(caches::id).limit(limit);
-                next.select((caches::id, caches::secret_key_sealed.assume_not_null())).load(c).await?
+            let after = CacheKeyId::from_uuid(after);
+            let rows: Vec<(CacheKeyId, Vec<u8>)> = query!(conn, |c| {
+                let next = cache_keys::table.filter(cache_keys::id.gt(after)).filter(cache_keys::secret_key_sealed.is_not_null());
+                let next = next.order(cache_keys::id).limit(limit);
+                next.select((cache_keys::id, cache_keys::secret_key_sealed.assume_not_null())).load(c).await?
             });
             rows.into_iter().map(|(id, sealed)| (id.uuid(), sealed)).collect()
         }
@@ -53,8 +53,8 @@ pub async fn replace(conn: &mut Conn, column: Column, row: Uuid, old: &[u8], new
             diesel::update(one).set(organizations::ssh_private_sealed.eq(new)).execute(c).await?
         }),
         Column::SigningKeys => query!(conn, |c| {
-            let one = caches::table.find(CacheId::from_uuid(row)).filter(caches::secret_key_sealed.eq(old));
-            diesel::update(one).set(caches::secret_key_sealed.eq(Some(new))).execute(c).await?
+            let one = cache_keys::table.find(CacheKeyId::from_uuid(row)).filter(cache_keys::secret_key_sealed.eq(old));
+            diesel::update(one).set(cache_keys::secret_key_sealed.eq(Some(new))).execute(c).await?
         }),
     };
     Ok(rows > 0)

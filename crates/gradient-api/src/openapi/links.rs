@@ -35,6 +35,7 @@ pub(super) const NEXT: &[Next] = &[
             "caches_change",
             "caches_delete",
             "caches_key",
+            "cache_keys_add",
             "members_of_cache_list",
             "roles_of_cache_create",
             "caches_stats",
@@ -72,6 +73,11 @@ pub(super) const NEXT: &[Next] = &[
         after: "upstreams_add",
         operations: &["upstreams_change", "upstreams_remove"],
         parameters: &[("cache", "$request.path.cache"), ("id", "$response.body#/message")],
+    },
+    Next {
+        after: "cache_keys_add",
+        operations: &["cache_keys_retire"],
+        parameters: &[("cache", "$request.path.cache"), ("id", "$response.body#/message/id")],
     },
     Next {
         after: "cache_root_uploads_begin",

@@ -7,6 +7,7 @@ use gradient_engine::{CacheChanges, CacheStatistics, Engine, FoundCache, NewCach
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::cache_keys::Signing;
 use super::fields::{PageQuery, description, optional, present};
 use crate::{
     ApiError,
@@ -50,6 +51,8 @@ struct CacheBody {
     public: bool,
     #[schema(example = "gradient.example.com-main:1mUeXHAkR6T2NdsWkXqCdrnB0z6MGtQm3HBBwN0xdjk=")]
     public_key: String,
+    /// Who has the secret of that key, and makes its signatures.
+    signing: Signing,
     /// For how many days it keeps what nobody fetches; for ever without.
     #[schema(example = 90)]
     retention_days: Option<i32>,
@@ -64,7 +67,7 @@ struct CacheBody {
 
 impl CacheBody {
     fn new(found: FoundCache, caller: &Caller) -> Self {
-        let FoundCache { cache, access, public_key, created_by } = found;
+        let FoundCache { cache, access, public_key, signer, created_by } = found;
         Self {
             id: cache.id,
             name: cache.name,
@@ -74,6 +77,7 @@ impl CacheBody {
             active: cache.active,
             public: cache.public,
             public_key: public_key.to_string(),
+            signing: signer.into(),
             retention_days: cache.retention_days,
             max_bytes: cache.max_bytes,
             can_edit: access.permissions(caller).contains(CachePermission::ManageCacheSettings),
@@ -182,16 +186,8 @@ struct ChangeBody {
     max_bytes: Option<Option<i64>>,
     /// Not available yet.
     pull_through: Option<bool>,
-    /// Not available yet.
+    /// Only what it is; another one is not available yet.
     signing: Option<Signing>,
-}
-
-/// Who signs what a cache has.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Signing {
-    Server,
-    Worker,
 }
 
 /// The longest retention, in days: a hundred years.
@@ -217,15 +213,12 @@ fn max_bytes(bytes: Option<i64>) -> Result<Option<i64>, ApiError> {
 }
 
 /// What a later version takes: better refused than forgotten.
-fn unavailable(body: &ChangeBody) -> Result<(), ApiError> {
+fn unavailable(body: &ChangeBody, signing: Signing) -> Result<(), ApiError> {
     let refused = |field: &str| Err(ApiError::new(Code::Validation, format!("{field}: this server cannot do that yet")));
     if body.pull_through.is_some() {
         return refused("pull_through");
     }
-    match body.signing {
-        Some(Signing::Server | Signing::Worker) => refused("signing"),
-        None => Ok(()),
-    }
+    if body.signing.is_some_and(|wanted| wanted != signing) { refused("signing") } else { Ok(()) }
 }
 
 /// Changes a cache.
@@ -239,7 +232,7 @@ async fn change(
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
     let body = body.read()?;
-    unavailable(&body)?;
+    unavailable(&body, scope.found.signer.into())?;
     let changes = CacheChanges {
         name: optional(body.name.as_ref())?,
         display_name: optional(body.display_name.as_ref())?,
@@ -278,6 +271,8 @@ async fn deactivate(scope: CacheScope<ManageCacheSettings>, engine: web::Data<En
 }
 
 /// Shows the public key that the cache's signatures are checked with, as Nix takes it.
+///
+/// Of several keys, the newest. `/caches/{cache}/keys` has all of them.
 #[utoipa::path(get, path = "/caches/{cache}/key")]
 async fn key(scope: CacheScope<ViewCache>) -> Answer<String> {
     Answer(scope.found.public_key.to_string())

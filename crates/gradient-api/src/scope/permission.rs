@@ -97,5 +97,5 @@ permissions! { Needs, OrgPermission:
 }
 
 permissions! { NeedsCache, CachePermission:
-    DeleteCache, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageCacheUpstreams, ViewCache, WriteStore,
+    DeleteCache, ManageCacheKeys, ManageCacheMembers, ManageCacheRoles, ManageCacheSettings, ManageCacheUpstreams, ViewCache, WriteStore,
 }

@@ -6,6 +6,7 @@ mod private;
 pub(crate) mod published;
 mod reading;
 mod serving;
+mod signing;
 mod substitution;
 mod uploading;
 mod upstreams;

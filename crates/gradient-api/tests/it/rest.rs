@@ -3,6 +3,7 @@
 mod accounts;
 mod authority;
 mod builds;
+mod cache_keys;
 mod caches;
 mod contract;
 mod conventions;

@@ -1,5 +1,5 @@
 use gradient_auth::{Place, SealError, Sealer};
-use gradient_domain::{CacheId, OrganizationId};
+use gradient_domain::{CacheKeyId, OrganizationId};
 use gradient_storage::{
     Conn,
     sealed::{self, Column},
@@ -7,7 +7,7 @@ use gradient_storage::{
 use uuid::Uuid;
 
 use super::Administration;
-use crate::{EngineError, caches::signing_key_place, organizations::ssh_key_place};
+use crate::{EngineError, cache_keys::signing_key_place, organizations::ssh_key_place};
 
 /// How many values one transaction seals again.
 const PER_TRANSACTION: u16 = 100;
@@ -81,13 +81,13 @@ fn seal_again(sealer: &Sealer, old: &[u8], place: Place) -> Result<Vec<u8>, Seal
 fn place(column: Column, row: Uuid) -> Place {
     match column {
         Column::SshKeys => ssh_key_place(OrganizationId::from_uuid(row)),
-        Column::SigningKeys => signing_key_place(CacheId::from_uuid(row)),
+        Column::SigningKeys => signing_key_place(CacheKeyId::from_uuid(row)),
     }
 }
 
 fn described(column: Column) -> &'static str {
     match column {
         Column::SshKeys => "the SSH key of the organization",
-        Column::SigningKeys => "the signing key of the cache",
+        Column::SigningKeys => "the signing key",
     }
 }

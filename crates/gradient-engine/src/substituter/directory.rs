@@ -1,6 +1,7 @@
 //! The caches that are being read, with their opened keys.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,10 +12,13 @@ use std::{
 use gradient_cache_protocol::Realisation;
 use gradient_domain::{CacheId, CacheName};
 use gradient_nix::SigningKey;
-use gradient_storage::caches::{self, Cache, Upstream};
+use gradient_storage::{
+    cache_keys::{self, CacheKey},
+    caches::{self, Cache, Upstream},
+};
 
 use super::upstream::{Elsewhere, Source};
-use crate::{Engine, EngineError, caches::signing_key_place, fetches::Counters};
+use crate::{Engine, EngineError, fetches::Counters};
 
 /// Caches in memory, at most.
 const MAX_CACHES: u64 = 10_000;
@@ -31,8 +35,10 @@ pub struct ServedCache {
     pub priority: u32,
     /// Whether everybody may read it.
     pub public: bool,
-    /// Signs what it serves; none when its key is kept elsewhere.
-    pub(super) key: Option<SigningKey>,
+    /// Sign what it serves; those of its keys that are kept here.
+    pub(super) keys: Vec<SigningKey>,
+    /// Stands for all of its keys: what was rendered when it had others is rendered anew.
+    pub(super) signed_by: u64,
     /// Where it looks for what it does not have.
     pub(super) upstreams: Vec<Source>,
     /// Where what is asked of it is counted.
@@ -45,9 +51,9 @@ impl ServedCache {
         !self.upstreams.is_empty()
     }
 
-    /// Signs what an output turned out to be, with the cache's own key where the server has it.
+    /// Signs what an output turned out to be, with those of the cache's own keys that the server has.
     pub(crate) fn sign_realisation(&self, realisation: &mut Realisation) {
-        if let Some(key) = &self.key {
+        for key in &self.keys {
             realisation.sign(key);
         }
     }
@@ -72,31 +78,27 @@ impl Engine {
             .read(async move |conn: &mut gradient_storage::Conn| match caches::lookup_by_name(conn, &wanted).await? {
                 Some(cache) if cache.active => {
                     let upstreams = caches::upstreams(conn, cache.id).await?;
-                    Ok(Some((cache, upstreams)))
+                    let keys = cache_keys::active(conn, cache.id).await?;
+                    Ok(Some((cache, upstreams, keys)))
                 }
                 Some(_) | None => Ok(None),
             })
             .await?;
-        let Some((row, upstreams)) = row else { return Ok(None) };
+        let Some((row, upstreams, keys)) = row else { return Ok(None) };
         let upstreams = upstreams.into_iter().filter_map(source).collect();
-        let cache = Arc::new(self.serve(&row, upstreams)?);
+        let cache = Arc::new(self.serve(&row, upstreams, &keys)?);
         directory.insert(name.clone(), generation, cache.clone());
         Ok(Some(cache))
     }
 
-    fn serve(&self, row: &Cache, upstreams: Vec<Source>) -> Result<ServedCache, EngineError> {
-        let key = row.secret_key_sealed.as_deref().map(|sealed| self.open_signing_key(row, sealed)).transpose()?;
+    fn serve(&self, row: &Cache, upstreams: Vec<Source>, keys: &[CacheKey]) -> Result<ServedCache, EngineError> {
+        let mut hasher = DefaultHasher::new();
+        keys.iter().for_each(|key| key.id.hash(&mut hasher));
+        let signed_by = hasher.finish();
+        let keys = keys.iter().filter_map(|key| self.open_cache_key(key).transpose()).collect::<Result<_, _>>()?;
         let priority = u32::try_from(row.priority).unwrap_or(0);
         let counters = self.fetches().counters(row.id);
-        Ok(ServedCache { id: row.id, priority, public: row.public, key, upstreams, counters })
-    }
-
-    fn open_signing_key(&self, row: &Cache, sealed: &[u8]) -> Result<SigningKey, EngineError> {
-        let damaged =
-            |error: &dyn std::fmt::Display| EngineError::Damaged(format!("the key of the cache `{}`: {error}", row.name));
-        let seed = self.sealer().open(sealed, signing_key_place(row.id)).map_err(|error| damaged(&error))?;
-        let seed = seed.expose().as_slice().try_into().map_err(|_| damaged(&"it has not 32 bytes"))?;
-        SigningKey::from_bytes(&row.key_name, seed).map_err(|error| damaged(&error))
+        Ok(ServedCache { id: row.id, priority, public: row.public, keys, signed_by, upstreams, counters })
     }
 }
 

@@ -32,7 +32,7 @@ impl Engine {
     /// What is known of a narinfo without a look into the database; nothing is counted yet.
     pub fn remembered_narinfo(&self, cache: &ServedCache, hash: StorePathHash) -> Option<Remembered> {
         let substituter = self.substituter();
-        if let Some(known) = substituter.index.lookup((cache.id, hash)) {
+        if let Some(known) = substituter.index.lookup((cache.id, hash), cache.signed_by) {
             return Some(Remembered(Some(known)));
         }
         (substituter.presences.ask(cache.id, hash) == Says::Absent).then_some(Remembered(None))
@@ -58,7 +58,7 @@ impl Engine {
         let began = index.begin();
         let text = self.path_info(cache, hash).await?.map(|info| Bytes::from(info.to_text()));
         match &text {
-            Some(text) => index.insert((cache.id, hash), began, text.clone()),
+            Some(text) => index.insert((cache.id, hash), began, cache.signed_by, text.clone()),
             None if self.substituter().presences.ask(cache.id, hash) == Says::NotRead => self.read_presence(cache.id),
             None => {}
         }
@@ -92,7 +92,7 @@ impl Engine {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let mut info = describe(row)?;
-        if let Some(key) = &cache.key {
+        for key in &cache.keys {
             info.sign(key);
         }
         Ok(Some(info).filter(|info| !info.signatures.is_empty()))
@@ -119,16 +119,25 @@ fn describe(row: CachePath) -> Result<PathInfo, EngineError> {
 type Key = (CacheId, StorePathHash);
 
 /// Texts by cache and hash. A path that is published is never another one later, so a text stays right until that path is
-/// [forgotten](Index::forget).
+/// [forgotten](Index::forget) or the cache signs with other keys.
 #[derive(Debug)]
 pub(super) struct Index {
-    texts: moka::sync::Cache<Key, (Bytes, Noted)>,
+    texts: moka::sync::Cache<Key, Entry>,
     forgotten: Forgotten,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    text: Bytes,
+    noted: Noted,
+    /// Stands for the keys that signed it. Whoever began with the old keys may end with the old text after they changed, which is of
+    /// no use to those who know the new ones.
+    signed_by: u64,
 }
 
 impl Index {
     pub(super) fn new() -> Self {
-        let weigh = |_: &Key, (text, _): &(Bytes, Noted)| u32::try_from(text.len() + ENTRY_BYTES).unwrap_or(u32::MAX);
+        let weigh = |_: &Key, entry: &Entry| u32::try_from(entry.text.len() + ENTRY_BYTES).unwrap_or(u32::MAX);
         let texts = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).build();
         Self { texts, forgotten: Forgotten::default() }
     }
@@ -143,12 +152,13 @@ impl Index {
         self.forgotten.is_current(began)
     }
 
-    fn lookup(&self, key: Key) -> Option<(Bytes, Noted)> {
-        self.texts.get(&key)
+    fn lookup(&self, key: Key, signed_by: u64) -> Option<(Bytes, Noted)> {
+        let entry = self.texts.get(&key)?;
+        (entry.signed_by == signed_by).then_some((entry.text, entry.noted))
     }
 
-    fn insert(&self, key: Key, began: Began, text: Bytes) {
-        self.texts.insert(key, (text, Noted::default()));
+    fn insert(&self, key: Key, began: Began, signed_by: u64, text: Bytes) {
+        self.texts.insert(key, Entry { text, noted: Noted::default(), signed_by });
         // It may be what was forgotten meanwhile; then the next look-up remembers it.
         if !self.is_current(began) {
             self.texts.invalidate(&key);
@@ -188,6 +198,7 @@ impl Forgotten {
 mod tests {
     use super::*;
 
+    const KEYS: u64 = 7;
     const TEXT: Bytes = Bytes::from_static(b"StorePath: x");
 
     fn key() -> Key {
@@ -197,20 +208,29 @@ mod tests {
     #[test]
     fn what_is_forgotten_does_not_come_back_from_a_look_up_that_began_before() {
         let (index, key) = (Index::new(), key());
-        index.insert(key, index.begin(), TEXT);
+        index.insert(key, index.begin(), KEYS, TEXT);
         let before = index.begin();
         index.forget(key);
-        assert!(index.lookup(key).is_none());
-        index.insert(key, before, TEXT);
-        assert!(index.lookup(key).is_none());
-        index.insert(key, index.begin(), TEXT);
-        assert!(index.lookup(key).is_some_and(|(text, _)| text == TEXT));
+        assert!(index.lookup(key, KEYS).is_none());
+        index.insert(key, before, KEYS, TEXT);
+        assert!(index.lookup(key, KEYS).is_none());
+        index.insert(key, index.begin(), KEYS, TEXT);
+        assert!(index.lookup(key, KEYS).is_some_and(|(text, _)| text == TEXT));
     }
 
     #[test]
     fn a_text_is_one_caches() {
         let (index, key) = (Index::new(), key());
-        index.insert(key, index.begin(), TEXT);
-        assert!(index.lookup((CacheId::new(), key.1)).is_none());
+        index.insert(key, index.begin(), KEYS, TEXT);
+        assert!(index.lookup((CacheId::new(), key.1), KEYS).is_none());
+    }
+
+    #[test]
+    fn what_other_keys_have_signed_is_not_served() {
+        let (index, key) = (Index::new(), key());
+        index.insert(key, index.begin(), KEYS, TEXT);
+        assert!(index.lookup(key, 8).is_none());
+        index.insert(key, index.begin(), 8, TEXT);
+        assert!(index.lookup(key, 8).is_some() && index.lookup(key, KEYS).is_none());
     }
 }

@@ -87,14 +87,27 @@ diesel::table! {
         priority -> Integer,
         active -> Bool,
         public -> Bool,
-        key_name -> Text,
-        public_key -> Binary,
-        secret_key_sealed -> Nullable<Binary>,
         created_by -> Nullable<Key>,
         created_at -> Moment,
         deleted_at -> Nullable<Moment>,
         retention_days -> Nullable<Integer>,
         max_bytes -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
+    cache_keys (id) {
+        id -> Key,
+        cache -> Key,
+        name -> Text,
+        public_key -> Binary,
+        secret_key_sealed -> Nullable<Binary>,
+        created_at -> Moment,
+        primary_since -> Moment,
+        retired_at -> Nullable<Moment>,
     }
 }
 

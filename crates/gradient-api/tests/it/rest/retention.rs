@@ -104,7 +104,6 @@ async fn retention_is_a_setting(database: &str) {
         json!({"pull_through": true, "priority": 1}),
         json!({"pull_through": false}),
         json!({"signing": "worker"}),
-        json!({"signing": "server"}),
     ] {
         let refused = alice.patch("/caches/main", wrong.clone()).await;
         assert_eq!(refused.error(), (400, "validation"), "{wrong}");

@@ -32,6 +32,7 @@ struct Ids {
     role: Value,
     cache_role: Value,
     upstream: Value,
+    cache_key: Value,
     key: Value,
     evaluation: EvaluationId,
     build: gradient_domain::BuildId,
@@ -52,6 +53,7 @@ impl<'s> World<'s> {
         let cache_role =
             owner.post("/caches/main/roles", json!({"name": "nobodys", "permissions": ["viewCache"]})).await.message();
         let upstream = owner.put("/caches/main/upstreams", json!({"cache": "other"})).await.message();
+        let cache_key = owner.post("/caches/main/keys", json!({})).await.message()["id"].clone();
         owner.key(json!({"name": "a key", "permissions": ["viewOrg"]})).await;
         let key = owner.get("/user/keys").await.message()[0]["id"].clone();
 
@@ -66,7 +68,7 @@ impl<'s> World<'s> {
             Ok((evaluation, commit, build))
         };
         let (evaluation, commit, build) = server.storage.transaction(insert).await.unwrap();
-        Self { server, ids: Ids { role, cache_role, upstream, key, evaluation, build, commit }, nar }
+        Self { server, ids: Ids { role, cache_role, upstream, cache_key, key, evaluation, build, commit }, nar }
     }
 
     /// Calls the endpoint with an empty object as the body, or with a form that names the organization where one is read; the answer
@@ -91,6 +93,7 @@ impl<'s> World<'s> {
         let id = match path.split('/').nth(3).unwrap() {
             "orgs" => text(&self.ids.role),
             "caches" if path.contains("/upstreams") => text(&self.ids.upstream),
+            "caches" if path.contains("/keys") => text(&self.ids.cache_key),
             "caches" => text(&self.ids.cache_role),
             "user" => text(&self.ids.key),
             "evals" => self.ids.evaluation.to_string(),
