@@ -258,7 +258,7 @@ impl From<EngineError> for ApiError {
             EngineError::Upload(IngestError::Read(_)) => Self::bad_request(message),
             EngineError::Spool(_) | EngineError::Upload(IngestError::Keep(_)) => Self::unavailable(&error),
             EngineError::Upload(_) => Self::new(Code::Validation, message),
-            EngineError::Busy | EngineError::Stopping => Self::new(Code::Unavailable, message),
+            EngineError::Busy | EngineError::Stopping | EngineError::Upstream(_) => Self::new(Code::Unavailable, message),
             EngineError::Storage(
                 StorageError::BrokenReference(_)
                 | StorageError::LogGap { .. }

@@ -49,7 +49,7 @@ pub use bucket::{BucketProblem, PresignedUrl, S3Settings};
 pub use error::BlobError;
 pub use key::BlobKey;
 pub use partial::{Partial, Partials};
-pub use staging::{StagedFile, Staging};
+pub use staging::{StagedFile, StagedReader, Staging};
 pub use upkeep::StoredBlob;
 
 use bucket::Bucket;

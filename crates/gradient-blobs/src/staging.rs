@@ -1,10 +1,12 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use bytes::Bytes;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::{
@@ -70,6 +72,11 @@ impl StagedFile {
         at(&self.path, self.file.try_clone()).map(tokio::fs::File::from_std)
     }
 
+    /// Reads what was written so far, and what is written later.
+    pub fn reader(&self) -> Result<StagedReader, BlobError> {
+        at(&self.path, self.file.try_clone()).map(|file| StagedReader(Arc::new(file)))
+    }
+
     pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         at(&self.path, self.file.write_all(bytes))
     }
@@ -77,6 +84,24 @@ impl StagedFile {
     pub(crate) fn copy_from(&mut self, path: &Path) -> Result<(), BlobError> {
         let copied = File::open(path).and_then(|mut source| io::copy(&mut source, &mut self.file));
         at(path, copied).map(|_| ())
+    }
+}
+
+/// Reads a staged file from any place, also while it is being written, and after it was put or dropped. Clones share it.
+#[derive(Debug, Clone)]
+pub struct StagedReader(Arc<File>);
+
+impl StagedReader {
+    /// At most so many bytes from a place on: fewer when it has fewer now, and none at its end.
+    pub async fn read_at(&self, offset: u64, max_bytes: usize) -> io::Result<Bytes> {
+        let file = Arc::clone(&self.0);
+        let read = move || {
+            let mut bytes = vec![0; max_bytes];
+            let count = file.read_at(&mut bytes, offset)?;
+            bytes.truncate(count);
+            Ok(bytes.into())
+        };
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
     }
 }
 

@@ -61,6 +61,21 @@ impl ForeignPath {
         Ok(Self { info, url, compression: parsed.compression().to_string() })
     }
 
+    /// What it says of the path; of its signatures only the one that was looked at.
+    pub const fn info(&self) -> &PathInfo {
+        &self.info
+    }
+
+    /// The whole address of the NAR.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How the NAR is compressed there.
+    pub fn compression(&self) -> &str {
+        &self.compression
+    }
+
     /// The narinfo as Nix reads it.
     pub fn to_text(&self) -> String {
         self.info.text_at(&self.url, &self.compression)
@@ -69,6 +84,12 @@ impl ForeignPath {
     /// The same as JSON, its keys those of the text.
     pub fn to_json(&self) -> serde_json::Value {
         self.info.json_at(&self.url, &self.compression)
+    }
+
+    /// What a cache says of the path that fetches its NAR when somebody asks for it. The size of what it sends is not known
+    /// before.
+    pub fn through(&self) -> PathInfo {
+        PathInfo { file_hash: None, file_size: None, ..self.info.clone() }
     }
 }
 

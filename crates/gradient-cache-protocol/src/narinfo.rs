@@ -41,6 +41,11 @@ impl PathInfo {
         format!("nar/{}.nar.zst", self.nar_hash.to_nix32())
     }
 
+    /// The same with the path that it is asked for as: the cache may have to look for it by that.
+    pub fn url_of_path(&self) -> String {
+        format!("{}?hash={}", self.url(), self.path.hash())
+    }
+
     /// What is signed: everything that a client has to believe of the path.
     pub fn fingerprint(&self) -> String {
         let references: Vec<_> = self.references.iter().map(StorePath::to_absolute).collect();
@@ -60,7 +65,7 @@ impl PathInfo {
     }
 
     /// The narinfo with its NAR at a URL, compressed that way.
-    pub(crate) fn text_at(&self, url: &str, compression: &str) -> String {
+    pub fn text_at(&self, url: &str, compression: &str) -> String {
         let mut text = format!("StorePath: {}\nURL: {url}\nCompression: {compression}\n", self.path.to_absolute());
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a string does not fail.
@@ -94,7 +99,7 @@ impl PathInfo {
     }
 
     /// The JSON with its NAR at a URL, compressed that way.
-    pub(crate) fn json_at(&self, url: &str, compression: &str) -> serde_json::Value {
+    pub fn json_at(&self, url: &str, compression: &str) -> serde_json::Value {
         let json = Json {
             store_path: self.path.to_absolute(),
             url,

@@ -20,6 +20,7 @@ pub use chunks::ChunkedUploadBegun;
 pub(crate) use chunks::MAX_AGE;
 pub use nar::NarUpload;
 pub use path::PathUpload;
+pub(crate) use path::{all_found, expectation};
 
 use crate::{Engine, EngineError, ServedCache};
 

@@ -113,6 +113,7 @@ impl Engine {
             deleted_at: None,
             retention_days: None,
             max_bytes: None,
+            pull_through: false,
         };
         let insert = async move |conn: &mut Conn| {
             caches::insert(conn, &cache).await?;

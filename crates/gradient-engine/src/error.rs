@@ -117,6 +117,9 @@ pub enum EngineError {
     /// Requests cannot be sent.
     #[error("cannot send requests")]
     HttpClient(#[source] reqwest::Error),
+    /// An upstream of a cache does not give what it says that it has.
+    #[error("the upstream does not give it: {0}; try again in a moment")]
+    Upstream(String),
     /// As many do it at the same time as may.
     #[error("the server is busy, try again in a moment")]
     Busy,

@@ -118,7 +118,9 @@ pub use sessions::{ConnectedWorker, Opened, Refused, SessionError, WorkerSession
 pub use settings::EngineSettings;
 pub use shares::{Exhausted, Share, Shares};
 pub use subscriptions::SubscribedCache;
-pub use substituter::{CachedDebuginfo, CachedListing, CachedLog, CachedNar, Reader, Remembered, ServedCache, UPSTREAM_HEADER};
+pub use substituter::{
+    CachedDebuginfo, CachedListing, CachedLog, CachedNar, PulledNar, Reader, Remembered, ServedCache, UPSTREAM_HEADER,
+};
 pub use uploads::{SourceDeclaration, Upload, UploadError};
 pub use upstreams::{UpstreamPlace, UpstreamUpdate, UpstreamView};
 pub use workers::{LiveWorker, NewWorker, RegisteredWorker, WorkerRegistration, WorkerRegistrationChanges};

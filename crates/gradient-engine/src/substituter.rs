@@ -21,7 +21,7 @@ pub use log::CachedLog;
 pub use nar::{CachedListing, CachedNar};
 pub use narinfo::Remembered;
 pub use readers::Reader;
-pub use upstream::UPSTREAM_HEADER;
+pub use upstream::{PulledNar, UPSTREAM_HEADER};
 
 use crate::Engine;
 use directory::Directory;

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 pub(crate) use incoming::{Incoming, incoming, max_compressed};
-pub(crate) use store::store;
+pub(crate) use store::{Stored, store};
 
 use crate::{
     Engine, EngineError,

@@ -49,6 +49,8 @@ pub struct Cache {
     pub retention_days: Option<i32>,
     /// How much it may have, in bytes; any amount without.
     pub max_bytes: Option<i64>,
+    /// Whether it keeps what it finds in its upstreams and somebody fetches.
+    pub pull_through: bool,
 }
 
 /// What of a cache changes; `None` keeps.
@@ -71,6 +73,8 @@ pub struct CacheChanges {
     pub retention_days: Option<Option<i32>>,
     /// How much it may have, in bytes; `Some(None)` is any amount.
     pub max_bytes: Option<Option<i64>>,
+    /// Whether it keeps what it finds in its upstreams from now on.
+    pub pull_through: Option<bool>,
 }
 
 /// Adds a cache; `AlreadyExists` when the name is taken.

@@ -1,18 +1,22 @@
-use std::ops::Range;
+use std::{convert::Infallible, ops::Range};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    body::SizedStream,
+    body::{BodyStream, SizedStream},
     http::{
         Method, StatusCode,
         header::{self, CacheControl, CacheDirective, ETag, EntityTag},
     },
     web,
 };
+use bytes::Bytes;
+use futures_util::stream;
 use gradient_auth::Caller;
 use gradient_cache_protocol::ingest::{NarFileName, NarFileNameError};
-use gradient_engine::{CachedNar, ServedCache};
+use gradient_engine::{CachedNar, PulledNar, ServedCache};
+use gradient_nix::StorePathHash;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
     pull::{self, Pull},
@@ -33,6 +37,15 @@ pub(super) struct Address {
     file: String,
 }
 
+/// As which path it is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PathQuery {
+    /// The hash of a store path, as the narinfo has it in its `URL`: a cache that pulls looks for the NAR by it.
+    #[param(example = "7h7qgvs4kgzsn8a6rb273saxyqh4jxlz")]
+    hash: Option<String>,
+}
+
 /// Sends a NAR, or a part of it.
 ///
 /// The file is `<hash of the NAR>.nar.zst`. It never changes: it may be kept for ever. `Range`, `If-Range` and `If-None-Match` work.
@@ -42,6 +55,7 @@ pub(super) struct Address {
 #[utoipa::path(
     method(get, head),
     path = "/nar/{file}",
+    params(PathQuery),
     responses(
         (status = 200, description = "The NAR, compressed with zstd.", body = [u8], content_type = "application/x-nix-nar"),
         (status = 206, description = "A part of it.", body = [u8], content_type = "application/x-nix-nar"),
@@ -50,9 +64,19 @@ pub(super) struct Address {
         (status = 416, description = "It has no such part."),
     )
 )]
-pub(super) async fn nar(pull: Pull, request: HttpRequest, address: web::Path<Address>) -> Result<HttpResponse, Refusal> {
+pub(super) async fn nar(
+    pull: Pull,
+    request: HttpRequest,
+    address: web::Path<Address>,
+    query: Result<web::Query<PathQuery>, actix_web::Error>,
+) -> Result<HttpResponse, Refusal> {
     let name = address.file.parse::<NarFileName>().map_err(|_| pull.not_found())?;
-    let Some(nar) = find(&pull, &name).await? else { return uploaded(&pull, &request, &name).await };
+    // What is no hash is none that anybody has.
+    let path = query.ok().and_then(|query| query.hash.as_deref()?.parse().ok()).filter(|_| pull.looks_further);
+    let Some(nar) = find(&pull, &name).await? else { return elsewhere(&pull, &request, &name, path).await };
+    if let (Some(path), &Method::GET) = (path, request.method()) {
+        pull.engine.take_over(&pull.cache, path, &nar, name.hash());
+    }
     let tag = EntityTag::new_strong(nar.file_hash.to_nix32());
     let (status, range) = match wanted(&request, &tag, nar.file_size) {
         Wanted::Nothing => return Ok(head(StatusCode::NOT_MODIFIED, &pull.cache, tag).finish()),
@@ -97,6 +121,29 @@ async fn find(pull: &Pull, name: &NarFileName) -> Result<Option<CachedNar>, Refu
         return Ok(found);
     }
     pull.engine.upstream_nar(&pull.cache, &pull.caller, name.hash()).await.map_err(pull.failed())
+}
+
+/// A NAR that an upstream has and the cache pulls, or one that the caller has uploaded.
+async fn elsewhere(
+    pull: &Pull,
+    request: &HttpRequest,
+    name: &NarFileName,
+    path: Option<StorePathHash>,
+) -> Result<HttpResponse, Refusal> {
+    let Some(path) = path.filter(|_| name.extension() == "zst") else { return uploaded(pull, request, name).await };
+    let mut response = HttpResponse::Ok();
+    response.insert_header(cache_control(&pull.cache)).content_type("application/x-nix-nar");
+    if *request.method() == Method::HEAD {
+        let can_pull = pull.engine.can_pull(&pull.cache, path, name.hash()).await.map_err(pull.failed())?;
+        let nothing = stream::empty::<Result<Bytes, Infallible>>();
+        return if can_pull { Ok(response.body(BodyStream::new(nothing))) } else { Err(pull.not_found()) };
+    }
+    let pulled = pull.engine.pull_nar(&pull.cache, path, name.hash()).await.map_err(pull.failed())?;
+    let PulledNar { size, stream } = pulled.ok_or_else(|| pull.not_found())?;
+    Ok(match size {
+        Some(size) => response.body(SizedStream::new(size, stream)),
+        None => response.body(BodyStream::new(stream)),
+    })
 }
 
 /// Whether the caller has uploaded it: `nix copy` asks so before it does.
@@ -161,11 +208,15 @@ pub(super) fn whole_nar(cache: &ServedCache, nar: &CachedNar) -> HttpResponseBui
 }
 
 fn head(status: StatusCode, cache: &ServedCache, tag: EntityTag) -> HttpResponseBuilder {
-    let scope = if cache.public { CacheDirective::Public } else { CacheDirective::Private };
-    let immutable = CacheDirective::Extension("immutable".to_owned(), None);
     let mut response = HttpResponse::build(status);
-    response.insert_header(CacheControl(vec![scope, CacheDirective::MaxAge(MAX_AGE), immutable]));
+    response.insert_header(cache_control(cache));
     response.insert_header((header::ACCEPT_RANGES, "bytes"));
     response.insert_header(ETag(tag));
     response
+}
+
+fn cache_control(cache: &ServedCache) -> CacheControl {
+    let scope = if cache.public { CacheDirective::Public } else { CacheDirective::Private };
+    let immutable = CacheDirective::Extension("immutable".to_owned(), None);
+    CacheControl(vec![scope, CacheDirective::MaxAge(MAX_AGE), immutable])
 }

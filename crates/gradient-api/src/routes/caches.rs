@@ -59,6 +59,9 @@ struct CacheBody {
     /// How much it may have, in bytes; any amount without.
     #[schema(example = 100_000_000_000_u64)]
     max_bytes: Option<i64>,
+    /// Whether it keeps what it finds in its upstreams and somebody fetches.
+    #[schema(example = true)]
+    pull_through: bool,
     /// Whether the caller may change it.
     can_edit: bool,
     created_by: Option<Username>,
@@ -80,6 +83,7 @@ impl CacheBody {
             signing: signer.into(),
             retention_days: cache.retention_days,
             max_bytes: cache.max_bytes,
+            pull_through: cache.pull_through,
             can_edit: access.permissions(caller).contains(CachePermission::ManageCacheSettings),
             created_by,
             created_at: cache.created_at,
@@ -184,7 +188,7 @@ struct ChangeBody {
     #[expect(clippy::option_option, reason = "absent, null and a value are three different things")]
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 100_000_000_000_u64)]
     max_bytes: Option<Option<i64>>,
-    /// Not available yet.
+    /// Whether it keeps what it finds in its upstreams and somebody fetches.
     pull_through: Option<bool>,
     /// Only what it is; another one is not available yet.
     signing: Option<Signing>,
@@ -215,9 +219,6 @@ fn max_bytes(bytes: Option<i64>) -> Result<Option<i64>, ApiError> {
 /// What a later version takes: better refused than forgotten.
 fn unavailable(body: &ChangeBody, signing: Signing) -> Result<(), ApiError> {
     let refused = |field: &str| Err(ApiError::new(Code::Validation, format!("{field}: this server cannot do that yet")));
-    if body.pull_through.is_some() {
-        return refused("pull_through");
-    }
     if body.signing.is_some_and(|wanted| wanted != signing) { refused("signing") } else { Ok(()) }
 }
 
@@ -242,6 +243,7 @@ async fn change(
         public: body.public,
         retention_days: body.retention_days.map(retention).transpose()?,
         max_bytes: body.max_bytes.map(max_bytes).transpose()?,
+        pull_through: body.pull_through,
     };
     engine.change_cache(&scope.found.cache, changes).await?;
     Ok(Answer(Sentence("the cache is changed".to_owned())))

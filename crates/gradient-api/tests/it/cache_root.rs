@@ -4,6 +4,7 @@ pub(crate) mod logs;
 mod presigned;
 mod private;
 pub(crate) mod published;
+mod pulling;
 mod reading;
 mod serving;
 mod signing;

@@ -36,32 +36,56 @@ pub struct ReceivedNar {
 /// the NAR. What was written to `kept` is worth nothing when this fails.
 pub fn receive(upload: impl Read, name: &NarFileName, kept: impl Write, max_nar_size: u64) -> Result<ReceivedNar, IngestError> {
     let subject = Subject::File(Box::new(name.clone()));
-    let expectation = Expectation::of(subject.clone(), Candidates::new([]), max_nar_size);
-    let mut upload = BufReader::with_capacity(BEGINNING, upload);
-    let beginning = upload.fill_buf().map_err(IngestError::Read)?;
-    let format = Format::of(beginning, name.extension()).ok_or_else(|| {
+    let expectation = Expectation::of(subject, Candidates::new([]), max_nar_size);
+    let mut mentions = Mentions::default();
+    let (upload, (sent_hash, sent_size)) = keep(upload, name.extension(), kept, &expectation, Some(&mut mentions))?;
+    if name.hash() != sent_hash && name.hash() != upload.nar.nar_hash {
+        return Err(IngestError::FileName { name: name.clone(), found: sent_hash });
+    }
+    Ok(ReceivedNar { upload, sent_hash, sent_size, mentions: mentions.finish() })
+}
+
+/// As [`receive`], for a NAR of which everything is known that is to be found: one that another cache sends, compressed as its
+/// narinfo says. Hash and size of the compressed form are expected of what is sent; those of what is kept are in the answer.
+pub fn receive_expected(
+    sent: impl Read,
+    compression: &str,
+    kept: impl Write,
+    expectation: &Expectation,
+) -> Result<VerifiedUpload, IngestError> {
+    let (kept, (sent_hash, sent_size)) = keep(sent, compression, kept, expectation, None)?;
+    expectation.check_file(sent_hash, sent_size)?;
+    Ok(kept)
+}
+
+/// What was kept, with the hash and the size of what was sent. `extension` tells of a compression that has no beginning of its own.
+fn keep(
+    sent: impl Read,
+    extension: &str,
+    kept: impl Write,
+    expectation: &Expectation,
+    mentions: Option<&mut Mentions>,
+) -> Result<(VerifiedUpload, (NarHash, u64)), IngestError> {
+    let mut sent = BufReader::with_capacity(BEGINNING, sent);
+    let beginning = sent.fill_buf().map_err(IngestError::Read)?;
+    let format = Format::of(beginning, extension).ok_or_else(|| {
         let source =
             "it is neither a NAR nor zstd, xz, bzip2, gzip, br, lz4, lzma or lzip; set `compression=zstd` on the store's URL";
-        IngestError::Compression { subject: subject.clone(), source: io::Error::new(io::ErrorKind::InvalidData, source) }
+        let source = io::Error::new(io::ErrorKind::InvalidData, source);
+        IngestError::Compression { subject: expectation.subject.clone(), source }
     })?;
-    let mut mentions = Mentions::default();
-    let received = if format == Format::Zstd {
-        let mut decoder = Decoder::new(Copying { from: upload, to: kept })?;
-        let nar = pass::read(&mut decoder, &expectation, Some(&mut mentions))?;
-        let (sent_hash, sent_size) = decoder.finish();
-        let upload = VerifiedUpload { nar, file_hash: sent_hash, file_size: sent_size };
-        ReceivedNar { upload, sent_hash, sent_size, mentions: mentions.finish() }
+    if format == Format::Zstd {
+        let mut decoder = Decoder::new(Copying { from: sent, to: kept })?;
+        let nar = pass::read(&mut decoder, expectation, mentions)?;
+        let (file_hash, file_size) = decoder.finish();
+        Ok((VerifiedUpload { nar, file_hash, file_size }, (file_hash, file_size)))
     } else {
-        let decompressor = Decompressor::new(upload, format).map_err(IngestError::Read)?;
+        let decompressor = Decompressor::new(sent, format).map_err(IngestError::Read)?;
         let mut source = Recompressing::new(decompressor, kept).map_err(IngestError::Keep)?;
-        let nar = pass::read(&mut source, &expectation, Some(&mut mentions))?;
-        let (sent, upload) = source.finish(nar)?;
-        ReceivedNar { upload, sent_hash: sent.0, sent_size: sent.1, mentions: mentions.finish() }
-    };
-    if name.hash() != received.sent_hash && name.hash() != received.upload.nar.nar_hash {
-        return Err(IngestError::FileName { name: name.clone(), found: received.sent_hash });
+        let nar = pass::read(&mut source, expectation, mentions)?;
+        let (sent, kept) = source.finish(nar)?;
+        Ok((kept, sent))
     }
-    Ok(received)
 }
 
 /// Keeps what is read through it.

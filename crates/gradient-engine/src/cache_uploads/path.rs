@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use gradient_auth::Caller;
 use gradient_blobs::BlobKey;
 use gradient_cache_protocol::{
     DeclaredPath, content_address,
@@ -19,7 +20,7 @@ use gradient_storage::{
 use super::{Uploader, decoded};
 use crate::{
     Engine, EngineError, ServedCache,
-    uploads::{incoming, max_compressed},
+    uploads::{Stored, incoming, max_compressed},
 };
 
 /// The most bytes of a narinfo; one of a path with ten thousand references has half of that.
@@ -71,8 +72,16 @@ impl Engine {
         }
         let nar = self.find_nar(cache, uploader, &declared).await?;
         self.check(&declared, &nar).await?;
-        let elsewhere = self.servable_elsewhere(cache, uploader, &declared).await?;
-        self.publish_uploaded(cache, declared, elsewhere).await
+        let new = NewCachePath {
+            path: declared.path,
+            nar_hash: declared.nar_hash,
+            references: declared.references.into_iter().collect(),
+            deriver: declared.deriver,
+            content_address: declared.content_address.map(|address| address.to_nix_string()),
+            foreign_signatures: declared.signatures,
+        };
+        let elsewhere = self.servable_elsewhere(cache, &uploader.caller, &new).await?;
+        self.publish_checked(cache, new, elsewhere, None).await
     }
 
     async fn add_signatures(
@@ -156,20 +165,24 @@ impl Engine {
 
     /// Reads the stored NAR with all that is claimed of it.
     async fn read_again(&self, declared: &DeclaredPath) -> Result<(), EngineError> {
+        let DeclaredPath { path, nar_hash, references, content_address, .. } = declared;
+        self.check_stored(path, *nar_hash, references, content_address.as_ref()).await
+    }
+
+    /// Reads a stored NAR with all that is claimed of a path.
+    pub(crate) async fn check_stored(
+        &self,
+        path: &StorePath,
+        nar_hash: NarHash,
+        references: &BTreeSet<StorePath>,
+        address: Option<&CAHash>,
+    ) -> Result<(), EngineError> {
         let _share = self.rereading().take((), MAX_WAIT).await?;
-        let candidates = Candidates::new(declared.references.iter().cloned().chain([declared.path.clone()]));
-        let mut expectation = Expectation::new(declared.path.clone(), candidates, self.settings().max_nar_bytes);
-        expectation.nar_hash = Some(declared.nar_hash);
-        expectation.content_address = declared.content_address.clone();
-        let verified = self.verify_stored(declared.nar_hash, expectation).await?;
-        let found = &verified.nar.references;
-        match declared.references.difference(found).next().cloned() {
-            Some(reference) => {
-                let subject = Subject::Path(declared.path.clone());
-                Err(IngestError::ReferenceNotFound { subject, reference }.into())
-            }
-            None => Ok(()),
-        }
+        let mut expectation = expectation(path, references, self.settings().max_nar_bytes);
+        expectation.nar_hash = Some(nar_hash);
+        expectation.content_address = address.cloned();
+        let verified = self.verify_stored(nar_hash, expectation).await?;
+        Ok(all_found(path, references, &verified)?)
     }
 
     async fn verify_stored(&self, nar_hash: NarHash, expectation: Expectation) -> Result<VerifiedUpload, EngineError> {
@@ -188,43 +201,39 @@ impl Engine {
     }
 
     /// What the path refers to that the cache does not have and an upstream has that its readers can reach.
-    async fn servable_elsewhere(
+    pub(crate) async fn servable_elsewhere(
         &self,
         cache: &ServedCache,
-        uploader: &Uploader,
-        declared: &DeclaredPath,
+        caller: &Caller,
+        new: &NewCachePath,
     ) -> Result<BTreeSet<StorePathHash>, EngineError> {
-        let id = cache.id;
-        let wanted = others(declared);
+        let (id, wanted) = (cache.id, others(new));
         let asked = wanted.clone();
         let here = self.storage().read(async move |conn: &mut Conn| cache_paths::known(conn, id, &asked).await).await?;
         let absent = wanted.into_iter().filter(|hash| !here.contains(hash));
         let ask = async |hash| {
-            let found = self.upstream_narinfo(cache, &uploader.caller, hash).await?;
+            let found = self.upstream_narinfo(cache, caller, hash).await?;
             Ok::<_, EngineError>(found.map(|_| hash))
         };
         stream::iter(absent).map(ask).buffer_unordered(ASKING).try_filter_map(async |found| Ok(found)).try_collect().await
     }
 
-    async fn publish_uploaded(
+    /// Publishes a path of which everything was checked, as soon as all that it refers to is published or is among `elsewhere`. With
+    /// `stored`, its NAR is new.
+    pub(crate) async fn publish_checked(
         &self,
         cache: &ServedCache,
-        declared: DeclaredPath,
+        new: NewCachePath,
         elsewhere: BTreeSet<StorePathHash>,
+        stored: Option<Stored>,
     ) -> Result<PathUpload, EngineError> {
-        let (id, now) = (cache.id, Moment::now());
-        let wanted = others(&declared);
-        let new = NewCachePath {
-            path: declared.path,
-            nar_hash: declared.nar_hash,
-            references: declared.references.into_iter().collect(),
-            deriver: declared.deriver,
-            content_address: declared.content_address.map(|address| address.to_nix_string()),
-            foreign_signatures: declared.signatures,
-        };
+        let (id, now, wanted) = (cache.id, Moment::now(), others(&new));
         let publish = async move |conn: &mut Conn| {
             // Until the end, so that what is looked at stays there.
             caches::lock(conn, id).await?;
+            if let Some(stored) = stored {
+                stored.claim(conn).await?;
+            }
             let here = cache_paths::known(conn, id, &wanted).await?;
             let missing: Vec<_> = wanted.into_iter().filter(|hash| !here.contains(hash) && !elsewhere.contains(hash)).collect();
             if missing.is_empty() {
@@ -244,6 +253,24 @@ impl Engine {
     }
 }
 
+/// That a path refers to these.
+pub(crate) fn expectation(path: &StorePath, references: &BTreeSet<StorePath>, max_nar_bytes: u64) -> Expectation {
+    let candidates = Candidates::new(references.iter().cloned().chain([path.clone()]));
+    Expectation::new(path.clone(), candidates, max_nar_bytes)
+}
+
+/// Whether all of them were found.
+pub(crate) fn all_found(
+    path: &StorePath,
+    references: &BTreeSet<StorePath>,
+    verified: &VerifiedUpload,
+) -> Result<(), IngestError> {
+    match references.difference(&verified.nar.references).next().cloned() {
+        Some(reference) => Err(IngestError::ReferenceNotFound { subject: Subject::Path(path.clone()), reference }),
+        None => Ok(()),
+    }
+}
+
 fn invalid(message: String) -> EngineError {
     EngineError::Invalid { field: "narinfo", message }
 }
@@ -257,8 +284,8 @@ fn parse(hash: StorePathHash, narinfo: &[u8]) -> Result<DeclaredPath, EngineErro
 }
 
 /// What a path refers to beside itself.
-fn others(declared: &DeclaredPath) -> Vec<StorePathHash> {
-    declared.references.iter().filter(|reference| **reference != declared.path).map(StorePath::hash).collect()
+fn others(new: &NewCachePath) -> Vec<StorePathHash> {
+    new.references.iter().filter(|reference| **reference != new.path).map(StorePath::hash).collect()
 }
 
 /// The signatures of both, each once, as many as are kept.

@@ -41,6 +41,8 @@ pub struct ServedCache {
     pub(super) signed_by: u64,
     /// Where it looks for what it does not have.
     pub(super) upstreams: Vec<Source>,
+    /// Whether it keeps what it finds there and somebody fetches.
+    pub(super) pull_through: bool,
     /// Where what is asked of it is counted.
     pub(super) counters: Arc<Counters>,
 }
@@ -98,7 +100,8 @@ impl Engine {
         let keys = keys.iter().filter_map(|key| self.open_cache_key(key).transpose()).collect::<Result<_, _>>()?;
         let priority = u32::try_from(row.priority).unwrap_or(0);
         let counters = self.fetches().counters(row.id);
-        Ok(ServedCache { id: row.id, priority, public: row.public, keys, signed_by, upstreams, counters })
+        let (id, public, pull_through) = (row.id, row.public, row.pull_through);
+        Ok(ServedCache { id, priority, public, keys, signed_by, upstreams, pull_through, counters })
     }
 }
 

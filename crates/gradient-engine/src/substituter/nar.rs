@@ -52,6 +52,13 @@ pub struct CachedListing {
     share: Share<CacheId>,
 }
 
+impl CachedNar {
+    /// Whether it is this path's, as far as it is known.
+    pub(super) fn is_of(&self, cache: CacheId, hash: StorePathHash) -> bool {
+        self.claim == (cache, hash)
+    }
+}
+
 impl CachedListing {
     /// The size in bytes, compressed.
     pub const fn compressed_size(&self) -> u64 {

@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// What a cache says of a path, signed. A path that nobody has signed is not served.
-    async fn path_info(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<PathInfo>, EngineError> {
+    pub(super) async fn path_info(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<PathInfo>, EngineError> {
         let id = cache.id;
         let row = self
             .storage()

@@ -7,17 +7,23 @@
 mod answers;
 mod client;
 mod health;
+mod pull;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    StreamExt,
+    stream::{self, FuturesUnordered},
+};
 use gradient_auth::{Caller, Decision};
-use gradient_cache_protocol::ForeignPath;
+use gradient_cache_protocol::{ForeignPath, PathInfo, narinfo::COMPRESSION};
 use gradient_domain::{CacheId, CacheName, CacheUrl};
 use gradient_nix::{NarHash, PublicKey, StorePathHash};
+use gradient_storage::{Conn, cache_paths};
 
-use self::{answers::Answers, client::Client, health::Health};
+pub use self::pull::PulledNar;
+use self::{answers::Answers, client::Client, health::Health, pull::Pulls};
 use super::{CachedNar, ServedCache};
 use crate::{Engine, EngineError, Shares};
 
@@ -27,6 +33,9 @@ const BUDGET: Duration = Duration::from_secs(2);
 /// How many questions are asked at the same time, for all caches together; and for each.
 const ASKING: usize = 64;
 const ASKING_EACH: usize = 8;
+
+/// References of one path that are asked for at the same time.
+const REFERENCES: usize = 4;
 
 /// How long a question may wait to be asked: longer than for those before it not to be answered.
 const MAX_WAIT: Duration = Duration::from_secs(3);
@@ -66,6 +75,17 @@ pub(super) struct Upstreams {
     answers: Answers,
     health: Health,
     asking: Shares<CacheId>,
+    /// The same for questions about what a path refers to, which are not to delay those that somebody waits for.
+    checking: Shares<CacheId>,
+    pulls: Pulls,
+}
+
+/// A path that a cache elsewhere has.
+#[derive(Debug, Clone)]
+struct Offer {
+    path: Arc<ForeignPath>,
+    /// The name of that cache.
+    upstream: Arc<str>,
 }
 
 impl Upstreams {
@@ -75,6 +95,8 @@ impl Upstreams {
             answers: Answers::new(),
             health: Health::new(),
             asking: Shares::new(ASKING, ASKING_EACH),
+            checking: Shares::new(ASKING, ASKING_EACH),
+            pulls: Pulls::new(),
         }
     }
 
@@ -96,10 +118,15 @@ impl Engine {
     ) -> Result<Option<Bytes>, EngineError> {
         for other in self.readable_upstreams(cache, caller).await? {
             if let Some(text) = self.narinfo(&other, hash).await? {
-                return Ok(Some(text));
+                return Ok(Some(if takes_over(cache, &other) { with_path(&text, hash) } else { text }));
             }
         }
-        Ok(self.ask_elsewhere(cache, hash).await?.map(|path| path.to_text().into()))
+        let Some(Offer { path, .. }) = self.ask_elsewhere(cache, hash).await? else { return Ok(None) };
+        if !self.pulls(cache, &path) {
+            return Ok(Some(path.to_text().into()));
+        }
+        let info = self.servable(cache, caller, &path).await?;
+        Ok(info.map(|info| info.text_at(&info.url_of_path(), COMPRESSION).into()))
     }
 
     /// The same as JSON.
@@ -110,11 +137,54 @@ impl Engine {
         hash: StorePathHash,
     ) -> Result<Option<serde_json::Value>, EngineError> {
         for other in self.readable_upstreams(cache, caller).await? {
-            if let Some(json) = self.narinfo_json(&other, hash).await? {
+            if let Some(mut json) = self.narinfo_json(&other, hash).await? {
+                if let (true, Some(serde_json::Value::String(url))) = (takes_over(cache, &other), json.get_mut("URL")) {
+                    *url = with_hash(url, hash);
+                }
                 return Ok(Some(json));
             }
         }
-        Ok(self.ask_elsewhere(cache, hash).await?.map(|path| path.to_json()))
+        let Some(Offer { path, .. }) = self.ask_elsewhere(cache, hash).await? else { return Ok(None) };
+        if !self.pulls(cache, &path) {
+            return Ok(Some(path.to_json()));
+        }
+        let info = self.servable(cache, caller, &path).await?;
+        Ok(info.map(|info| info.json_at(&info.url_of_path(), COMPRESSION)))
+    }
+
+    /// What the cache says of a path that it would pull, unless it is known that something that the path refers to can be had
+    /// neither here nor there. What cannot be asked for now is taken to be there, as the upstream says.
+    async fn servable(&self, cache: &ServedCache, caller: &Caller, path: &ForeignPath) -> Result<Option<PathInfo>, EngineError> {
+        let info = path.through();
+        let others = info.references.iter().filter(|reference| **reference != info.path);
+        let (id, asked): (_, Vec<_>) = (cache.id, others.map(gradient_nix::StorePath::hash).collect());
+        let wanted = asked.clone();
+        let here = self.storage().read(async move |conn: &mut Conn| cache_paths::known(conn, id, &wanted).await).await?;
+        let absent = asked.into_iter().filter(|hash| !here.contains(hash));
+        let ask = async |hash| self.is_upstream(cache, caller, hash).await.unwrap_or(true);
+        let mut answers = std::pin::pin!(stream::iter(absent).map(ask).buffer_unordered(REFERENCES));
+        while let Some(is_there) = answers.next().await {
+            if !is_there {
+                return Ok(None);
+            }
+        }
+        Ok(Some(info))
+    }
+
+    /// Whether an upstream has a path.
+    async fn is_upstream(&self, cache: &ServedCache, caller: &Caller, hash: StorePathHash) -> Result<bool, EngineError> {
+        for other in self.readable_upstreams(cache, caller).await? {
+            if self.narinfo(&other, hash).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        let checking = &self.substituter().upstreams.checking;
+        Ok(self.ask_in_turn(cache, hash, checking).await?.is_some())
+    }
+
+    /// Whether the NAR of a path would go through this cache. One that is larger than what is taken is fetched from where it is.
+    fn pulls(&self, cache: &ServedCache, path: &ForeignPath) -> bool {
+        cache.pull_through && path.info().nar_size <= self.settings().max_nar_bytes
     }
 
     /// The NAR with this hash, when an upstream that is a cache of this server has a path with it. Those of caches elsewhere are
@@ -147,15 +217,27 @@ impl Engine {
 
     /// Asks all upstreams elsewhere at once; the first that has the path is believed. `Busy` when none of them has it and one could
     /// not be asked: clients remember for long that there is nothing.
-    async fn ask_elsewhere(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<Arc<ForeignPath>>, EngineError> {
+    async fn ask_elsewhere(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<Offer>, EngineError> {
+        self.ask_in_turn(cache, hash, &self.substituter().upstreams.asking).await
+    }
+
+    async fn ask_in_turn(
+        &self,
+        cache: &ServedCache,
+        hash: StorePathHash,
+        turns: &Shares<CacheId>,
+    ) -> Result<Option<Offer>, EngineError> {
         let elsewhere = cache.upstreams.iter().filter_map(|source| match source {
-            Source::Elsewhere(elsewhere) => Some(self.ask(cache.id, elsewhere, hash)),
+            Source::Elsewhere(elsewhere) => Some(async move {
+                let path = self.ask(cache.id, elsewhere, hash, turns).await?;
+                Ok(path.map(|path| Offer { path, upstream: elsewhere.name.clone() }))
+            }),
             Source::Cache(_) => None,
         });
         let (mut asked, mut nothing): (FuturesUnordered<_>, _) = (elsewhere.collect(), Ok(None));
         while let Some(answer) = asked.next().await {
             match answer {
-                Ok(Some(path)) => return Ok(Some(path)),
+                Ok(Some(offer)) => return Ok(Some(offer)),
                 Ok(None) => {}
                 Err(error) => nothing = Err(error),
             }
@@ -169,12 +251,13 @@ impl Engine {
         cache: CacheId,
         source: &Elsewhere,
         hash: StorePathHash,
+        turns: &Shares<CacheId>,
     ) -> Result<Option<Arc<ForeignPath>>, EngineError> {
         let upstreams = &self.substituter().upstreams;
         if let Some(known) = upstreams.known(source, hash) {
             return Ok(known);
         }
-        let _share = upstreams.asking.take(cache, MAX_WAIT).await?;
+        let _share = turns.take(cache, MAX_WAIT).await?;
         // Others have asked meanwhile.
         if let Some(known) = upstreams.known(source, hash) {
             return Ok(known);
@@ -197,6 +280,23 @@ impl Engine {
             }
         })
     }
+}
+
+/// Whether what one cache has becomes the other's when somebody fetches it there: only what everybody may read anyway, for whoever
+/// may read the one in front need not be let into the one behind it.
+fn takes_over(cache: &ServedCache, other: &ServedCache) -> bool {
+    cache.pull_through && other.public
+}
+
+/// A narinfo of another cache of this server, whose NAR is asked for with the path.
+fn with_path(text: &Bytes, hash: StorePathHash) -> Bytes {
+    let text = String::from_utf8_lossy(text);
+    let line = |line: &str| if line.starts_with("URL: ") { with_hash(line, hash) + "\n" } else { format!("{line}\n") };
+    text.lines().map(line).collect::<String>().into()
+}
+
+fn with_hash(url: &str, hash: StorePathHash) -> String {
+    format!("{url}?hash={hash}")
 }
 
 fn believed(source: &Elsewhere, hash: StorePathHash, text: &[u8]) -> Option<Arc<ForeignPath>> {

@@ -147,5 +147,6 @@ pub(crate) fn cache(now: Moment) -> Cache {
         deleted_at: None,
         retention_days: None,
         max_bytes: None,
+        pull_through: false,
     }
 }

@@ -92,6 +92,7 @@ diesel::table! {
         deleted_at -> Nullable<Moment>,
         retention_days -> Nullable<Integer>,
         max_bytes -> Nullable<BigInt>,
+        pull_through -> Bool,
     }
 }
 

@@ -118,6 +118,7 @@ pub(crate) fn cache(name: &str) -> Cache {
         deleted_at: None,
         retention_days: None,
         max_bytes: None,
+        pull_through: false,
     }
 }
 

@@ -3,7 +3,7 @@
 mod chunks;
 mod lies;
 mod nix;
-mod world;
+pub(super) mod world;
 
 use gradient_domain::BuiltInRole;
 use gradient_engine::NewPin;

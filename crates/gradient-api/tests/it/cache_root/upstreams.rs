@@ -1,6 +1,6 @@
 //! What a cache does not have itself, its upstreams may have.
 
-mod elsewhere;
+pub(super) mod elsewhere;
 
 use std::time::{Duration, Instant};
 
@@ -50,17 +50,17 @@ impl Other {
 }
 
 /// Makes a cache look into the one at a URL.
-async fn look_into(server: &Server, name: &str, url: &str, key: &str) {
+pub(super) async fn look_into(server: &Server, name: &str, url: &str, key: &str) {
     let place = UpstreamPlace::Elsewhere(url.parse().unwrap(), Box::new(key.parse().unwrap()));
     add(server, name, place).await;
 }
 
-async fn add(server: &Server, name: &str, place: UpstreamPlace) {
+pub(super) async fn add(server: &Server, name: &str, place: UpstreamPlace) {
     let found = find(server, name).await;
     server.engine.add_upstream(&found, "Upstream".parse().unwrap(), place).await.unwrap();
 }
 
-async fn find(server: &Server, name: &str) -> FoundCache {
+pub(super) async fn find(server: &Server, name: &str) -> FoundCache {
     server.engine.find_cache(&Caller::Anonymous, name.parse().unwrap()).await.unwrap().unwrap()
 }
 
@@ -273,7 +273,7 @@ async fn who_does_not_answer_delays_its_own_cache_only(database: &str) {
     assert!(busy >= 3, "what could not be asked is not there for all that Nix knows: {of_quiet:?}");
 }
 
-async fn until(condition: impl AsyncFn() -> bool) {
+pub(super) async fn until(condition: impl AsyncFn() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     while !condition().await {

@@ -7,6 +7,7 @@ use crate::server::Server;
 gradient_test_support::both_databases!(
     a_cache_is_made_changed_and_deleted,
     the_key_is_public_and_stays,
+    pulling_through_is_a_setting,
     caches_are_seen_by_readers
 );
 
@@ -47,6 +48,22 @@ async fn the_key_is_public_and_stays(database: &str) {
     assert_eq!(alice.get("/caches/renamed/key").await.message(), key);
     assert_eq!(alice.get("/caches/renamed").await.message()["public_key"], key);
     assert_eq!(alice.put("/caches", json!({"name": "renamed", "display_name": "x"})).await.error(), (409, "already_exists"));
+}
+
+async fn pulling_through_is_a_setting(database: &str) {
+    let server = Server::start(database).await;
+    let token = server.signed_in("alice").await;
+    let alice = server.with(&token);
+    alice.cache("main", true).await;
+    let pulls = async || server.anonymous().get("/caches/main").await.message()["pull_through"].clone();
+    assert_eq!(pulls().await, json!(false));
+    for wanted in [false, true, true, false] {
+        alice.patch("/caches/main", json!({"pull_through": wanted})).await.message();
+        assert_eq!(pulls().await, json!(wanted));
+    }
+    alice.patch("/caches/main", json!({"pull_through": true})).await.message();
+    alice.patch("/caches/main", json!({"priority": 3})).await.message();
+    assert_eq!(pulls().await, json!(true), "what is left out stays");
 }
 
 async fn caches_are_seen_by_readers(database: &str) {

@@ -3,8 +3,9 @@ use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 use gradient_domain::{CacheUrl, is_public_address};
 use gradient_nix::StorePathHash;
 use reqwest::{
+    Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
-    redirect,
+    header, redirect,
 };
 use thiserror::Error;
 
@@ -15,6 +16,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 
 /// The largest narinfo that is read. One of a path with ten thousand references has half of that.
 const MAX_BYTES: usize = 1 << 20;
+
+/// How often a NAR may be somewhere else than where it was said to be: caches send clients to their buckets.
+const MAX_REDIRECTS: usize = 3;
 
 /// Asks caches elsewhere. Made when it is first needed, as that reads the certificates of this machine.
 #[derive(Debug, Default)]
@@ -32,6 +36,12 @@ pub(super) enum AskError {
     /// It is on this machine or in a private network.
     #[error("its address is not public")]
     Private,
+    /// Where it is said to be, nothing can be asked.
+    #[error("an address that is none of http or https")]
+    Url,
+    /// It is always somewhere else.
+    #[error("more than {MAX_REDIRECTS} redirects")]
+    Redirects,
     /// It says neither that the path is there nor that it is not.
     #[error("the status {0}")]
     Status(u16),
@@ -43,17 +53,8 @@ pub(super) enum AskError {
 impl Client {
     /// The text of a path's narinfo, or that the cache has none.
     pub(super) async fn ask(&self, cache: &CacheUrl, hash: StorePathHash, local: bool) -> Result<Option<Vec<u8>>, AskError> {
-        if !local && cache.address().is_some_and(|address| !is_public_address(address)) {
-            return Err(AskError::Private);
-        }
-        let request = self.http(local)?.get(format!("{cache}/{hash}.narinfo")).header(UPSTREAM_HEADER, "1");
-        let mut response = request.send().await?;
-        match response.status().as_u16() {
-            200 => {}
-            // Nix takes the first two so.
-            403 | 404 | 410 => return Ok(None),
-            other => return Err(AskError::Status(other)),
-        }
+        let url = Url::parse(&format!("{cache}/{hash}.narinfo")).map_err(|_| AskError::Url)?;
+        let Some(mut response) = there(self.get(url, local).await?)? else { return Ok(None) };
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if text.len() + chunk.len() > MAX_BYTES {
@@ -62,6 +63,32 @@ impl Client {
             text.extend_from_slice(&chunk);
         }
         Ok(Some(text))
+    }
+
+    /// The NAR at an address that a cache has named, or that there is none. It may be somewhere else again.
+    pub(super) async fn open_nar(&self, url: &str, local: bool) -> Result<Option<Response>, AskError> {
+        let mut url = Url::parse(url).map_err(|_| AskError::Url)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.get(url.clone(), local).await?;
+            if !response.status().is_redirection() {
+                return there(response);
+            }
+            let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+            url = location.and_then(|location| url.join(location).ok()).ok_or(AskError::Url)?;
+        }
+        Err(AskError::Redirects)
+    }
+
+    async fn get(&self, url: Url, local: bool) -> Result<Response, AskError> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(AskError::Url);
+        }
+        // Names are looked at when they are looked up.
+        let address = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        if !local && address.is_some_and(|address| !is_public_address(address)) {
+            return Err(AskError::Private);
+        }
+        Ok(self.http(local)?.get(url).header(UPSTREAM_HEADER, "1").send().await?)
     }
 
     fn http(&self, local: bool) -> Result<&reqwest::Client, AskError> {
@@ -73,7 +100,7 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .no_proxy()
-            // A redirect could lead into this network.
+            // A redirect could lead into this network, so each is looked at.
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
             .user_agent(concat!("gradient/", env!("CARGO_PKG_VERSION")));
@@ -82,6 +109,16 @@ impl Client {
             let client = client.build()?;
             || client
         }))
+    }
+}
+
+/// The answer, when it has something.
+fn there(response: Response) -> Result<Option<Response>, AskError> {
+    match response.status().as_u16() {
+        200 => Ok(Some(response)),
+        // Nix takes the first two so.
+        403 | 404 | 410 => Ok(None),
+        other => Err(AskError::Status(other)),
     }
 }
 

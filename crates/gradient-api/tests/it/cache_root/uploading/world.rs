@@ -9,42 +9,42 @@ use reqwest::{Method, StatusCode};
 use super::super::{cache, private::key, user};
 use crate::server::Server;
 
-pub(super) struct World {
-    pub(super) server: Server,
-    pub(super) owner: UserId,
-    pub(super) stranger: UserId,
-    pub(super) id: CacheId,
+pub(in super::super) struct World {
+    pub(in super::super) server: Server,
+    pub(in super::super) owner: UserId,
+    pub(in super::super) stranger: UserId,
+    pub(in super::super) id: CacheId,
     /// Another cache of the owner.
-    pub(super) other: CacheId,
+    pub(in super::super) other: CacheId,
     /// May read and write, everywhere where the owner may.
-    pub(super) key: String,
+    pub(in super::super) key: String,
 }
 
 /// A NAR as it is uploaded.
 #[derive(Debug, Clone)]
-pub(super) struct Nar {
-    pub(super) bytes: Vec<u8>,
-    pub(super) hash: NarHash,
+pub(in super::super) struct Nar {
+    pub(in super::super) bytes: Vec<u8>,
+    pub(in super::super) hash: NarHash,
     /// Compressed.
-    pub(super) sent: Vec<u8>,
-    pub(super) sent_hash: NarHash,
-    pub(super) url: String,
+    pub(in super::super) sent: Vec<u8>,
+    pub(in super::super) sent_hash: NarHash,
+    pub(in super::super) url: String,
 }
 
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) text: String,
+pub(in super::super) struct Answer {
+    pub(in super::super) status: StatusCode,
+    pub(in super::super) text: String,
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> NarHash {
+pub(in super::super) fn sha256(bytes: &[u8]) -> NarHash {
     let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
     hasher.update(bytes);
     NarHash(hasher.finalize().digest_as_bytes().try_into().unwrap())
 }
 
 impl Nar {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
+    pub(in super::super) fn new(bytes: Vec<u8>) -> Self {
         let sent = zstd::encode_all(bytes.as_slice(), 1).unwrap();
         let (hash, sent_hash) = (sha256(&bytes), sha256(&sent));
         Self { bytes, hash, sent, sent_hash, url: format!("nar/{}.nar.zst", sent_hash.to_nix32()) }
@@ -52,21 +52,21 @@ impl Nar {
 }
 
 /// A file with these contents.
-pub(super) fn nar_of(contents: &[u8]) -> Nar {
+pub(in super::super) fn nar_of(contents: &[u8]) -> Nar {
     let mut nar = Encoder::new(Vec::new()).unwrap();
     nar.regular(None, false, contents).unwrap();
     Nar::new(nar.finish().unwrap())
 }
 
 /// A path of this name, always the same.
-pub(super) fn path_of(name: &str) -> StorePath {
+pub(in super::super) fn path_of(name: &str) -> StorePath {
     let NarHash(digest) = sha256(name.as_bytes());
     let hash = gradient_nix::nixbase32::encode(&digest[..20]);
     format!("{hash}-{name}").parse().unwrap()
 }
 
 /// What Nix says of a path.
-pub(super) fn narinfo(path: &StorePath, nar: &Nar, references: &[&StorePath]) -> String {
+pub(in super::super) fn narinfo(path: &StorePath, nar: &Nar, references: &[&StorePath]) -> String {
     let references: Vec<_> = references.iter().map(ToString::to_string).collect();
     format!(
         "StorePath: {}\nURL: {}\nCompression: zstd\nFileHash: {}\nFileSize: {}\nNarHash: {}\nNarSize: {}\nReferences: {}\n",
@@ -81,7 +81,7 @@ pub(super) fn narinfo(path: &StorePath, nar: &Nar, references: &[&StorePath]) ->
 }
 
 impl World {
-    pub(super) async fn start(database: &str) -> Self {
+    pub(in super::super) async fn start(database: &str) -> Self {
         let server = Server::start(database).await;
         let (owner, stranger) = (user(&server, "alice").await, user(&server, "bob").await);
         let id = cache(&server, owner, "store", true).await;
@@ -90,12 +90,12 @@ impl World {
         Self { server, owner, stranger, id, other, key }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(in super::super) fn url(&self) -> String {
         format!("{}/cache/store", self.server.url)
     }
 
     /// Makes the stranger a member of the cache; a key of theirs.
-    pub(super) async fn member(&self, role: BuiltInRole) -> String {
+    pub(in super::super) async fn member(&self, role: BuiltInRole) -> String {
         let (id, user, role) = (self.id, self.stranger, roles::built_in(RoleScope::Cache, role));
         let insert =
             async move |conn: &mut gradient_storage::Conn| caches::insert_member(conn, id, user, role, Moment::now()).await;
@@ -103,11 +103,18 @@ impl World {
         key(&self.server, user, &["readStore", "writeStore"], NewPin::Everywhere).await
     }
 
-    pub(super) async fn send(&self, method: Method, file: &str, password: &str, body: Vec<u8>) -> Answer {
+    pub(in super::super) async fn send(&self, method: Method, file: &str, password: &str, body: Vec<u8>) -> Answer {
         self.send_to("store", method, file, password, body).await
     }
 
-    pub(super) async fn send_to(&self, cache: &str, method: Method, file: &str, password: &str, body: Vec<u8>) -> Answer {
+    pub(in super::super) async fn send_to(
+        &self,
+        cache: &str,
+        method: Method,
+        file: &str,
+        password: &str,
+        body: Vec<u8>,
+    ) -> Answer {
         let mut request = self.server.http.request(method, format!("{}/cache/{cache}/{file}", self.server.url)).body(body);
         if !password.is_empty() {
             request = request.basic_auth("anybody", Some(password));
@@ -117,21 +124,21 @@ impl World {
     }
 
     /// As somebody who has no key.
-    pub(super) async fn get(&self, file: &str) -> Answer {
+    pub(in super::super) async fn get(&self, file: &str) -> Answer {
         self.send(Method::GET, file, "", Vec::new()).await
     }
 
-    pub(super) async fn put_nar(&self, nar: &Nar) -> Answer {
+    pub(in super::super) async fn put_nar(&self, nar: &Nar) -> Answer {
         self.send(Method::PUT, &nar.url, &self.key, nar.sent.clone()).await
     }
 
-    pub(super) async fn put_narinfo(&self, path: &StorePath, nar: &Nar, references: &[&StorePath]) -> Answer {
+    pub(in super::super) async fn put_narinfo(&self, path: &StorePath, nar: &Nar, references: &[&StorePath]) -> Answer {
         let text = narinfo(path, nar, references).into_bytes();
         self.send(Method::PUT, &format!("{}.narinfo", path.hash()), &self.key, text).await
     }
 
     /// Takes a path from the cache, as a collection does.
-    pub(super) async fn lose(&self, path: &StorePath) {
+    pub(in super::super) async fn lose(&self, path: &StorePath) {
         let (id, hash) = (self.id, path.hash());
         let delete = async move |conn: &mut gradient_storage::Conn| {
             gradient_storage::cache_retention::delete_claims(conn, id, &[hash]).await
@@ -140,7 +147,7 @@ impl World {
     }
 
     /// All that it takes.
-    pub(super) async fn push(&self, path: &StorePath, nar: &Nar, references: &[&StorePath]) {
+    pub(in super::super) async fn push(&self, path: &StorePath, nar: &Nar, references: &[&StorePath]) {
         assert_eq!(self.put_nar(nar).await.status, StatusCode::OK);
         let sent = self.put_narinfo(path, nar, references).await;
         assert_eq!((sent.status, sent.text.as_str()), (StatusCode::OK, "published\n"));

@@ -13,7 +13,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 /// What it does with every request.
 #[derive(Debug, Clone)]
-pub(super) enum Behaviour {
+pub(in super::super) enum Behaviour {
     /// Answers with the files of a folder.
     Files(PathBuf),
     /// Answers this.
@@ -28,14 +28,14 @@ pub(super) enum Behaviour {
     Silent,
 }
 
-pub(super) struct Elsewhere {
+pub(in super::super) struct Elsewhere {
     /// Where it is, without a slash at the end.
-    pub(super) url: String,
+    pub(in super::super) url: String,
     asked: Arc<AtomicUsize>,
 }
 
 impl Elsewhere {
-    pub(super) fn start(behaviour: Behaviour) -> Self {
+    pub(in super::super) fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(AtomicUsize::new(0));
@@ -52,7 +52,7 @@ impl Elsewhere {
     }
 
     /// How often it was asked.
-    pub(super) fn asked(&self) -> usize {
+    pub(in super::super) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }

@@ -1,0 +1,3 @@
+-- Whether a cache keeps what it finds in its upstreams and somebody fetches.
+
+ALTER TABLE caches ADD COLUMN pull_through boolean NOT NULL DEFAULT false;
