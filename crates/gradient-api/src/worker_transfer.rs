@@ -11,7 +11,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use gradient_domain::{Epoch, Job, JobKind};
 use gradient_engine::{Engine, SourceDeclaration, UploadError};
 use gradient_nix::StorePath;
-use gradient_protocol::transfer::{CONTENT_ADDRESS_HEADER, Missing, Paths, REFERENCES_HEADER, Refusal};
+use gradient_protocol::transfer::{
+    CONTENT_ADDRESS_HEADER, Missing, OFFSET_HEADER, Paths, REFERENCES_HEADER, Refusal, WRONG_OFFSET,
+};
 use serde::Deserialize;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -39,7 +41,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, limits: &web::Data<Body
             .app_data(limits.clone())
             .route("/missing", web::post().to(missing))
             .route("/paths/{path}", web::put().to(upload))
-            .route("/paths/{path}", web::get().to(download)),
+            .route("/paths/{path}", web::get().to(download))
+            .route("/pieces/{path}", web::put().to(piece))
+            .route("/pieces/{path}", web::head().to(offset))
+            .route("/pieces/{path}/finish", web::post().to(finish)),
     );
 }
 
@@ -102,6 +107,8 @@ impl From<UploadError> for Refused {
             UploadError::Undeclared(_) => Self(StatusCode::BAD_REQUEST, "undeclared", message),
             UploadError::Refused(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
             UploadError::Incomplete(_) => Self(StatusCode::BAD_REQUEST, "incomplete", message),
+            UploadError::WrongOffset { .. } => Self(StatusCode::CONFLICT, WRONG_OFFSET, message),
+            UploadError::TooLarge(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
             UploadError::Busy => Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
             UploadError::Unknown(_) => Self(StatusCode::NOT_FOUND, "not_found", message),
             UploadError::Engine(error) => {
@@ -155,6 +162,53 @@ async fn upload(
         }
         upload.finish().await?;
         Ok::<_, Refused>(())
+    };
+    match answer.await {
+        Ok(()) => HttpResponse::NoContent().finish(),
+        Err(refused) => refused.into(),
+    }
+}
+
+/// Where a piece begins.
+#[derive(Debug, Deserialize)]
+struct PieceQuery {
+    offset: u64,
+}
+
+async fn piece(
+    request: HttpRequest,
+    address: web::Path<PathAddress>,
+    query: web::Query<PieceQuery>,
+    body: web::Payload,
+    engine: web::Data<Engine>,
+) -> HttpResponse {
+    let answer = async {
+        let (job, epoch, path) = address.parse()?;
+        Ok::<_, Refused>(engine.write_piece(token(&request)?, job, epoch, path, query.offset, body).await?)
+    };
+    come(answer.await)
+}
+
+async fn offset(request: HttpRequest, address: web::Path<PathAddress>, engine: web::Data<Engine>) -> HttpResponse {
+    let answer = async {
+        let (job, epoch, path) = address.parse()?;
+        Ok::<_, Refused>(engine.pieces_offset(token(&request)?, job, epoch, path).await?)
+    };
+    come(answer.await)
+}
+
+/// So much has come.
+fn come(offset: Result<u64, Refused>) -> HttpResponse {
+    match offset {
+        Ok(offset) => HttpResponse::NoContent().insert_header((OFFSET_HEADER, offset.to_string())).finish(),
+        Err(refused) => refused.into(),
+    }
+}
+
+async fn finish(request: HttpRequest, address: web::Path<PathAddress>, engine: web::Data<Engine>) -> HttpResponse {
+    let answer = async {
+        let (job, epoch, path) = address.parse()?;
+        Ok::<_, Refused>(engine.finish_pieces(token(&request)?, job, epoch, path, declared(&request)?).await?)
     };
     match answer.await {
         Ok(()) => HttpResponse::NoContent().finish(),

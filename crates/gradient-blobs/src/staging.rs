@@ -77,6 +77,17 @@ impl StagedFile {
         at(&self.path, self.file.try_clone()).map(|file| StagedReader(Arc::new(file)))
     }
 
+    /// Writes bytes to a place. Who does not wait for the end may write the same bytes there again.
+    pub async fn write_at(&self, bytes: Bytes, offset: u64) -> Result<(), BlobError> {
+        let (path, file) = (self.path.to_path_buf(), at(&self.path, self.file.try_clone())?);
+        blocking(path.clone(), move || at(&path, file.write_all_at(&bytes, offset))).await
+    }
+
+    /// Reads it from its beginning, with a position of its own.
+    pub fn reopen(&self) -> Result<File, BlobError> {
+        at(&self.path, File::open(&self.path))
+    }
+
     pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         at(&self.path, self.file.write_all(bytes))
     }

@@ -23,6 +23,7 @@ use crate::{
     measures, polling, reaper,
     sessions::Sessions,
     substituter::Substituter,
+    uploads::Pieces,
 };
 
 /// Jobs that are prepared for workers at the same time; each may read a whole input closure.
@@ -110,6 +111,7 @@ struct Inner {
     spooling: Shares<OrganizationId>,
     receiving: Shares<UserId>,
     rereading: Shares<()>,
+    pieces: Pieces,
     stopping: CancellationToken,
 }
 
@@ -146,6 +148,7 @@ impl Engine {
             spooling: Shares::new(SPOOLING, SPOOLING_EACH),
             receiving: Shares::new(RECEIVING, RECEIVING_EACH),
             rereading: Shares::new(REREADING, REREADING),
+            pieces: Pieces::default(),
             stopping: CancellationToken::new(),
         }));
         measures::describe();
@@ -303,6 +306,11 @@ impl Engine {
     /// Limits how many uploaded NARs are read a second time at once.
     pub(crate) fn rereading(&self) -> &Shares<()> {
         &self.0.rereading
+    }
+
+    /// NARs of workers of which pieces have come.
+    pub(crate) fn pieces(&self) -> &Pieces {
+        &self.0.pieces
     }
 
     /// Limits how many uploads of sources are on the way at once.

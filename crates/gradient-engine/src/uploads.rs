@@ -2,6 +2,7 @@
 //! claim to be.
 
 mod incoming;
+mod pieces;
 mod store;
 
 use std::{collections::BTreeSet, io::Write as _, time::Duration};
@@ -22,6 +23,7 @@ use tokio::{
 };
 
 pub(crate) use incoming::{Incoming, incoming, max_compressed};
+pub(crate) use pieces::Pieces;
 pub(crate) use store::{Stored, store};
 
 use crate::{
@@ -68,6 +70,17 @@ pub enum UploadError {
     /// The worker has as many uploads on the way as it may have, and none of them ends.
     #[error("too many uploads are on the way already")]
     Busy,
+    /// A piece begins elsewhere than where the last one ended.
+    #[error("{found} bytes of {path} have come; go on there")]
+    WrongOffset {
+        /// The path.
+        path: StorePath,
+        /// How much has come.
+        found: u64,
+    },
+    /// More came than a NAR may have.
+    #[error("{0} is larger than what is taken")]
+    TooLarge(StorePath),
     /// The sender stopped in the middle.
     #[error("the upload of {0} ended before it was complete")]
     Incomplete(StorePath),
@@ -136,18 +149,28 @@ impl Engine {
     ) -> Result<Upload, UploadError> {
         let lease = self.lease_of(token, job, epoch)?;
         let permit = self.upload_permit(lease).await?;
-        let (purpose, expectation) = match job {
-            Job::Build(_) => self.expect_output(job, lease, &path).await?,
-            Job::Fetch(_) | Job::Evaluate(_) => {
-                let declared = declared.ok_or_else(|| UploadError::Undeclared(path.clone()))?;
-                let expectation = self.expect_source(path.clone(), &declared)?;
-                (Purpose::Source { lease, declared }, expectation)
-            }
-        };
+        let (purpose, expectation) = self.purpose_of(job, lease, &path, declared).await?;
         let staged = self.blobs().staging().create().await.map_err(EngineError::from)?;
         let (chunks, from) = incoming(max_compressed(self.settings().max_nar_bytes));
         let verifier = tokio::task::spawn_blocking(move || verify(from, &expectation, staged));
         Ok(Upload { engine: self.clone(), purpose, path, chunks, verifier, _permit: permit })
+    }
+
+    async fn purpose_of(
+        &self,
+        job: Job,
+        lease: Lease,
+        path: &StorePath,
+        declared: Option<SourceDeclaration>,
+    ) -> Result<(Purpose, Expectation), UploadError> {
+        match job {
+            Job::Build(_) => self.expect_output(job, lease, path).await,
+            Job::Fetch(_) | Job::Evaluate(_) => {
+                let declared = declared.ok_or_else(|| UploadError::Undeclared(path.clone()))?;
+                let expectation = self.expect_source(path.clone(), &declared)?;
+                Ok((Purpose::Source { lease, declared }, expectation))
+            }
+        }
     }
 
     async fn upload_permit(&self, lease: Lease) -> Result<OwnedSemaphorePermit, UploadError> {
@@ -242,44 +265,55 @@ impl Upload {
             Ok(verdict) => verdict?,
             Err(_) => return Err(UploadError::Incomplete(self.path)),
         };
-        let (engine, path, now) = (self.engine, self.path, Moment::now());
-        // Until it has its row, so that nobody removes the file in between.
-        let _turn = engine.turn_at(&verified.nar.nar_hash).await;
-        let stored = store(&engine, &verified, staged, now).await?;
-        measures::nar_uploaded(verified.nar.nar_size);
-        match self.purpose {
-            Purpose::Source { lease, declared } => {
-                let row = NewOrganizationPath {
-                    path,
-                    nar_hash: verified.nar.nar_hash,
-                    references: declared.references,
-                    deriver: None,
-                    content_address: Some(declared.content_address),
-                };
-                let insert = engine.storage().transaction(async move |conn: &mut Conn| {
-                    stored.claim(conn).await?;
-                    paths::insert_many(conn, lease.organization, vec![row], now).await
-                });
-                insert.await.map_err(EngineError::from)?;
-            }
-            Purpose::Output { job, lease, address } => {
-                let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path, job }) };
-                let row = NewStagedOutput {
-                    build,
-                    epoch: lease.epoch,
-                    path,
-                    nar_hash: verified.nar.nar_hash,
-                    references: verified.nar.references.into_iter().collect(),
-                    content_address: address,
-                    build_products: verified.nar.build_products,
-                };
-                let insert = engine.storage().transaction(async move |conn: &mut Conn| {
-                    stored.claim(conn).await?;
-                    paths::stage(conn, row, now).await
-                });
-                insert.await.map_err(EngineError::from)?;
-            }
-        }
-        Ok(())
+        keep(&self.engine, self.purpose, self.path, verified, staged).await
     }
+}
+
+/// Stores what was found good, and notes whose it is.
+async fn keep(
+    engine: &Engine,
+    purpose: Purpose,
+    path: StorePath,
+    verified: VerifiedUpload,
+    staged: StagedFile,
+) -> Result<(), UploadError> {
+    let now = Moment::now();
+    // Until it has its row, so that nobody removes the file in between.
+    let _turn = engine.turn_at(&verified.nar.nar_hash).await;
+    let stored = store(engine, &verified, staged, now).await?;
+    measures::nar_uploaded(verified.nar.nar_size);
+    match purpose {
+        Purpose::Source { lease, declared } => {
+            let row = NewOrganizationPath {
+                path,
+                nar_hash: verified.nar.nar_hash,
+                references: declared.references,
+                deriver: None,
+                content_address: Some(declared.content_address),
+            };
+            let insert = engine.storage().transaction(async move |conn: &mut Conn| {
+                stored.claim(conn).await?;
+                paths::insert_many(conn, lease.organization, vec![row], now).await
+            });
+            insert.await.map_err(EngineError::from)?;
+        }
+        Purpose::Output { job, lease, address } => {
+            let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path, job }) };
+            let row = NewStagedOutput {
+                build,
+                epoch: lease.epoch,
+                path,
+                nar_hash: verified.nar.nar_hash,
+                references: verified.nar.references.into_iter().collect(),
+                content_address: address,
+                build_products: verified.nar.build_products,
+            };
+            let insert = engine.storage().transaction(async move |conn: &mut Conn| {
+                stored.claim(conn).await?;
+                paths::stage(conn, row, now).await
+            });
+            insert.await.map_err(EngineError::from)?;
+        }
+    }
+    Ok(())
 }

@@ -1,11 +1,15 @@
 //! The HTTP routes beside the socket: NARs out of an organization's scope and into it.
 
 mod nar;
+mod pieces;
 
 use std::{
     collections::BTreeSet,
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,7 +17,7 @@ use async_compression::tokio::bufread::ZstdDecoder;
 use futures_util::TryStreamExt as _;
 use gradient_domain::{Epoch, Failure, FailureKind, Job};
 use gradient_nix::StorePath;
-use gradient_protocol::transfer::{CONTENT_ADDRESS_HEADER, Missing, Paths, REFERENCES_HEADER, Refusal, job_missing, job_path};
+use gradient_protocol::transfer::{Missing, Paths, Refusal, job_missing, job_path};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use thiserror::Error;
 use tokio::{io::AsyncRead, sync::watch, time::timeout};
@@ -37,6 +41,8 @@ pub(crate) struct Transfer {
     client: Client,
     base: Url,
     token: watch::Sender<Option<Arc<str>>>,
+    /// How large a body may be that gets through; 0 while nothing was cut.
+    piece_bytes: Arc<AtomicU64>,
 }
 
 /// The routes of one assignment.
@@ -100,7 +106,7 @@ impl Transfer {
     /// The routes beside the socket at `socket`, such as `ws://host/proto`.
     pub(crate) fn new(socket: &Url) -> Result<Self, reqwest::Error> {
         let client = Client::builder().connect_timeout(Duration::from_secs(20)).read_timeout(STALL).build()?;
-        Ok(Self { client, base: http_base(socket), token: watch::Sender::new(None) })
+        Ok(Self { client, base: http_base(socket), token: watch::Sender::new(None), piece_bytes: Arc::default() })
     }
 
     /// Takes the token of a new session.
@@ -120,32 +126,42 @@ impl Transfer {
         path: &str,
         build: impl Fn(&Client, Url) -> RequestBuilder,
     ) -> Result<Response, TransferError> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        let begun = Instant::now();
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+        let mut retries = Retries::new();
         loop {
-            let token = self.token.borrow().clone();
-            let Some(token) = token else {
-                self.next_token(None).await?;
-                continue;
-            };
-            let error = match build(&self.client, url.clone()).bearer_auth(&token).send().await {
+            let (token, sent) = self.try_once(path, "", &build).await?;
+            let error = match sent {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
                     self.next_token(Some(&token)).await?;
                     continue;
                 }
                 Ok(response) if is_passing(response.status()) => format!("it answers {}", response.status()),
-                Ok(response) => return Err(refused(what, response).await),
+                Ok(response) => return Err(refusal(what, response).await.1),
                 Err(error) => chain(&error),
             };
-            if begun.elapsed() > PATIENCE {
-                return Err(TransferError::Unreachable(error));
-            }
-            tracing::debug!(what, error, "trying again");
-            tokio::time::sleep(backoff.next_delay()).await;
+            retries.wait(what, error).await?;
         }
+    }
+
+    /// Sends a request once there is a token, and says which one that was.
+    async fn try_once(
+        &self,
+        path: &str,
+        query: &str,
+        build: impl FnOnce(&Client, Url) -> RequestBuilder,
+    ) -> Result<(Arc<str>, reqwest::Result<Response>), TransferError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
+        let token = loop {
+            let token = self.token.borrow().clone();
+            match token {
+                Some(token) => break token,
+                None => self.next_token(None).await?,
+            }
+        };
+        let sent = build(&self.client, url).bearer_auth(&token).send().await;
+        Ok((token, sent))
     }
 
     /// Waits until the session has another token than `old`.
@@ -174,29 +190,55 @@ impl JobTransfer {
         Ok(missing)
     }
 
-    /// Uploads the NAR of a path; sources say what they claim to be.
+    /// Uploads the NAR of a path; sources say what they claim to be. It goes in pieces when something on the way cuts it, as do all
+    /// that follow.
     pub(crate) async fn put(
         &self,
         path: &StorePath,
         nar: &NarFile,
         declaration: Option<&Declaration>,
     ) -> Result<(), TransferError> {
-        let route = job_path(self.job, self.epoch, path);
-        let what = format!("the upload of {path}");
-        let sent = self.transfer.send(&what, &route, |client, url| {
-            let mut request = client.put(url).body(nar.compressed());
-            if let Some(declaration) = declaration {
-                let references: Vec<_> = declaration.references.iter().map(ToString::to_string).collect();
-                request = request
-                    .header(CONTENT_ADDRESS_HEADER, &declaration.content_address)
-                    .header(REFERENCES_HEADER, references.join(" "));
-            }
-            request
-        });
-        let outcome = sent.await;
-        match nar.take_error() {
-            Some(source) if outcome.is_err() => Err(TransferError::Local { what, source }),
-            _ => outcome.map(drop),
+        let piece_bytes = &self.transfer.piece_bytes;
+        let bytes = match piece_bytes.load(Relaxed) {
+            0 if self.put_whole(path, nar, declaration).await? => return Ok(()),
+            0 => pieces::FIRST,
+            bytes => bytes,
+        };
+        let bytes = self.put_in_pieces(path, nar, declaration, bytes).await?;
+        piece_bytes.store(bytes, Relaxed);
+        Ok(())
+    }
+
+    /// Uploads it with one request; whether it got through. Otherwise something has cut it.
+    async fn put_whole(&self, path: &StorePath, nar: &NarFile, declaration: Option<&Declaration>) -> Result<bool, TransferError> {
+        let (route, what) = (job_path(self.job, self.epoch, path), format!("the upload of {path}"));
+        let mut retries = Retries::new();
+        loop {
+            let put = |client: &Client, url: Url| pieces::declared(client.put(url).body(nar.compressed()), declaration);
+            let (token, sent) = self.transfer.try_once(&route, "", put).await?;
+            let error = match sent {
+                Ok(response) if response.status().is_success() => return Ok(true),
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                    self.transfer.next_token(Some(&token)).await?;
+                    continue;
+                }
+                Ok(response) if response.status() == StatusCode::PAYLOAD_TOO_LARGE => return Ok(false),
+                Ok(response) if is_passing(response.status()) => format!("it answers {}", response.status()),
+                outcome => {
+                    if let Some(source) = nar.take_error() {
+                        return Err(TransferError::Local { what, source });
+                    }
+                    match outcome {
+                        Ok(response) => match refusal(&what, response).await {
+                            (code, _) if code == "incomplete" => return Ok(false),
+                            (_, error) => return Err(error),
+                        },
+                        Err(error) if error.is_connect() => chain(&error),
+                        Err(_) => return Ok(false),
+                    }
+                }
+            };
+            retries.wait(&what, error).await?;
         }
     }
 
@@ -214,13 +256,36 @@ fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-async fn refused(what: &str, response: Response) -> TransferError {
+/// The code of a refusal, and what it is as an error.
+async fn refusal(what: &str, response: Response) -> (String, TransferError) {
     let status = response.status();
-    let message = match response.json::<Refusal>().await {
-        Ok(refusal) => refusal.message.chars().take(2000).collect(),
-        Err(_) => format!("it answers {status}"),
+    let (code, message) = match response.json::<Refusal>().await {
+        Ok(refusal) => (refusal.code, refusal.message.chars().take(2000).collect()),
+        Err(_) => (String::new(), format!("it answers {status}")),
     };
-    TransferError::Refused { what: what.to_owned(), message, status }
+    (code, TransferError::Refused { what: what.to_owned(), message, status })
+}
+
+/// How long something is tried again.
+struct Retries {
+    begun: Instant,
+    backoff: Backoff,
+}
+
+impl Retries {
+    fn new() -> Self {
+        Self { begun: Instant::now(), backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)) }
+    }
+
+    /// Waits for the next try, unless it has been tried for too long.
+    async fn wait(&mut self, what: &str, error: String) -> Result<(), TransferError> {
+        if self.begun.elapsed() > PATIENCE {
+            return Err(TransferError::Unreachable(error));
+        }
+        tracing::debug!(what, error, "trying again");
+        tokio::time::sleep(self.backoff.next_delay()).await;
+        Ok(())
+    }
 }
 
 /// An error with all that caused it; addresses of requests hold nothing secret, tokens are in headers.

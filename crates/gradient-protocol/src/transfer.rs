@@ -17,6 +17,24 @@ pub fn job_path(job: Job, epoch: Epoch, path: &StorePath) -> String {
     format!("/proto/jobs/{job}/{epoch}/paths/{path}")
 }
 
+/// Where the same NAR comes in pieces, for bodies that a proxy on the way would cut. `PUT` with `?offset=<n>` sends what is from there
+/// on, and `HEAD` asks how much has come; both are answered with [`OFFSET_HEADER`]. A piece at 0 begins anew; one that begins elsewhere
+/// than where the last one ended is refused with [`WRONG_OFFSET`].
+pub fn job_pieces(job: Job, epoch: Epoch, path: &StorePath) -> String {
+    format!("/proto/jobs/{job}/{epoch}/pieces/{path}")
+}
+
+/// Where the pieces are made a NAR: `POST`, answered as if it had come at once.
+pub fn job_pieces_finish(job: Job, epoch: Epoch, path: &StorePath) -> String {
+    format!("{}/finish", job_pieces(job, epoch, path))
+}
+
+/// How many bytes of a NAR have come.
+pub const OFFSET_HEADER: &str = "upload-offset";
+
+/// The code of the refusal of a piece that does not fit.
+pub const WRONG_OFFSET: &str = "wrong_offset";
+
 /// Where a worker asks which paths the scope of the job's organization lacks. `POST` with [`Paths`], answered with [`Missing`].
 pub fn job_missing(job: Job, epoch: Epoch) -> String {
     format!("/proto/jobs/{job}/{epoch}/missing")

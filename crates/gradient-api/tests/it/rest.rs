@@ -18,6 +18,7 @@ mod log_streams;
 mod members;
 mod oidc;
 mod organizations;
+mod pieces;
 mod projects;
 mod rate_limits;
 mod readers;

@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_hours(24);
 
 /// Forgets what waits for too long, and removes what came of uploads in pieces that nobody finished.
 pub(super) async fn expired(engine: &Engine, now: Moment) -> Result<(), EngineError> {
+    engine.forget_pieces();
     let before = now.minus(PATIENCE);
     while step(engine, async move |conn: &mut Conn| pending_paths::delete_older(conn, before, ROWS).await).await? > 0 {}
     while step(engine, async move |conn: &mut Conn| uploaded_nars::delete_older(conn, before, ROWS).await).await? > 0 {}

@@ -22,6 +22,9 @@ const PIECES: usize = 8;
 /// Restoring may take this long in all.
 const RESTORE_TIME: Duration = Duration::from_hours(1);
 
+/// A compressed NAR on its way out.
+pub(crate) type Compressed = ReaderStream<ZstdEncoder<StreamReader<ReceiverStream<io::Result<Bytes>>, Bytes>>>;
+
 /// A local file tree whose NAR can be sent, again when that fails.
 #[derive(Debug)]
 pub(crate) struct NarFile {
@@ -35,8 +38,13 @@ impl NarFile {
         Self { path, error: Arc::default() }
     }
 
-    /// Its zstd-compressed NAR. An error in reading the tree breaks the body off, so that nobody takes it for whole.
+    /// Its zstd-compressed NAR as a body.
     pub(crate) fn compressed(&self) -> Body {
+        Body::wrap_stream(self.stream())
+    }
+
+    /// Its zstd-compressed NAR, always the same bytes. An error in reading the tree breaks it off, so that nobody takes it for whole.
+    pub(crate) fn stream(&self) -> Compressed {
         let (pieces, received) = mpsc::channel::<io::Result<Bytes>>(PIECES);
         let (path, errors) = (self.path.clone(), Arc::clone(&self.error));
         spawn_blocking(move || {
@@ -53,7 +61,7 @@ impl NarFile {
             }
         });
         let nar = StreamReader::new(ReceiverStream::new(received));
-        Body::wrap_stream(ReaderStream::with_capacity(ZstdEncoder::new(nar), PIECE_BYTES))
+        ReaderStream::with_capacity(ZstdEncoder::new(nar), PIECE_BYTES)
     }
 
     /// Why the tree could not be read, if it could not.

@@ -11,7 +11,7 @@ use gradient_protocol::{EntryPoint, EvaluateTask, EvaluationMessage, FetchTask, 
 use gradient_test_support::nix::{Installation, installations};
 
 use crate::{
-    server::{Peer, Server},
+    server::{Peer, Proxy, Server},
     world::{Worker, copy, repository},
 };
 
@@ -238,5 +238,49 @@ fn what_fails_as_a_whole_says_why() {
         assert!(syntax.starts_with("error:") && syntax.contains("syntax error"), "{syntax}");
         let wildcard = evaluate(&mut peer, &source, "packages..x", false).await.unwrap_err();
         assert!(wildcard.contains("`packages..x`: a name is empty"), "{wildcard}");
+    });
+}
+
+/// Text that cannot be compressed to less than half.
+fn noise(bytes: usize) -> String {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    std::iter::repeat_with(|| format!("{:016x}", next())).take(bytes / 16).collect()
+}
+
+#[test]
+fn a_source_gets_through_a_proxy_that_cuts() {
+    let Some(nix) = installations().unwrap().into_iter().next() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for (name, proxy, most) in [("refuses", Proxy::Refuses(300_000), 300_000), ("cuts", Proxy::Cuts(900_000), 900_000)] {
+            let mut server = Server::start().await;
+            server.scope.lock().unwrap().proxy = proxy;
+            let worker = Worker::start(&nix, &server.socket).await;
+            let folder = worker.store.home().join("repository");
+            let text = noise(6 << 20);
+            let commit = repository(&folder, &[("flake.nix", "{ outputs = _: { }; }"), ("noise", &text)]);
+            let (mut peer, _) = server.welcome(name).await;
+            let source = fetch(&mut peer, &folder, &commit, Some("trunk")).await.unwrap();
+            {
+                let scope = server.scope.lock().unwrap();
+                let upload = &scope.uploads[&source.path.to_string()];
+                assert_eq!(upload.content_address, format!("fixed:r:{}", source.nar_hash), "{name}");
+                assert!(upload.nar.windows(32).any(|window| window == &text.as_bytes()[text.len() - 32..]), "{name}");
+                assert!(scope.bodies.iter().all(|size| *size <= most), "{name}: {:?}", scope.bodies);
+            }
+            // What got through is remembered.
+            let before = server.scope.lock().unwrap().bodies.len();
+            let other = worker.store.home().join("other");
+            let commit = repository(&other, &[("flake.nix", "{ outputs = _: { }; }"), ("noise", &noise(2 << 20))]);
+            fetch(&mut peer, &other, &commit, Some("trunk")).await.unwrap();
+            let scope = server.scope.lock().unwrap();
+            assert!(scope.bodies[before..].iter().all(|size| *size <= most), "{name}: {:?}", &scope.bodies[before..]);
+        }
     });
 }

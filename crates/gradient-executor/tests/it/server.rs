@@ -41,6 +41,24 @@ pub(crate) struct Scope {
     pub(crate) stuck: HashSet<String>,
     /// How many requests had another token.
     pub(crate) unauthorized: usize,
+    /// What stands between worker and server.
+    pub(crate) proxy: Proxy,
+    /// What came in pieces so far.
+    pieces: BTreeMap<String, Vec<u8>>,
+    /// The sizes of the bodies of uploads, as far as they got through.
+    pub(crate) bodies: Vec<usize>,
+}
+
+/// What a proxy does with large bodies.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Proxy {
+    /// There is none.
+    #[default]
+    None,
+    /// Refuses those that have more bytes.
+    Refuses(usize),
+    /// Lets as many bytes of each body through, and then cuts the connection.
+    Cuts(usize),
 }
 
 /// A server in the test.
@@ -145,9 +163,30 @@ async fn sort(stream: TcpStream, scope: Arc<Mutex<Scope>>, sockets: mpsc::Sender
         return;
     }
     let mut stream = BufReader::new(stream);
-    while let Some(request) = Request::read(&mut stream).await {
+    while let Some(mut request) = Request::read(&mut stream).await {
+        let proxy = scope.lock().unwrap().proxy;
+        match proxy {
+            Proxy::Refuses(most) if request.body.len() > most => {
+                let _ = stream.write_all(b"HTTP/1.1 413 x\r\ncontent-length: 0\r\n\r\n").await;
+                continue;
+            }
+            Proxy::Cuts(most) if request.body.len() > most => {
+                request.body.truncate(most);
+                // The server has what came of a piece; of a whole one it keeps nothing.
+                if request.path.contains("/pieces/") {
+                    answer(&scope, request).await;
+                }
+                return;
+            }
+            Proxy::None | Proxy::Refuses(_) | Proxy::Cuts(_) => {}
+        }
         let Some((status, body)) = answer(&scope, request).await else { std::future::pending().await };
-        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = match status {
+            // Nothing but how much has come.
+            204 => format!("HTTP/1.1 204 x\r\nupload-offset: {}\r\n\r\n", String::from_utf8_lossy(&body)),
+            _ => format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len()),
+        };
+        let body = if status == 204 { Vec::new() } else { body };
         if stream.write_all(&[head.into_bytes(), body].concat()).await.is_err() {
             return;
         }
@@ -156,7 +195,9 @@ async fn sort(stream: TcpStream, scope: Arc<Mutex<Scope>>, sockets: mpsc::Sender
 
 /// The answer, or nothing where the test wants none.
 async fn answer(scope: &Mutex<Scope>, request: Request) -> Option<(u16, Vec<u8>)> {
-    let base = request.path.rsplit('/').next().unwrap_or_default().to_owned();
+    let (path, offset) = request.path.split_once("?offset=").unwrap_or((&request.path, ""));
+    let (path, is_finish) = path.strip_suffix("/finish").map_or((path, false), |path| (path, true));
+    let base = path.rsplit('/').next().unwrap_or_default().to_owned();
     {
         let mut scope = scope.lock().unwrap();
         if request.header("authorization") != format!("Bearer {}", scope.token) {
@@ -167,7 +208,26 @@ async fn answer(scope: &Mutex<Scope>, request: Request) -> Option<(u16, Vec<u8>)
             return None;
         }
     }
+    if path.contains("/pieces/") && !is_finish {
+        let mut scope = scope.lock().unwrap();
+        scope.bodies.push(request.body.len());
+        let come = scope.pieces.entry(base).or_default();
+        return Some(match (request.method.as_str(), offset.parse::<usize>()) {
+            ("PUT", Ok(offset)) if offset == come.len() || offset == 0 => {
+                come.truncate(offset);
+                come.extend(request.body);
+                (204, come.len().to_string().into_bytes())
+            }
+            ("HEAD", _) => (204, come.len().to_string().into_bytes()),
+            _ => (409, br#"{"code":"wrong_offset","message":"go on elsewhere"}"#.to_vec()),
+        });
+    }
     Some(match request.method.as_str() {
+        "POST" if is_finish => {
+            let pieces = scope.lock().unwrap().pieces.remove(&base).unwrap_or_default();
+            keep(scope, &request, base, &pieces).await;
+            (204, Vec::new())
+        }
         "POST" => {
             let asked: Paths = serde_json::from_slice(&request.body).unwrap();
             let scope = scope.lock().unwrap();
@@ -175,11 +235,8 @@ async fn answer(scope: &Mutex<Scope>, request: Request) -> Option<(u16, Vec<u8>)
             (200, serde_json::to_vec(&Missing { missing }).unwrap())
         }
         "PUT" => {
-            let mut nar = Vec::new();
-            ZstdDecoder::new(request.body.as_slice()).read_to_end(&mut nar).await.unwrap();
-            let content_address = request.header(CONTENT_ADDRESS_HEADER).to_owned();
-            let references = request.header(REFERENCES_HEADER).to_owned();
-            scope.lock().unwrap().uploads.insert(base, Upload { nar, content_address, references });
+            scope.lock().unwrap().bodies.push(request.body.len());
+            keep(scope, &request, base, &request.body).await;
             (200, Vec::new())
         }
         _ => {
@@ -195,6 +252,14 @@ async fn answer(scope: &Mutex<Scope>, request: Request) -> Option<(u16, Vec<u8>)
             }
         }
     })
+}
+
+async fn keep(scope: &Mutex<Scope>, request: &Request, base: String, compressed: &[u8]) {
+    let mut nar = Vec::new();
+    ZstdDecoder::new(compressed).read_to_end(&mut nar).await.unwrap();
+    let content_address = request.header(CONTENT_ADDRESS_HEADER).to_owned();
+    let references = request.header(REFERENCES_HEADER).to_owned();
+    scope.lock().unwrap().uploads.insert(base, Upload { nar, content_address, references });
 }
 
 struct Request {

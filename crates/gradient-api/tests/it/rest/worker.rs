@@ -210,6 +210,11 @@ impl Worker {
         request.send().await.unwrap().status()
     }
 
+    /// A request of the session.
+    pub(super) fn request(&self, method: reqwest::Method, route: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{route}", self.url)).bearer_auth(&self.token)
+    }
+
     /// Which of these paths the job's organization lacks.
     pub(super) async fn missing(&self, assignment: &Assignment, paths: Vec<StorePath>) -> Vec<StorePath> {
         let url = format!("{}{}", self.url, transfer::job_missing(assignment.job, assignment.epoch));
