@@ -14,9 +14,9 @@ use crate::{
     openapi::{Describe, Description},
     rate_limit::RateLimiter,
 };
-use receive::{Received, receive};
+use receive::receive;
 
-pub(crate) use receive::{BodyLimits, Sender};
+pub(crate) use receive::{BodyLimits, Received, Receiving, Sender};
 
 /// A body that has to be there. Whatever content type it claims, it has to be JSON.
 ///
@@ -87,11 +87,17 @@ pub(crate) async fn read<T: DeserializeOwned>(
 }
 
 async fn of_client(request: &HttpRequest, payload: Payload) -> Result<Received, ApiError> {
+    let (limits, sender) = bounds(request)?;
+    receive(limits, sender, request, payload).await
+}
+
+/// The bounds of a client's body, and whose memory it takes.
+pub(crate) fn bounds(request: &HttpRequest) -> Result<(&BodyLimits, Sender), ApiError> {
     let (limits, clients) = (request.app_data::<web::Data<BodyLimits>>(), request.app_data::<web::Data<RateLimiter>>());
     let (Some(limits), Some(clients)) = (limits, clients) else {
         return Err(ApiError::new(Code::Internal, "internal server error"));
     };
-    receive(limits, Sender::Client(clients.client(request)), request, payload).await
+    Ok((limits, Sender::Client(clients.client(request))))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {

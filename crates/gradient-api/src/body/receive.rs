@@ -41,9 +41,9 @@ pub(crate) struct BodyLimits {
 }
 
 /// A body; its memory is given back when this is dropped.
-pub(super) struct Received {
+pub(crate) struct Received {
     bytes: BytesMut,
-    _memory: Option<Share<Sender>>,
+    memory: Option<Share<Sender>>,
 }
 
 impl BodyLimits {
@@ -55,8 +55,39 @@ impl BodyLimits {
 }
 
 impl Received {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// A body on its way, with the memory that is counted for it.
+pub(crate) struct Receiving<'a> {
+    limits: &'a BodyLimits,
+    sender: Sender,
+    max_bytes: usize,
+    received: Received,
+}
+
+impl<'a> Receiving<'a> {
+    /// One of at most so many bytes.
+    pub(crate) fn new(limits: &'a BodyLimits, sender: Sender, max_bytes: usize) -> Self {
+        Self { limits, sender, max_bytes, received: Received { bytes: BytesMut::new(), memory: None } }
+    }
+
+    /// Takes what comes next, when there is memory for it.
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), ApiError> {
+        let length = self.received.bytes.len().saturating_add(chunk.len());
+        if length > self.max_bytes {
+            return Err(too_large(self.max_bytes));
+        }
+        reserve(&mut self.received.memory, length.saturating_sub(FREE), self.sender, self.limits)?;
+        self.received.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// It, at its end.
+    pub(crate) fn finish(self) -> Received {
+        self.received
     }
 }
 
@@ -76,17 +107,12 @@ pub(super) async fn receive(
 }
 
 async fn read(mut payload: Payload, sender: Sender, limits: &BodyLimits) -> Result<Received, ApiError> {
-    let (mut bytes, mut memory) = (BytesMut::new(), None);
+    let mut receiving = Receiving::new(limits, sender, limits.max_bytes);
     while let Some(chunk) = payload.next().await {
         let chunk: Bytes = chunk.map_err(|error| unreadable(&error, limits))?;
-        let length = bytes.len() + chunk.len();
-        if length > limits.max_bytes {
-            return Err(too_large(limits.max_bytes));
-        }
-        reserve(&mut memory, length.saturating_sub(FREE), sender, limits)?;
-        bytes.extend_from_slice(&chunk);
+        receiving.push(&chunk)?;
     }
-    Ok(Received { bytes, _memory: memory })
+    Ok(receiving.finish())
 }
 
 /// Grows the reservation to this many bytes.

@@ -88,7 +88,8 @@ pub(super) async fn narinfo(pull: Pull, address: web::Path<Address>) -> Result<H
 pub(super) async fn put_narinfo(push: Push, address: web::Path<Address>, sent: Sent) -> Result<HttpResponse, Refusal> {
     let hash = address.hash.parse().map_err(|_| push.refused(ApiError::bad_request("this is no hash of a store path")))?;
     let (body, encoding) = sent.all(MAX_NARINFO_BYTES).await.map_err(push.failed())?;
-    let became = push.engine.upload_path(&push.cache, &push.uploader, hash, &body, &encoding).await.map_err(push.failed())?;
+    let became =
+        push.engine.upload_path(&push.cache, &push.uploader, hash, body.bytes(), &encoding).await.map_err(push.failed())?;
     let text = match became {
         PathUpload::Published => "published\n".to_owned(),
         PathUpload::Pending(missing) => {

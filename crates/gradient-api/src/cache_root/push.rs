@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use gradient_auth::Decision;
 use gradient_domain::CachePermission;
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     ApiError,
+    body::{self, Received, Receiving},
     error::Code,
     openapi::{Credentials, Describe, Description, Permission},
     patience::Patience,
@@ -84,6 +85,7 @@ impl Describe for Push {
 
 /// What the client sends, as it comes. Nothing of it is read before the handler asks.
 pub(super) struct Sent {
+    request: HttpRequest,
     payload: Payload,
     encoding: String,
     patience: Patience,
@@ -96,7 +98,12 @@ impl FromRequest for Sent {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let encoding = request.headers().get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         let encoding = encoding.unwrap_or_default().to_owned();
-        std::future::ready(Ok(Self { payload: payload.take(), encoding, patience: Patience::new(MAX_PAUSE) }))
+        std::future::ready(Ok(Self {
+            request: request.clone(),
+            payload: payload.take(),
+            encoding,
+            patience: Patience::new(MAX_PAUSE),
+        }))
     }
 }
 
@@ -124,16 +131,15 @@ impl Sent {
         }
     }
 
-    /// All of it, when it has at most so many bytes.
-    pub(super) async fn all(mut self, max_bytes: usize) -> Result<(Bytes, String), ApiError> {
-        let mut all = BytesMut::new();
+    /// All of it, when it has at most so many bytes, and how it is compressed for the way. It is counted as every other body is.
+    pub(super) async fn all(mut self, max_bytes: usize) -> Result<(Received, String), ApiError> {
+        let request = self.request.clone();
+        let (limits, sender) = body::bounds(&request)?;
+        let mut receiving = Receiving::new(limits, sender, max_bytes);
         while let Some(bytes) = self.next().await? {
-            if all.len() + bytes.len() > max_bytes {
-                return Err(ApiError::new(Code::PayloadTooLarge, format!("the body is larger than {max_bytes} bytes")));
-            }
-            all.extend_from_slice(&bytes);
+            receiving.push(&bytes)?;
         }
-        Ok((all.freeze(), self.encoding))
+        Ok((receiving.finish(), self.encoding))
     }
 
     /// Reads it to its end, for nothing.

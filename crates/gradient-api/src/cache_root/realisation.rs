@@ -87,7 +87,7 @@ async fn show(pull: &Pull, name: Option<RealisationName>) -> Result<HttpResponse
 async fn keep(push: &Push, name: Option<RealisationName>, sent: Sent, expected: &str) -> Result<HttpResponse, Refusal> {
     let name = name.ok_or_else(|| push.refused(ApiError::bad_request(expected)))?;
     let (body, encoding) = sent.all(MAX_BYTES).await.map_err(push.failed())?;
-    let kept = push.engine.upload_realisation(&push.cache, &push.uploader, name, &body, &encoding).await;
+    let kept = push.engine.upload_realisation(&push.cache, &push.uploader, name, body.bytes(), &encoding).await;
     let kept = kept.map_err(push.failed())?;
     Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body(format!("{kept}\n")))
 }
