@@ -3,6 +3,7 @@
 
 mod api;
 mod cache;
+mod collect;
 mod figures;
 mod graph;
 mod http;
@@ -30,6 +31,8 @@ enum What {
     Cache(cache::Options),
     /// How fast `nix copy` fills the cache, beside `nix copy` into a folder.
     Push(push::Options),
+    /// How long it takes to find out what a large cache does not keep.
+    Collect,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -37,5 +40,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Api(options) => api::run(options),
         What::Cache(options) => cache::run(options),
         What::Push(options) => push::run(options),
+        What::Collect => collect::run(),
     }
 }

@@ -155,7 +155,7 @@ fn no_closure_is_ever_broken() {
     }
 }
 
-/// `cargo test --release -p gradient-engine --lib collection -- --ignored --nocapture`
+/// Run by `cargo xtask bench collect`.
 #[test]
 #[ignore = "prints how long it takes"]
 fn the_mark_is_fast() {

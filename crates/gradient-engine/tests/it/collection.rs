@@ -31,7 +31,7 @@ mod the_mark_of_a_large_cache_is_fast {
     }
 }
 
-/// `cargo test --release -p gradient-engine --test it the_mark -- --ignored --nocapture --test-threads 1`
+/// Run by `cargo xtask bench collect`.
 async fn measure(url: &str) {
     const PATHS: usize = 50_000;
     let world = World::new(url).await;
