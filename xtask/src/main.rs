@@ -3,6 +3,7 @@
 mod arrows;
 mod bench;
 mod contract;
+mod corrupt;
 mod demo;
 mod fuzz;
 mod interrupt;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Options),
     /// Let schemathesis ask a server everything that its own description allows, and what it does not.
     Contract(contract::Options),
+    /// Send 10,000 damaged uploads to a server with each database, and see each refused with nothing left behind.
+    Corrupt,
     /// Run the fuzz targets, each for a while; see docs/fuzzing.md.
     Fuzz(fuzz::Options),
     /// Run all checks and tests, with a throwaway PostgreSQL and real Nix.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Openapi(options) => openapi::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Contract(options) => contract::run(&options),
+        Command::Corrupt => corrupt::run(),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Test(options) => test::run(&options),
     };

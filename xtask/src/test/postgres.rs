@@ -55,7 +55,7 @@ impl Postgres {
     }
 
     /// Tells a test command where the server is, and that its absence would be a failure.
-    pub(super) fn offer_to(&self, tests: &mut Command) {
+    pub(crate) fn offer_to(&self, tests: &mut Command) {
         tests.env("GRADIENT_TEST_POSTGRES_URL", self.url());
         tests.env("GRADIENT_TEST_REQUIRE_POSTGRES", "1");
     }

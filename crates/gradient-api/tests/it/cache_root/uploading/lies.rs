@@ -11,6 +11,21 @@ gradient_test_support::both_databases!(whatever_is_wrong_with_an_upload_it_is_re
 /// How often each kind of damage is done.
 const TIMES: usize = 100;
 
+/// The same in the long run: 10,000 uploads in one go. `cargo xtask corrupt` runs it.
+const MANY_TIMES: usize = 2_500;
+
+#[test]
+#[ignore = "takes minutes"]
+fn ten_thousand_on_sqlite() {
+    gradient_test_support::on_sqlite(async |url: &str| damaged(url, MANY_TIMES).await);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn ten_thousand_on_postgres() {
+    gradient_test_support::on_postgres(async |url: &str| damaged(url, MANY_TIMES).await);
+}
+
 /// What is done to an upload.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
@@ -21,9 +36,14 @@ enum Damage {
 }
 
 async fn whatever_is_wrong_with_an_upload_it_is_refused(database: &str) {
+    damaged(database, TIMES).await;
+}
+
+async fn damaged(database: &str, times: usize) {
+    let begun = std::time::Instant::now();
     let world = World::start(database).await;
     for damage in [Damage::Flip, Damage::Cut, Damage::Pad, Damage::Lie] {
-        for number in 0..TIMES {
+        for number in 0..times {
             let mut contents = vec![0; random() % 2000];
             rand::rng().fill_bytes(&mut contents);
             let nar = nar_of(&[contents.as_slice(), format!("{damage:?}-{number}").as_bytes()].concat());
@@ -32,6 +52,7 @@ async fn whatever_is_wrong_with_an_upload_it_is_refused(database: &str) {
     }
     let staged = std::fs::read_dir(world.server.blobs.staging().path()).unwrap().count();
     assert_eq!(staged, 0, "nothing is left");
+    println!("{} damaged uploads refused in {:.1} s", 4 * times, begun.elapsed().as_secs_f64());
 }
 
 fn random() -> usize {
