@@ -24,6 +24,9 @@ pub(super) const FIRST: u64 = 32 << 20;
 /// Smaller pieces are not tried: something else is wrong.
 const SMALLEST: u64 = 64 << 10;
 
+/// How often an upload begins anew.
+const BEGINNINGS: usize = 3;
+
 /// A compressed NAR, as far as it was read.
 struct Source {
     stream: Compressed,
@@ -90,26 +93,44 @@ impl JobTransfer {
         path: &StorePath,
         nar: &NarFile,
         declaration: Option<&Declaration>,
-        mut bytes: u64,
+        bytes: u64,
     ) -> Result<u64, TransferError> {
+        for _ in 0..BEGINNINGS {
+            if let Some(bytes) = self.put_pieces(path, nar, declaration, bytes).await? {
+                return Ok(bytes);
+            }
+        }
+        Err(TransferError::Unreachable(format!("the server has lost what had come of {path} again and again")))
+    }
+
+    /// The same once; `None` when the server has nothing of it in the end: it was restarted, or its answer did not get through.
+    async fn put_pieces(
+        &self,
+        path: &StorePath,
+        nar: &NarFile,
+        declaration: Option<&Declaration>,
+        mut bytes: u64,
+    ) -> Result<Option<u64>, TransferError> {
         let what = format!("the upload of {path}");
         let local = |source| TransferError::Local { what: what.clone(), source };
         let mut source = Arc::new(Mutex::new(Source::new(nar)));
         let (mut offset, mut furthest, mut last) = (0, 0, Instant::now());
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
         loop {
-            let sent = self.send_piece(&what, path, offset, piece(&source, bytes)).await?;
-            let given = source.lock().await.offset;
-            let error = match sent {
-                Sent::To(end) if end == given => {
-                    (offset, last) = (end, Instant::now());
-                    backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
-                    if source.lock().await.is_at_end().await.map_err(local)? {
-                        break;
+            let error = match self.send_piece(&what, path, offset, piece(&source, bytes)).await? {
+                // All of the body was read, so nobody holds the source. Of one that was cut, somebody may for long.
+                Sent::To(end) => {
+                    let mut given = source.lock().await;
+                    if end == given.offset {
+                        (offset, last) = (end, Instant::now());
+                        backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+                        if given.is_at_end().await.map_err(local)? {
+                            break;
+                        }
+                        continue;
                     }
-                    continue;
+                    format!("{end} bytes have come")
                 }
-                Sent::To(end) => format!("{end} bytes have come"),
                 Sent::Cut(error) => {
                     bytes = (bytes / 2).max(SMALLEST);
                     error
@@ -148,7 +169,11 @@ impl JobTransfer {
         }
         let route = job_pieces_finish(self.job, self.epoch, path);
         let finish = |client: &Client, url: Url| declared(client.post(url), declaration);
-        self.transfer.send(&what, &route, finish).await.map(|_| bytes)
+        match self.transfer.send(&what, &route, finish).await {
+            Ok(_) => Ok(Some(bytes)),
+            Err(TransferError::Refused { status, .. }) if status == StatusCode::BAD_REQUEST => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// How much of a path's NAR has come.
