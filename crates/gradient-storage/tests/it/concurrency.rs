@@ -47,7 +47,7 @@ async fn the_same_rows_in_another_order(url: &str) {
         .collect();
     let mut published = 0;
     for writer in writers {
-        published += soon(writer).await.unwrap();
+        published += soon(writer).await.unwrap().new;
     }
     assert_eq!(published, 1_000);
 }
