@@ -17,7 +17,8 @@ fn check(mut command: Command, settings: &[(&str, &str)], named: &str) {
     let log = folder.path().join("log");
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", folder.path()).current_dir(folder.path());
     command.env("GRADIENT_BASE_DIR", folder.path().join("server")).env("GRADIENT_WORKER_BASE_DIR", folder.path().join("worker"));
-    command.envs(settings.iter().copied()).stdin(Stdio::null());
+    // Not the one that it listens on by default: others may do so already.
+    command.env("GRADIENT_PORT", "0").envs(settings.iter().copied()).stdin(Stdio::null());
     let mut process = Process::spawn("a program with wrong settings", &mut command, &log).unwrap();
     let status = process.wait(LIMIT).unwrap();
     let output = process.log_tail();

@@ -1,5 +1,6 @@
 //! NARs of workers that come in pieces, as over a proxy that cuts what is large.
 
+use futures_util::{StreamExt, stream};
 use gradient_nix::StorePath;
 use gradient_protocol::{BuiltOutput, Report, transfer};
 use reqwest::{Body, Method, Response, StatusCode};
@@ -62,7 +63,16 @@ async fn pieces_become_an_output(database: &str) {
     assert_eq!(sender.offset().await, Some(0));
     assert_eq!(sender.piece(0, &compressed[..1000]).await, (TAKEN, Some(1000)));
     // A piece that breaks off: what came of it is kept.
-    let torn = futures_util::stream::iter([Ok(compressed[1000..50_000].to_vec()), Err(std::io::Error::other("torn"))]);
+    let staging = workshop.server.blobs.staging().path().to_owned();
+    let has_come = async move {
+        let mut pause = tokio::time::interval(std::time::Duration::from_millis(10));
+        let sizes = || std::fs::read_dir(&staging).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+        while !sizes().any(|size| size > 1000) {
+            pause.tick().await;
+        }
+        Err(std::io::Error::other("torn"))
+    };
+    let torn = stream::iter([Ok(compressed[1000..50_000].to_vec())]).chain(stream::once(has_come));
     let route = format!("{}?offset=1000", sender.route());
     let request = workshop.worker.request(Method::PUT, &route).body(Body::wrap_stream(torn));
     assert!(request.send().await.is_err());
