@@ -105,10 +105,9 @@ impl From<UploadError> for Refused {
             UploadError::NotOwner { .. } => Self(StatusCode::CONFLICT, "not_owner", message),
             UploadError::NotAnOutput { .. } => Self(StatusCode::FORBIDDEN, "not_an_output", message),
             UploadError::Undeclared(_) => Self(StatusCode::BAD_REQUEST, "undeclared", message),
-            UploadError::Refused(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
+            UploadError::Refused(_) | UploadError::TooLarge(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
             UploadError::Incomplete(_) => Self(StatusCode::BAD_REQUEST, "incomplete", message),
             UploadError::WrongOffset { .. } => Self(StatusCode::CONFLICT, WRONG_OFFSET, message),
-            UploadError::TooLarge(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
             UploadError::Busy => Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
             UploadError::Unknown(_) => Self(StatusCode::NOT_FOUND, "not_found", message),
             UploadError::Engine(error) => {

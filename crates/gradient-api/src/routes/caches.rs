@@ -36,6 +36,7 @@ pub(super) fn endpoints() -> Endpoints {
 /// A cache.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Cache, title = "Cache")]
+#[expect(clippy::struct_excessive_bools, reason = "the shape of the answer")]
 struct CacheBody {
     id: CacheId,
     name: CacheName,

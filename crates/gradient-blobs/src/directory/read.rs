@@ -27,12 +27,11 @@ impl Directory {
     /// Opens a blob, or a part of it. `None` when there is none, [`BlobError::Range`] when it has no byte in the range.
     pub(crate) async fn read(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<Option<Blob>, BlobError> {
         let path = self.join(key.as_str());
-        let file = match open_in_place(&path) {
-            Some(opened) => opened,
-            None => {
-                let path = path.clone();
-                blocking(path.clone(), move || Ok(File::open(path))).await?
-            }
+        let file = if let Some(opened) = open_in_place(&path) {
+            opened
+        } else {
+            let path = path.clone();
+            blocking(path.clone(), move || Ok(File::open(path))).await?
         };
         let file = match file {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

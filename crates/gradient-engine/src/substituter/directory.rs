@@ -95,7 +95,9 @@ impl Engine {
 
     fn serve(&self, row: &Cache, upstreams: Vec<Source>, keys: &[CacheKey]) -> Result<ServedCache, EngineError> {
         let mut hasher = DefaultHasher::new();
-        keys.iter().for_each(|key| key.id.hash(&mut hasher));
+        for key in keys {
+            key.id.hash(&mut hasher);
+        }
         let signed_by = hasher.finish();
         let keys = keys.iter().filter_map(|key| self.open_cache_key(key).transpose()).collect::<Result<_, _>>()?;
         let priority = u32::try_from(row.priority).unwrap_or(0);

@@ -134,8 +134,8 @@ impl Engine {
         let Begun { file, length } = place.take().ok_or_else(|| UploadError::Incomplete(path.clone()))?;
         self.pieces().lock().remove(&key);
         let reader = file.reopen().map_err(EngineError::from)?.take(length);
-        let verifier = tokio::task::spawn_blocking(move || ingest::verify(reader, &expectation));
-        let verified = verifier.await.map_err(|_| EngineError::Stopping)??;
+        let verdict = tokio::task::spawn_blocking(move || ingest::verify(reader, &expectation));
+        let verified = verdict.await.map_err(|_| EngineError::Stopping)??;
         keep(self, purpose, path, verified, file).await
     }
 

@@ -45,13 +45,11 @@ impl Source {
     /// The next bytes, at most so many; `None` at the end.
     async fn next(&mut self, max: u64) -> io::Result<Option<Bytes>> {
         while self.rest.is_empty() {
-            match self.stream.next().await {
-                Some(bytes) => self.rest = bytes?,
-                None => {
-                    self.has_ended = true;
-                    return Ok(None);
-                }
-            }
+            let Some(bytes) = self.stream.next().await else {
+                self.has_ended = true;
+                return Ok(None);
+            };
+            self.rest = bytes?;
         }
         let count = usize::try_from(max).unwrap_or(usize::MAX).min(self.rest.len());
         self.offset = self.offset.saturating_add(u64::try_from(count).unwrap_or(0));

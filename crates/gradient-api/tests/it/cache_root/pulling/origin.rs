@@ -114,7 +114,7 @@ impl Origin {
         CAHash::Nar(nar.hash.into())
     }
 
-    pub(super) fn from_now_on(&self, manner: Manner) {
+    pub(super) fn behave(&self, manner: Manner) {
         *self.state.manner.lock().unwrap() = manner;
     }
 
@@ -147,7 +147,8 @@ async fn answer(state: Arc<State>, path: String) -> HttpResponse {
         }
         (Manner::Instead(bytes), _) => HttpResponse::Ok().body(bytes),
         (Manner::Endless, Some(file)) => {
-            let zeros = stream::iter(std::iter::repeat_with(|| Ok::<_, io::Error>(Bytes::from_static(&[0; 65_536]))));
+            let zeros = Bytes::from(vec![0; 65_536]);
+            let zeros = stream::iter(std::iter::repeat_with(move || Ok::<_, io::Error>(zeros.clone())));
             HttpResponse::Ok().streaming(stream::iter([Ok(file)]).chain(zeros))
         }
         (Manner::Gated(at), Some(file)) => {

@@ -123,8 +123,8 @@ async fn receive(
     let reader = staged.reader().map_err(EngineError::from)?;
     progress.send_modify(|now| now.file = Some(reader));
     let (chunks, from) = incoming(max_bytes);
-    let (kept, verified) = (Kept { staged, progress: progress.clone() }, Arc::clone(path));
-    let verifier = tokio::task::spawn_blocking(move || verify(from, &verified, kept));
+    let (kept, promised) = (Kept { staged, progress: progress.clone() }, Arc::clone(path));
+    let verifier = tokio::task::spawn_blocking(move || verify(from, &promised, kept));
 
     let end = Instant::now() + MAX_PAUSE + Duration::from_secs(max_bytes / SPEED);
     let broken = loop {
@@ -161,7 +161,7 @@ fn verify(from: Incoming, path: &ForeignPath, mut kept: Kept) -> Result<(Verifie
     expectation.nar_size = Some(info.nar_size);
     expectation.file_hash = info.file_hash;
     expectation.file_size = info.file_size;
-    expectation.content_address = info.content_address.clone();
+    expectation.content_address.clone_from(&info.content_address);
     let verified = ingest::receive_expected(from, path.compression(), &mut kept, &expectation)?;
     all_found(&info.path, &info.references, &verified)?;
     Ok((verified, kept.staged))
