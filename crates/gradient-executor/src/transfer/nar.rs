@@ -7,13 +7,12 @@ use std::{
     time::Duration,
 };
 
-use async_compression::tokio::bufread::ZstdEncoder;
 use bytes::Bytes;
 use gradient_nix::nar::{CaseHack, encode_path, restore_reader};
 use reqwest::Body;
 use tokio::{io::AsyncRead, sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
+use tokio_util::io::SyncIoBridge;
 
 /// What goes through the channel at once, and how often that fits into it.
 const PIECE_BYTES: usize = 64 << 10;
@@ -23,7 +22,7 @@ const PIECES: usize = 8;
 const RESTORE_TIME: Duration = Duration::from_hours(1);
 
 /// A compressed NAR on its way out.
-pub(crate) type Compressed = ReaderStream<ZstdEncoder<StreamReader<ReceiverStream<io::Result<Bytes>>, Bytes>>>;
+pub(crate) type Compressed = ReceiverStream<io::Result<Bytes>>;
 
 /// A local file tree whose NAR can be sent, again when that fails.
 #[derive(Debug)]
@@ -43,16 +42,14 @@ impl NarFile {
         Body::wrap_stream(self.stream())
     }
 
-    /// Its zstd-compressed NAR, always the same bytes. An error in reading the tree breaks it off, so that nobody takes it for whole.
+    /// Its zstd-compressed NAR, always the same bytes, so that one can go on where another broke off: it is compressed where it is
+    /// read, as what compresses in between flushes whenever it has to wait. An error in reading the tree breaks it off, so that nobody
+    /// takes it for whole.
     pub(crate) fn stream(&self) -> Compressed {
         let (pieces, received) = mpsc::channel::<io::Result<Bytes>>(PIECES);
         let (path, errors) = (self.path.clone(), Arc::clone(&self.error));
         spawn_blocking(move || {
-            let mut writer = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces));
-            let written =
-                encode_path(&mut writer, &path, CaseHack::Disabled).map_err(io::Error::other).and_then(|()| writer.flush());
-            let Err(error) = written else { return };
-            let pieces = writer.into_parts().0.0;
+            let Err(error) = write(&path, pieces.clone()) else { return };
             if !pieces.is_closed() {
                 let text = error.to_string();
                 errors.lock().unwrap_or_else(PoisonError::into_inner).replace(error);
@@ -60,14 +57,20 @@ impl NarFile {
                 let _ = pieces.blocking_send(Err(io::Error::other(text)));
             }
         });
-        let nar = StreamReader::new(ReceiverStream::new(received));
-        ReaderStream::with_capacity(ZstdEncoder::new(nar), PIECE_BYTES)
+        ReceiverStream::new(received)
     }
 
     /// Why the tree could not be read, if it could not.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+fn write(path: &Path, pieces: mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    let writer = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces));
+    let mut encoder = zstd::Encoder::new(writer, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    encode_path(&mut encoder, path, CaseHack::Disabled).map_err(io::Error::other)?;
+    encoder.finish()?.flush()
 }
 
 /// Hands what is written to it over to the async side.
@@ -102,6 +105,7 @@ mod tests {
     use async_compression::tokio::bufread::ZstdDecoder;
     use futures_util::TryStreamExt as _;
     use tokio::io::AsyncReadExt as _;
+    use tokio_util::io::StreamReader;
 
     use super::*;
 
@@ -128,6 +132,23 @@ mod tests {
         restore(io::Cursor::new(nar), &back).await.unwrap();
         assert_eq!(std::fs::read(back.join("large")).unwrap(), vec![7; 1 << 20]);
         assert_eq!(std::fs::read_link(back.join("link")).unwrap(), Path::new("large"));
+    }
+
+    #[tokio::test]
+    async fn the_bytes_are_the_same_each_time_however_they_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let contents: Vec<u8> = (0..3_000_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        std::fs::write(directory.path().join("file"), &contents).unwrap();
+        let file = NarFile::new(directory.path().to_owned());
+        let bytes = async |pause: std::time::Duration| {
+            let (mut stream, mut all) = (file.stream(), Vec::new());
+            while let Some(piece) = stream.try_next().await.unwrap() {
+                all.extend_from_slice(&piece);
+                tokio::time::sleep(pause).await;
+            }
+            all
+        };
+        assert!(bytes(std::time::Duration::ZERO).await == bytes(std::time::Duration::from_millis(1)).await);
     }
 
     #[tokio::test]
