@@ -23,12 +23,8 @@ use wrk::{Load, Measured};
 /// What `cargo xtask bench cache` can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How many store paths have a NAR of about 20 KiB.
-    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
-    small: usize,
-    /// How many are sources of crates or installed packages.
-    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
-    directories: usize,
+    #[command(flatten)]
+    sizes: Sizes,
     /// How many connections ask for narinfos and small NARs at the same time.
     #[arg(long, value_name = "COUNT", default_value_t = 16)]
     connections: usize,
@@ -112,9 +108,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
         None => workspace::build_release_programs()?,
     };
     let folder = tempfile::Builder::new().prefix("gradient-bench-").tempdir()?;
-    let sizes = Sizes { small: options.small, directories: options.directories, large: 2 };
     eprintln!("making store paths of what this machine has");
-    let paths = StorePaths::create(options.keep.as_deref().unwrap_or_else(|| folder.path()), sizes)?;
+    let paths = StorePaths::create(options.keep.as_deref().unwrap_or_else(|| folder.path()), options.sizes)?;
     eprintln!("{} store paths, {} MiB", paths.len(), paths.bytes >> 20);
     let mut installation = Installation::start(&programs, folder.path(), None)?;
     let results = measure(&mut installation, &paths, folder.path(), options);

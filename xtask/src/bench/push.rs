@@ -16,12 +16,8 @@ use crate::{interrupt, workspace};
 /// What `cargo xtask bench push` can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How many store paths have a NAR of about 20 KiB.
-    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
-    small: usize,
-    /// How many are sources of crates or installed packages.
-    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
-    directories: usize,
+    #[command(flatten)]
+    sizes: Sizes,
     /// How Nix compresses.
     #[arg(long, default_value = "zstd")]
     compression: String,
@@ -44,9 +40,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
         None => workspace::build_release_programs()?,
     };
     let folder = tempfile::Builder::new().prefix("gradient-bench-").tempdir()?;
-    let sizes = Sizes { small: options.small, directories: options.directories, large: 2 };
     eprintln!("making store paths of what this machine has");
-    let paths = StorePaths::create(folder.path(), sizes)?;
+    let paths = StorePaths::create(folder.path(), options.sizes)?;
     let (mut to_folder, mut to_cache, mut cpu, mut peak_rss) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for round in 0..options.rounds {
         interrupt::check()?;

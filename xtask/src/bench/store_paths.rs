@@ -14,15 +14,15 @@ use crate::interrupt;
 /// Arguments of one command, at most.
 const BATCH: usize = 200;
 
-/// What the set consists of.
-#[derive(Debug, Clone, Copy)]
+/// What the set consists of, beside two files whose compressed NAR has about 50 MiB.
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct Sizes {
-    /// Files whose compressed NAR has about 20 KiB.
-    pub(super) small: usize,
-    /// Sources of crates and installed packages, half of each, as far as there are so many.
-    pub(super) directories: usize,
-    /// Files whose compressed NAR has about 50 MiB.
-    pub(super) large: usize,
+    /// How many store paths have a NAR of about 20 KiB.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    small: usize,
+    /// How many are sources of crates or installed packages, as far as there are so many.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    directories: usize,
 }
 
 /// The paths, in a store of their own.

@@ -12,6 +12,9 @@ use super::Sizes;
 /// What compresses to about 20 KiB, of programs and libraries.
 const SMALL_BYTES: usize = 48 << 10;
 
+/// How many large files there are.
+const LARGE: usize = 2;
+
 /// Archives of crates are compressed: they stay as large as they are.
 const LARGE_BYTES: usize = 50 << 20;
 
@@ -29,10 +32,10 @@ pub(super) fn make(folder: &Path, sizes: Sizes) -> Result<(Vec<PathBuf>, u64)> {
     let mut archives = files_below(&registry.join("cache"))?;
     archives.retain(|path| path.extension().is_some_and(|it| it == "crate"));
     archives.extend(programs.iter().cloned());
-    for (number, piece) in Pieces::new(archives, LARGE_BYTES).take(sizes.large).enumerate() {
+    for (number, piece) in Pieces::new(archives, LARGE_BYTES).take(LARGE).enumerate() {
         put(folder, &format!("large-{number}"), &piece?, &mut made, &mut bytes)?;
     }
-    if made.len() < sizes.small + sizes.large {
+    if made.len() < sizes.small + LARGE {
         bail!("there are too few files in /usr/lib, or crates in {}", registry.display());
     }
     let packages = sizes.directories / 2;
@@ -44,7 +47,7 @@ pub(super) fn make(folder: &Path, sizes: Sizes) -> Result<(Vec<PathBuf>, u64)> {
         let name = source.file_name().and_then(|name| name.to_str()).unwrap_or("crate").replace('+', "-");
         let files = files_below(&source)?;
         take(folder, &format!("crate-{name}"), &source, &files, &mut made, &mut bytes)?;
-        if made.len() == sizes.small + sizes.large + sizes.directories - packages {
+        if made.len() == sizes.small + LARGE + sizes.directories - packages {
             break;
         }
     }
@@ -52,7 +55,7 @@ pub(super) fn make(folder: &Path, sizes: Sizes) -> Result<(Vec<PathBuf>, u64)> {
         let name = list.file_stem().and_then(|name| name.to_str()).unwrap_or("package").replace([':', '+'], "-");
         let files: Vec<PathBuf> = fs::read_to_string(&list)?.lines().map(PathBuf::from).filter(|path| is_file(path)).collect();
         take(folder, &format!("package-{name}"), Path::new("/"), &files, &mut made, &mut bytes)?;
-        if made.len() == sizes.small + sizes.large + sizes.directories {
+        if made.len() == sizes.small + LARGE + sizes.directories {
             break;
         }
     }
