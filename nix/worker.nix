@@ -62,6 +62,15 @@ in
       description = "Whether it builds.";
     };
 
+    signingKeyFile = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      description = ''
+        A file with the secret keys that the worker signs with for caches whose key the server does not have; it signs nothing when
+        this is null. It should not be readable by others; systemd reads it as root and hands it on.
+      '';
+    };
+
     settings = mkOption {
       type = types.attrsOf types.str;
       default = { };
@@ -98,11 +107,18 @@ in
         NIX_REMOTE = "daemon";
       }
       // lib.optionalAttrs (cfg.workerId != null) { GRADIENT_WORKER_ID = cfg.workerId; }
+      // lib.optionalAttrs (cfg.signingKeyFile != null) {
+        GRADIENT_WORKER_CAPABILITIES_SIGN = "true";
+        GRADIENT_WORKER_SIGNING_KEY_FILE = "%d/signing-keys";
+      }
       // cfg.settings;
 
       serviceConfig = {
         ExecStart = "${cfg.package}/bin/gradient-worker";
-        LoadCredential = [ "peers:${cfg.peersFile}" ];
+        LoadCredential = [
+          "peers:${cfg.peersFile}"
+        ]
+        ++ lib.optional (cfg.signingKeyFile != null) "signing-keys:${cfg.signingKeyFile}";
         User = "gradient-worker";
         Group = "gradient-worker";
         StateDirectory = "gradient-worker";

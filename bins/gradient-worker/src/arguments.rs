@@ -46,9 +46,13 @@ pub struct Arguments {
     #[arg(long, env = "GRADIENT_WORKER_CAPABILITIES_BUILD", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub capabilities_build: bool,
 
-    /// Whether it signs for caches whose key is not on the server; not in this version.
+    /// Whether it signs for caches whose key is not on the server, with the keys of its signing key file.
     #[arg(long, env = "GRADIENT_WORKER_CAPABILITIES_SIGN", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
     pub capabilities_sign: bool,
+
+    /// The file of the secret keys that it signs with, each a line as nix-store --generate-binary-cache-key writes it.
+    #[arg(long, env = "GRADIENT_WORKER_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub signing_key_file: Option<PathBuf>,
 
     /// How many builds run at once [default: as many as the machine has cores].
     #[arg(long, env = "GRADIENT_WORKER_MAX_CONCURRENT_BUILDS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=4096))]

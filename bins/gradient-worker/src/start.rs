@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use gradient_domain::{JobKind, WorkerId};
-use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, WorkerSettings};
+use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, SigningKeys, WorkerSettings};
 use gradient_telemetry as telemetry;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -30,6 +30,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
 pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Result<()> {
     let server = server(arguments.server_url.as_deref())?;
     let kinds = kinds(&arguments)?;
+    let signing_keys = signing_keys(&arguments)?;
     let base = directories::base(arguments.base_dir)?;
     // Before the peers, which take it to be registered.
     let id = match arguments.id {
@@ -57,6 +58,7 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
         id,
         peers,
         kinds,
+        signing_keys,
         build_slots: arguments.max_concurrent_builds.unwrap_or_else(cores),
         systems: arguments.systems,
         features: arguments.system_features,
@@ -92,23 +94,32 @@ fn server(url: Option<&str>) -> Result<Url, WrongSetting> {
 }
 
 fn kinds(arguments: &Arguments) -> Result<Vec<JobKind>, WrongSetting> {
-    if arguments.capabilities_sign {
-        return Err(WrongSetting::new(
-            "GRADIENT_WORKER_CAPABILITIES_SIGN",
-            "is true, but this version only signs on the server: expected false",
-        ));
-    }
     let wanted = [
         (JobKind::Fetch, arguments.capabilities_fetch),
         (JobKind::Evaluate, arguments.capabilities_eval),
         (JobKind::Build, arguments.capabilities_build),
     ];
     let kinds: Vec<JobKind> = wanted.into_iter().filter_map(|(kind, wanted)| wanted.then_some(kind)).collect();
-    if kinds.is_empty() {
+    if kinds.is_empty() && !arguments.capabilities_sign {
         let wrong = "is false like all other capabilities: expected at least one that is true";
         return Err(WrongSetting::new("GRADIENT_WORKER_CAPABILITIES_BUILD", wrong));
     }
     Ok(kinds)
+}
+
+/// None, unless it is to sign.
+fn signing_keys(arguments: &Arguments) -> Result<SigningKeys, WrongSetting> {
+    let wrong = |text: &str| WrongSetting::new("GRADIENT_WORKER_SIGNING_KEY_FILE", text);
+    let file = match &arguments.signing_key_file {
+        _ if !arguments.capabilities_sign => return Ok(SigningKeys::default()),
+        Some(file) => file,
+        None => {
+            return Err(wrong(
+                "is needed when GRADIENT_WORKER_CAPABILITIES_SIGN is true: expected a file that nix-store --generate-binary-cache-key made",
+            ));
+        }
+    };
+    SigningKeys::read(file).map_err(|error| wrong(&format!("is {}, which {error}", file.display())))
 }
 
 /// Read once now, so that a mistake is told at once and not after the first connection.

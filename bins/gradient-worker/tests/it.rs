@@ -19,7 +19,12 @@ fn a_wrong_setting_is_one_sentence_that_names_it() {
     check(&[server, ("GRADIENT_WORKER_ID", "me")], "GRADIENT_WORKER_ID: invalid value 'me' for '--id <UUID>': ");
     let zero = "GRADIENT_WORKER_MAX_CONCURRENT_BUILDS: invalid value '0' for '--max-concurrent-builds <COUNT>': ";
     check(&[server, ("GRADIENT_WORKER_MAX_CONCURRENT_BUILDS", "0")], zero);
-    check(&[server, ("GRADIENT_WORKER_CAPABILITIES_SIGN", "true")], "GRADIENT_WORKER_CAPABILITIES_SIGN is true, but ");
+    let signs = ("GRADIENT_WORKER_CAPABILITIES_SIGN", "true");
+    check(&[server, signs], "GRADIENT_WORKER_SIGNING_KEY_FILE is needed when ");
+    check(
+        &[server, signs, ("GRADIENT_WORKER_SIGNING_KEY_FILE", "/nowhere")],
+        "GRADIENT_WORKER_SIGNING_KEY_FILE is /nowhere, which cannot be read: ",
+    );
     check(&[server, ("GRADIENT_WORKER_BASE_DIR", "/proc/x")], "GRADIENT_WORKER_BASE_DIR is /proc/x, which cannot be made: ");
     let base = std::env::temp_dir().join(format!("gradient-worker-it-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir(&base).unwrap();

@@ -48,14 +48,26 @@ impl PathInfo {
 
     /// What is signed: everything that a client has to believe of the path.
     pub fn fingerprint(&self) -> String {
-        let references: Vec<_> = self.references.iter().map(StorePath::to_absolute).collect();
-        format!("1;{};{};{};{}", self.path.to_absolute(), self.nar_hash, self.nar_size, references.join(","))
+        Self::fingerprint_of(&self.path, &self.nar_hash, self.nar_size, &self.references)
+    }
+
+    /// The same of a path that is not served yet.
+    pub fn fingerprint_of(path: &StorePath, nar_hash: &NarHash, nar_size: u64, references: &BTreeSet<StorePath>) -> String {
+        let references: Vec<_> = references.iter().map(StorePath::to_absolute).collect();
+        format!("1;{};{nar_hash};{nar_size};{}", path.to_absolute(), references.join(","))
     }
 
     /// Adds the signature of `key`, in the place of an older one of the same name.
     pub fn sign(&mut self, key: &SigningKey) {
         let signature = key.sign(&self.fingerprint());
-        self.signatures.retain(|other| other.split_once(':').is_none_or(|(name, _)| name != key.name()));
+        self.add_signature(signature);
+    }
+
+    /// Adds a signature, in the place of an older one of the same name.
+    pub fn add_signature(&mut self, signature: String) {
+        let name = |signature: &str| signature.split_once(':').map(|(name, _)| name.to_owned());
+        let added = name(&signature);
+        self.signatures.retain(|other| added.is_none() || name(other) != added);
         self.signatures.push(signature);
     }
 

@@ -1,12 +1,16 @@
 //! The keys that caches sign with. A cache has several while its clients change over from one to the next: then all of them sign.
 
 use gradient_auth::Place;
-use gradient_domain::{CacheId, CacheKeyId, Moment};
+use gradient_domain::{CacheId, CacheKeyId, Moment, OrganizationId};
 use gradient_nix::{KeyError, PublicKey, SigningKey};
-use gradient_storage::{Conn, cache_keys, caches};
+use gradient_storage::{
+    Conn, cache_keys,
+    cache_signatures::{self, Wanted},
+    caches,
+};
 use rand::Rng;
 
-use crate::{Cache, Engine, EngineError};
+use crate::{Cache, Engine, EngineError, SigningWait};
 
 pub use gradient_storage::cache_keys::CacheKey;
 
@@ -29,28 +33,141 @@ impl Signer {
     }
 }
 
+/// A key as people see it.
+#[derive(Debug)]
+pub struct CacheKeyView {
+    /// The key.
+    pub key: CacheKey,
+    /// How much it is still to sign, when a worker holds it.
+    pub wanted: Wanted,
+    /// Why it has not yet, when it is to.
+    pub wait: Option<SigningWait>,
+}
+
+/// A key that workers have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerKey {
+    /// What its signatures verify with.
+    pub public: PublicKey,
+    /// Whose workers sign with it. They see the names of all that the cache has, and whoever trusts the key trusts the cache, so
+    /// those who manage the keys of the cache and those who manage the workers have to agree.
+    pub organization: OrganizationId,
+}
+
+/// Who is to sign from now on, and with which key.
+#[derive(Debug, Clone)]
+pub enum NewSigner {
+    /// The server, with a key that it has or makes.
+    Server,
+    /// A worker: with this key, or with the newest that the cache has of a worker already.
+    Worker(Option<Box<WorkerKey>>),
+}
+
+impl NewSigner {
+    /// Whether this is the key to sign with.
+    fn is_met_by(&self, key: &CacheKey) -> Result<bool, EngineError> {
+        Ok(match (self, Signer::of(key)) {
+            (Self::Server, Signer::Server) | (Self::Worker(None), Signer::Worker) => true,
+            (Self::Worker(Some(wanted)), Signer::Worker) => {
+                key.organization == Some(wanted.organization) && public_key(key)? == wanted.public
+            }
+            (Self::Server, Signer::Worker) | (Self::Worker(_), Signer::Server) => false,
+        })
+    }
+}
+
 impl Engine {
     /// The keys that a cache signs with. The first one is that which clients are told of.
-    pub async fn cache_keys(&self, cache: CacheId) -> Result<Vec<CacheKey>, EngineError> {
-        Ok(self.storage().read(async move |conn: &mut Conn| cache_keys::active(conn, cache).await).await?)
+    pub async fn cache_keys(&self, cache: CacheId) -> Result<Vec<CacheKeyView>, EngineError> {
+        let find = async move |conn: &mut Conn| {
+            let mut found = Vec::new();
+            for key in cache_keys::active(conn, cache).await? {
+                let wanted = cache_signatures::wanted(conn, key.id).await?;
+                found.push((key, wanted));
+            }
+            Ok(found)
+        };
+        let mut views = Vec::new();
+        for (key, wanted) in self.storage().read(find).await? {
+            let wait = if wanted.paths > 0 { Some(self.signing_wait(&key)?) } else { None };
+            views.push(CacheKeyView { key, wanted, wait });
+        }
+        Ok(views)
     }
 
-    /// Makes a new key, which signs beside those that the cache has, and is the one that clients are told of from now on.
-    pub async fn add_cache_key(&self, cache: &Cache) -> Result<CacheKey, EngineError> {
+    /// Adds a key, which signs beside those that the cache has, and is the one that clients are told of from now on: one that the
+    /// server makes, or this one of a worker.
+    pub async fn add_cache_key(&self, cache: &Cache, of_worker: Option<WorkerKey>) -> Result<CacheKey, EngineError> {
         let (id, now, engine) = (cache.id, Moment::now(), self.clone());
         let add = async move |conn: &mut Conn| {
             caches::lock(conn, id).await?;
-            if cache_keys::active(conn, id).await?.len() >= MAX_KEYS {
-                let message = format!("a cache signs with {MAX_KEYS} keys at most: retire one of them first");
-                return Err(EngineError::Conflict(message));
-            }
-            let key = engine.new_cache_key(id, &free_name(conn, id).await?, now)?;
-            cache_keys::insert(conn, &key).await?;
-            Ok(key)
+            engine.insert_cache_key(conn, id, of_worker, now).await
         };
         let key = self.storage().try_transaction(add).await?;
-        self.forget_served_cache(&cache.name);
+        self.signs_otherwise(cache);
         Ok(key)
+    }
+
+    /// Lets a cache be signed otherwise from now on. The keys that it has go on to sign until they are retired.
+    pub(crate) async fn set_signer(&self, conn: &mut Conn, cache: CacheId, signer: NewSigner) -> Result<(), EngineError> {
+        caches::lock(conn, cache).await?;
+        let (active, now) = (cache_keys::active(conn, cache).await?, Moment::now());
+        for (place, key) in active.iter().enumerate() {
+            if !signer.is_met_by(key)? {
+                continue;
+            }
+            if place > 0 {
+                cache_keys::set_primary(conn, cache, key.id, now).await?;
+            }
+            if Signer::of(key) == Signer::Server {
+                cache_signatures::release(conn, cache).await?;
+            }
+            return Ok(());
+        }
+        let of_worker = match signer {
+            NewSigner::Server => None,
+            NewSigner::Worker(Some(key)) => Some(*key),
+            NewSigner::Worker(None) => {
+                let message =
+                    "with `signing: worker`, the public key of the key that workers have is needed, and their organization"
+                        .to_owned();
+                return Err(EngineError::Invalid { field: "public_key", message });
+            }
+        };
+        self.insert_cache_key(conn, cache, of_worker, now).await.map(drop)
+    }
+
+    async fn insert_cache_key(
+        &self,
+        conn: &mut Conn,
+        cache: CacheId,
+        of_worker: Option<WorkerKey>,
+        now: Moment,
+    ) -> Result<CacheKey, EngineError> {
+        if cache_keys::active(conn, cache).await?.len() >= MAX_KEYS {
+            let message = format!("a cache signs with {MAX_KEYS} keys at most: retire one of them first");
+            return Err(EngineError::Conflict(message));
+        }
+        let key = match of_worker {
+            None => self.new_cache_key(cache, &free_name(conn, cache).await?, now)?,
+            Some(key) => worker_key(cache, &key, now),
+        };
+        if cache_keys::is_taken(conn, cache, &key.name).await? {
+            let message = format!("the cache has or had a key with the name `{}`; a new key needs a new name", key.name);
+            return Err(EngineError::Conflict(message));
+        }
+        cache_keys::insert(conn, &key).await?;
+        match Signer::of(&key) {
+            Signer::Server => cache_signatures::release(conn, cache).await?,
+            Signer::Worker => cache_signatures::want_all(conn, cache, key.id).await?,
+        }
+        Ok(key)
+    }
+
+    /// To be called when a cache is signed with other keys, after the transaction.
+    pub(crate) fn signs_otherwise(&self, cache: &Cache) {
+        self.forget_served_cache(&cache.name);
+        self.signing().look();
     }
 
     /// Ends the use of a key: nothing is signed with it any more, and its secret is gone. A cache keeps one at least.
@@ -63,10 +180,15 @@ impl Engine {
                 let message = "this is the only key that the cache signs with: add another one first".to_owned();
                 return Err(EngineError::Conflict(message));
             }
-            Ok(cache_keys::set_retired(conn, id, key, now).await?)
+            cache_keys::set_retired(conn, id, key, now).await?;
+            cache_signatures::delete_of_key(conn, id, key).await?;
+            if active.iter().find(|active| active.id != key).is_some_and(|next| Signer::of(next) == Signer::Server) {
+                cache_signatures::release(conn, id).await?;
+            }
+            Ok(())
         };
         self.storage().try_transaction(retire).await?;
-        self.forget_served_cache(&cache.name);
+        self.signs_otherwise(cache);
         Ok(())
     }
 
@@ -86,6 +208,7 @@ impl Engine {
             created_at: now,
             primary_since: now,
             retired_at: None,
+            organization: None,
         })
     }
 
@@ -96,6 +219,21 @@ impl Engine {
         let seed = self.sealer().open(sealed, signing_key_place(key.id)).map_err(|error| damaged(&error))?;
         let seed = seed.expose().as_slice().try_into().map_err(|_| damaged(&"it has not 32 bytes"))?;
         SigningKey::from_bytes(&key.name, seed).map(Some).map_err(|error| damaged(&error))
+    }
+}
+
+/// The key of a worker, which has its secret.
+fn worker_key(cache: CacheId, key: &WorkerKey, now: Moment) -> CacheKey {
+    CacheKey {
+        id: CacheKeyId::new(),
+        cache,
+        name: key.public.name().to_owned(),
+        public_key: key.public.to_bytes().to_vec(),
+        secret_key_sealed: None,
+        created_at: now,
+        primary_since: now,
+        retired_at: None,
+        organization: Some(key.organization),
     }
 }
 

@@ -13,7 +13,7 @@ use gradient_storage::{
 
 use crate::{
     Engine, EngineError,
-    cache_keys::{Signer, public_key},
+    cache_keys::{NewSigner, Signer, public_key},
 };
 
 pub use gradient_storage::caches::{Cache, CacheChanges};
@@ -127,10 +127,30 @@ impl Engine {
 
     /// Changes a cache.
     pub async fn change_cache(&self, cache: &Cache, changes: CacheChanges) -> Result<(), EngineError> {
-        let id = cache.id;
+        self.change_cache_and_signer(cache, changes, None).await
+    }
+
+    /// Changes a cache, and who signs for it.
+    pub async fn change_cache_and_signer(
+        &self,
+        cache: &Cache,
+        changes: CacheChanges,
+        signer: Option<NewSigner>,
+    ) -> Result<(), EngineError> {
+        let (id, engine, signs_otherwise) = (cache.id, self.clone(), signer.is_some());
         let keeps_other_things = changes.retention_days.is_some() || changes.max_bytes.is_some();
-        self.storage().write(async move |conn: &mut Conn| caches::set(conn, id, &changes).await).await?;
+        let change = async move |conn: &mut Conn| {
+            caches::set(conn, id, &changes).await?;
+            match signer {
+                Some(signer) => engine.set_signer(conn, id, signer).await,
+                None => Ok(()),
+            }
+        };
+        self.storage().try_transaction(change).await?;
         self.forget_served_cache(&cache.name);
+        if signs_otherwise {
+            self.signs_otherwise(cache);
+        }
         if keeps_other_things {
             self.collected().remove(&id);
             self.something_to_reap().notify_one();

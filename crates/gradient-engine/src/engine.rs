@@ -22,6 +22,7 @@ use crate::{
     mail::Mailer,
     measures, polling, reaper,
     sessions::Sessions,
+    signing::{self, Signing},
     substituter::Substituter,
     uploads::Pieces,
 };
@@ -93,6 +94,7 @@ struct Inner {
     core: Core,
     sessions: Sessions,
     leases: Leases,
+    signing: Signing,
     changes: Changes,
     substituter: Substituter,
     fetches: Fetches,
@@ -130,6 +132,7 @@ impl Engine {
             core,
             sessions: Sessions::default(),
             leases: Leases::default(),
+            signing: Signing::new(),
             changes: Changes::new(),
             substituter: Substituter::new(),
             fetches: Fetches::new(),
@@ -156,6 +159,7 @@ impl Engine {
         polling::start(engine.clone());
         reaper::start(engine.clone());
         fetches::start(engine.clone());
+        signing::start(engine.clone());
         Ok(engine)
     }
 
@@ -222,6 +226,11 @@ impl Engine {
 
     pub(crate) fn leases(&self) -> &Leases {
         &self.0.leases
+    }
+
+    /// What workers are asked to sign.
+    pub(crate) fn signing(&self) -> &Signing {
+        &self.0.signing
     }
 
     pub(crate) fn changes(&self) -> &Changes {

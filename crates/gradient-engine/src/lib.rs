@@ -75,6 +75,7 @@ mod roles;
 mod sessions;
 mod settings;
 mod shares;
+mod signing;
 mod subscriptions;
 mod substituter;
 mod uploads;
@@ -86,7 +87,7 @@ pub use administration::{Administration, Fault, NewUser, Resealed, StoreReport, 
 pub use api_keys::{ApiKeyUpdate, ApiKeyView, NewApiKey, NewPin};
 pub use artefacts::{Artefact, ArtefactKind};
 pub use builds::{BuildDetails, Explanation, LOG_TAIL_BYTES};
-pub use cache_keys::{CacheKey, Signer, public_key};
+pub use cache_keys::{CacheKey, CacheKeyView, NewSigner, Signer, WorkerKey, public_key};
 pub use cache_pins::PinView;
 pub use cache_uploads::{ChunkedUploadBegun, NarUpload, PathUpload, Uploader};
 pub use caches::{Cache, CacheChanges, FoundCache, NewCache};
@@ -117,6 +118,7 @@ pub use roles::{NewRole, RoleUpdate, RoleView};
 pub use sessions::{ConnectedWorker, Opened, Refused, SessionError, WorkerSession};
 pub use settings::EngineSettings;
 pub use shares::{Exhausted, Share, Shares};
+pub use signing::SigningWait;
 pub use subscriptions::SubscribedCache;
 pub use substituter::{
     CachedDebuginfo, CachedListing, CachedLog, CachedNar, PulledNar, Reader, Remembered, ServedCache, UPSTREAM_HEADER,

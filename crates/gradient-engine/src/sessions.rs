@@ -229,6 +229,8 @@ impl WorkerSession {
         let _turn = self.engine.sessions().turn().await;
         if self.engine.sessions().close(self.worker, self.number) {
             self.engine.core().worker_lost(self.worker).await;
+            self.engine.signing().forget_worker(self.worker);
+            self.engine.signing().look();
         }
     }
 }

@@ -48,7 +48,7 @@ impl Substituter {
             directory: Directory::new(),
             index: Index::new(),
             nars: nar::no_nars(),
-            presences: Presences::default(),
+            presences: Presences::new(),
             readers: Readers::new(),
             upstreams: Upstreams::new(),
         }
@@ -61,6 +61,7 @@ impl Engine {
         for (cache, hashes) in published {
             self.substituter().presences.published(*cache, hashes);
         }
+        self.signing().look();
     }
 
     /// To be called when what a cache says of a path has changed, or it has the path no longer, after the transaction.

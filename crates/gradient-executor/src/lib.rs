@@ -26,6 +26,7 @@ mod nix;
 mod peers;
 mod process;
 mod session;
+mod signing;
 mod store;
 mod transfer;
 
@@ -37,6 +38,7 @@ pub use nix::{Nix, NixError};
 pub use peers::{Peers, PeersError, PeersFile};
 pub use process::ProcessError;
 pub use session::{WorkerError, WorkerSettings, run};
+pub use signing::{SigningKeys, SigningKeysError};
 
 /// What the jobs of a worker work with.
 #[derive(Debug, Clone)]

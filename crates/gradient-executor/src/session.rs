@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{Machine, PeersFile, backoff::Backoff, peers::Peers, transfer::Transfer};
+use crate::{Machine, PeersFile, SigningKeys, backoff::Backoff, peers::Peers, transfer::Transfer};
 use connection::{Connection, ConnectionEnd};
 use jobs::Jobs;
 pub(crate) use outbox::Outbox;
@@ -33,6 +33,8 @@ pub struct WorkerSettings {
     pub peers: PeersFile,
     /// What it does.
     pub kinds: Vec<JobKind>,
+    /// What it signs with.
+    pub signing_keys: SigningKeys,
     /// How many builds it runs at once.
     pub build_slots: u32,
     /// The systems it builds for, when not those of its Nix.
@@ -182,5 +184,6 @@ fn capabilities(settings: &WorkerSettings, machine: &Machine) -> Capabilities {
         memory_bytes: load::memory_bytes(),
         separates_peers: false,
         nix_version: machine.nix.version().to_owned(),
+        signing_keys: settings.signing_keys.public(),
     }
 }

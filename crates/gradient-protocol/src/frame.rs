@@ -20,12 +20,13 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToServer {
-    const TYPES: &'static [&'static str] = &["hello", "capabilities", "report", "log", "load", "draining", "unsupported"];
+    const TYPES: &'static [&'static str] =
+        &["hello", "capabilities", "report", "log", "load", "draining", "signed", "unsupported"];
 }
 
 impl Message for ToWorker {
     const TYPES: &'static [&'static str] =
-        &["welcome", "refused", "assign", "cancel", "drain", "acknowledged", "log_stored", "unsupported"];
+        &["welcome", "refused", "assign", "cancel", "sign", "drain", "acknowledged", "log_stored", "unsupported"];
 }
 
 /// A message that cannot be sent.

@@ -91,6 +91,9 @@ pub struct Capabilities {
     /// The version of its Nix, for people.
     #[serde(default)]
     pub nix_version: String,
+    /// The public keys, `name:base64`, of the secret keys that it signs with; without any it signs nothing.
+    #[serde(default)]
+    pub signing_keys: Vec<String>,
 }
 
 /// How busy a worker's machine is.

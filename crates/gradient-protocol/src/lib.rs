@@ -68,6 +68,13 @@ pub enum ToServer {
     Load(Load),
     /// The worker takes nothing new and goes once its jobs have ended.
     Draining {},
+    /// The answer to [`ToWorker::Sign`].
+    Signed {
+        /// Which request it answers.
+        number: u64,
+        /// A signature, `name:base64`, for each of the texts in their order; or why the worker does not sign, for a person.
+        signatures: Result<Vec<String>, String>,
+    },
     /// The last message from the server was of a type that this worker does not know.
     Unsupported {
         /// That type.
@@ -107,6 +114,16 @@ pub enum ToWorker {
         epoch: Epoch,
         /// Why, for a person.
         reason: String,
+    },
+    /// Sign these texts. Only sent to a worker that said that it has the key. Unlike a job it is no assignment: a request that is not
+    /// answered is made again, of whichever worker there is then.
+    Sign {
+        /// Which request it is, to be sent with the answer.
+        number: u64,
+        /// The public key, `name:base64`, of the key to sign with.
+        key: String,
+        /// What to sign: of store paths, what Nix calls their fingerprints.
+        fingerprints: Vec<String>,
     },
     /// Finish what runs, take nothing new.
     Drain {},

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use gradient_domain::{CacheId, CacheKeyId, Moment};
+use gradient_domain::{CacheId, CacheKeyId, Moment, OrganizationId};
 
 use crate::{
     Conn, StorageError,
@@ -31,6 +31,8 @@ pub struct CacheKey {
     pub primary_since: Moment,
     /// Since when nothing is signed with it any more.
     pub retired_at: Option<Moment>,
+    /// Whose workers have the secret, when the server does not; none any more when the organization is gone.
+    pub organization: Option<OrganizationId>,
 }
 
 /// Adds a key; `AlreadyExists` when the cache has or had one of this name.

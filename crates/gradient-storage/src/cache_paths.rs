@@ -8,7 +8,7 @@ use gradient_domain::{CacheId, Moment};
 use gradient_nix::{NarHash, StorePath, StorePathHash};
 
 use crate::{
-    Conn, PathList, SignatureList, StorageError, caches,
+    Conn, PathList, SignatureList, StorageError, cache_signatures, caches,
     conn::{KEYS_PER_QUERY, insert_rows, query},
     error::hit,
     pending_paths,
@@ -35,8 +35,6 @@ pub struct CachePath {
     pub deriver: Option<StorePath>,
     /// Its content address, in Nix's notation.
     pub content_address: Option<String>,
-    /// The cache's own signature, once it was made.
-    pub signature: Option<String>,
     /// Signatures of others.
     #[diesel(deserialize_as = SignatureList)]
     pub foreign_signatures: Vec<String>,
@@ -90,7 +88,7 @@ pub(crate) async fn insert_many(
     mut new: Vec<NewCachePath>,
     now: Moment,
 ) -> Result<usize, StorageError> {
-    let (count, tops) = (new.len(), tops(&new));
+    let (count, tops, order) = (new.len(), tops(&new), cache_signatures::references_first(&new));
     let hashes: Vec<StorePathHash> = new.iter().map(|new| new.path.hash()).collect();
     for chunk in hashes.chunks(KEYS_PER_QUERY) {
         give_way(conn, cache, chunk).await?;
@@ -117,6 +115,7 @@ pub(crate) async fn insert_many(
             claim_again(conn, cache, chunk, now).await?;
         }
     }
+    cache_signatures::want(conn, cache, order).await?;
     Ok(inserted)
 }
 
@@ -175,7 +174,6 @@ macro_rules! published {
             cache_paths::reference_list,
             cache_paths::deriver,
             cache_paths::content_address,
-            cache_paths::signature,
             cache_paths::foreign_signatures,
         ))
     };
@@ -211,6 +209,11 @@ pub async fn known(conn: &mut Conn, cache: CacheId, hashes: &[StorePathHash]) ->
     Ok(known)
 }
 
+/// How many paths a cache has.
+pub async fn count(conn: &mut Conn, cache: CacheId) -> Result<i64, StorageError> {
+    Ok(query!(conn, |c| cache_paths::table.filter(cache_paths::cache.eq(cache)).count().get_result(c).await?))
+}
+
 /// At most `limit` of the hashes of all paths of a cache, in order, beginning behind one. Those whose NAR is in quarantine are among
 /// them.
 pub async fn hashes_after(
@@ -226,15 +229,6 @@ pub async fn hashes_after(
         }
         all.order(cache_paths::hash).limit(limit).load(c).await?
     }))
-}
-
-/// Keeps the cache's own signature of a published path.
-pub async fn set_signature(conn: &mut Conn, cache: CacheId, hash: StorePathHash, signature: &str) -> Result<(), StorageError> {
-    let rows = query!(conn, |c| {
-        let one = cache_paths::table.find((cache, hash));
-        diesel::update(one).set(cache_paths::signature.eq(Some(signature))).execute(c).await?
-    });
-    hit(rows, "published path", hash)
 }
 
 /// Replaces the signatures of others.

@@ -48,6 +48,7 @@ pub mod cache_paths;
 pub mod cache_pins;
 pub mod cache_realisations;
 pub mod cache_retention;
+pub mod cache_signatures;
 pub mod cache_statistics;
 pub mod caches;
 pub mod chunked_uploads;

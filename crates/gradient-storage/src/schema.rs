@@ -16,6 +16,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     caches,
     roles,
     organization_members,
+    cache_keys,
     cache_members,
     cache_upstreams,
     subscriptions,
@@ -43,12 +44,15 @@ diesel::allow_tables_to_appear_in_same_query!(organizations, organization_paths)
 diesel::allow_tables_to_appear_in_same_query!(projects, evaluations);
 diesel::allow_tables_to_appear_in_same_query!(caches, cache_paths);
 diesel::allow_tables_to_appear_in_same_query!(cache_pins, cache_paths);
+diesel::allow_tables_to_appear_in_same_query!(cache_keys, cache_signatures);
+diesel::allow_tables_to_appear_in_same_query!(caches, cache_signatures);
 diesel::allow_tables_to_appear_in_same_query!(caches, uploaded_logs);
 diesel::allow_tables_to_appear_in_same_query!(
     nars,
     organization_paths,
     staged_outputs,
     cache_paths,
+    cache_signatures,
     uploaded_nars,
     pending_paths,
     pending_references,
@@ -61,6 +65,7 @@ diesel::joinable!(oidc_identities -> users (user));
 diesel::joinable!(organization_members -> users (user));
 diesel::joinable!(organization_members -> roles (role));
 diesel::joinable!(organization_members -> organizations (organization));
+diesel::joinable!(cache_keys -> caches (cache));
 diesel::joinable!(cache_members -> users (user));
 diesel::joinable!(cache_members -> roles (role));
 diesel::joinable!(cache_members -> caches (cache));

@@ -222,6 +222,7 @@ fn capabilities() -> Capabilities {
         memory_bytes: 1 << 30,
         separates_peers: false,
         nix_version: String::new(),
+        signing_keys: vec![],
     }
 }
 

@@ -14,6 +14,7 @@ mod requests;
 mod sessions;
 mod settings;
 mod shutdown;
+mod signing;
 mod tls;
 mod trial;
 mod verify_store;

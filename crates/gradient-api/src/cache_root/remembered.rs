@@ -46,10 +46,12 @@ fn from_memory(request: &ServiceRequest) -> Option<HttpResponse> {
     let engine = request.app_data::<web::Data<Engine>>()?;
     let cache = engine.remembered_cache(&name)?;
     let mut client = None;
-    match request.headers().get(header::AUTHORIZATION) {
-        None if cache.public => {}
-        None => return None,
-        Some(authorization) => {
+    let mut credentials = request.headers().get_all(header::AUTHORIZATION);
+    match (credentials.next(), credentials.next()) {
+        (None, _) if cache.public => {}
+        // Which of several is meant, nobody knows.
+        (None, _) | (Some(_), Some(_)) => return None,
+        (Some(authorization), None) => {
             let bearer = credential(authorization.to_str().ok()?)?;
             let reader = engine.remembered_reader(bearer.expose())?;
             if !cache.public && !reader.is_known_to_read(&cache) {

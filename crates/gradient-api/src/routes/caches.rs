@@ -2,12 +2,12 @@
 
 use actix_web::web;
 use gradient_auth::{Authenticated, Caller, Pin};
-use gradient_domain::{CacheId, CacheName, CachePermission, DisplayName, Moment, Username};
-use gradient_engine::{CacheChanges, CacheStatistics, Engine, FoundCache, NewCache};
+use gradient_domain::{CacheId, CacheName, CachePermission, DisplayName, Moment, OrganizationName, Username};
+use gradient_engine::{CacheChanges, CacheStatistics, Engine, FoundCache, NewCache, NewSigner};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::cache_keys::Signing;
+use super::cache_keys::{Signing, of_worker};
 use super::fields::{PageQuery, description, optional, present};
 use crate::{
     ApiError,
@@ -23,7 +23,7 @@ pub(super) fn endpoints() -> Endpoints {
         list;
         create => AlreadyExists, InvalidName, Validation;
         show;
-        change => AlreadyExists, InvalidName, Validation;
+        change => AlreadyExists, Conflict, InvalidName, Validation;
         delete;
         activate;
         deactivate;
@@ -191,8 +191,16 @@ struct ChangeBody {
     max_bytes: Option<Option<i64>>,
     /// Whether it keeps what it finds in its upstreams and somebody fetches.
     pull_through: Option<bool>,
-    /// Only what it is; another one is not available yet.
+    /// Who signs what is published from now on: the server, with a key that it has or makes, or workers, with the key that they
+    /// have. What is published then is served once it is signed. This needs `manageCacheKeys` as well, unless it is so already. The
+    /// keys that the cache has go on to sign until they are retired.
     signing: Option<Signing>,
+    /// With `signing: worker`, the public key of a key that the cache does not have yet.
+    #[schema(example = "cache.example.com-1:1mUeXHAkR6T2NdsWkXqCdrnB0z6MGtQm3HBBwN0xdjk=")]
+    public_key: Option<String>,
+    /// With `public_key`, the organization whose workers sign with it. The caller has to manage its workers.
+    #[schema(value_type = Option<OrganizationName>)]
+    organization: Option<String>,
 }
 
 /// The longest retention, in days: a hundred years.
@@ -217,10 +225,33 @@ fn max_bytes(bytes: Option<i64>) -> Result<Option<i64>, ApiError> {
     }
 }
 
-/// What a later version takes: better refused than forgotten.
-fn unavailable(body: &ChangeBody, signing: Signing) -> Result<(), ApiError> {
-    let refused = |field: &str| Err(ApiError::new(Code::Validation, format!("{field}: this server cannot do that yet")));
-    if body.signing.is_some_and(|wanted| wanted != signing) { refused("signing") } else { Ok(()) }
+/// Who is to sign, when that is another one than now.
+async fn signer(
+    engine: &Engine,
+    scope: &CacheScope<ManageCacheSettings>,
+    body: &ChangeBody,
+) -> Result<Option<NewSigner>, ApiError> {
+    let names_a_key = body.public_key.is_some() || body.organization.is_some();
+    let signer = match body.signing {
+        Some(Signing::Worker) => Signing::Worker,
+        Some(Signing::Server) if !names_a_key => Signing::Server,
+        None if !names_a_key => return Ok(None),
+        Some(Signing::Server) | None => {
+            return Err(ApiError::new(Code::Validation, "public_key: only with `signing: worker`"));
+        }
+    };
+    if !names_a_key && signer == Signing::from(scope.found.signer) {
+        return Ok(None);
+    }
+    let decision = scope.found.access.decide(&scope.caller, CachePermission::ManageCacheKeys);
+    ApiError::decided(decision, "cache", CachePermission::ManageCacheKeys.as_str())?;
+    Ok(Some(match signer {
+        Signing::Server => NewSigner::Server,
+        Signing::Worker => {
+            let (key, organization) = (body.public_key.clone(), body.organization.clone());
+            NewSigner::Worker(of_worker(engine, &scope.caller, key, organization).await?.map(Box::new))
+        }
+    }))
 }
 
 /// Changes a cache.
@@ -234,7 +265,7 @@ async fn change(
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
     let body = body.read()?;
-    unavailable(&body, scope.found.signer.into())?;
+    let signer = signer(&engine, &scope, &body).await?;
     let changes = CacheChanges {
         name: optional(body.name.as_ref())?,
         display_name: optional(body.display_name.as_ref())?,
@@ -246,7 +277,7 @@ async fn change(
         max_bytes: body.max_bytes.map(max_bytes).transpose()?,
         pull_through: body.pull_through,
     };
-    engine.change_cache(&scope.found.cache, changes).await?;
+    engine.change_cache_and_signer(&scope.found.cache, changes, signer).await?;
     Ok(Answer(Sentence("the cache is changed".to_owned())))
 }
 

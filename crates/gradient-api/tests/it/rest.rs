@@ -27,6 +27,7 @@ mod restarts;
 mod retention;
 mod roles;
 mod setup_token;
+mod signing;
 mod subscriptions;
 mod upstreams;
 mod worker;

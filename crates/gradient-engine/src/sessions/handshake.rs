@@ -49,11 +49,13 @@ impl Engine {
         };
         let registered = accepted.iter().map(|peer| peer.registered_at).min().unwrap_or(known.connected_at);
         let turn = self.sessions().turn().await;
+        self.signing().forget_worker(known.worker);
         let (number, outbox) = self.sessions().open(known.clone(), token.hash(), registered).map_err(|_| Refused {
             code: RefusalCode::Unavailable,
             message: format!("another worker is connected as {}; every worker needs an id of its own", hello.worker),
         })?;
         self.core().worker_connected(&known, hello.running).await;
+        self.signing().look();
         drop(turn);
         measures::worker_session_began();
         tracing::info!(worker = %hello.worker, peers = accepted.len(), "worker connected");
@@ -145,6 +147,8 @@ pub(super) fn bounded(mut offered: Capabilities) -> Capabilities {
         words.dedup();
     }
     offered.nix_version = cut(&offered.nix_version, 100);
+    offered.signing_keys.truncate(64);
+    offered.signing_keys.retain(|key| key.len() <= 600);
     offered
 }
 

@@ -16,6 +16,7 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
         ToServer::Capabilities(capabilities) => {
             if let Some(known) = engine.sessions().update(worker, |known| known.capabilities = bounded(capabilities)) {
                 engine.core().worker_changed(&known).await;
+                engine.signing().look();
             }
             Ok(())
         }
@@ -37,6 +38,10 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
             }
             // What comes from an assignment that has ended is of no interest, and must not be sent again.
             acknowledge(engine, worker, number);
+            Ok(())
+        }
+        ToServer::Signed { number, signatures } => {
+            engine.signing().answered(worker, number, signatures);
             Ok(())
         }
         ToServer::Unsupported { message_type } => {

@@ -37,6 +37,8 @@ pub struct ServedCache {
     pub public: bool,
     /// Sign what it serves; those of its keys that are kept here.
     pub(super) keys: Vec<SigningKey>,
+    /// Whether workers hold others of its keys, whose signatures are in the database.
+    pub(super) workers_sign: bool,
     /// Stands for all of its keys: what was rendered when it had others is rendered anew.
     pub(super) signed_by: u64,
     /// Where it looks for what it does not have.
@@ -99,11 +101,12 @@ impl Engine {
             key.id.hash(&mut hasher);
         }
         let signed_by = hasher.finish();
+        let workers_sign = keys.iter().any(|key| key.secret_key_sealed.is_none());
         let keys = keys.iter().filter_map(|key| self.open_cache_key(key).transpose()).collect::<Result<_, _>>()?;
         let priority = u32::try_from(row.priority).unwrap_or(0);
         let counters = self.fetches().counters(row.id);
         let (id, public, pull_through) = (row.id, row.public, row.pull_through);
-        Ok(ServedCache { id, priority, public, keys, signed_by, upstreams, pull_through, counters })
+        Ok(ServedCache { id, priority, public, keys, workers_sign, signed_by, upstreams, pull_through, counters })
     }
 }
 

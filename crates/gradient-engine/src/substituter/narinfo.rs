@@ -6,7 +6,11 @@ use bytes::Bytes;
 use gradient_cache_protocol::PathInfo;
 use gradient_domain::CacheId;
 use gradient_nix::{CAHash, StorePathHash};
-use gradient_storage::cache_paths::{self, CachePath};
+use gradient_storage::{
+    Conn,
+    cache_paths::{self, CachePath},
+    cache_signatures::{self, Signatures},
+};
 
 use super::{ServedCache, presence::Says};
 use crate::{Engine, EngineError, fetches::Noted};
@@ -83,19 +87,24 @@ impl Engine {
         }
     }
 
-    /// What a cache says of a path, signed. A path that nobody has signed is not served.
+    /// What a cache says of a path, signed. A path that waits for its signature is not served.
     pub(super) async fn path_info(&self, cache: &ServedCache, hash: StorePathHash) -> Result<Option<PathInfo>, EngineError> {
-        let id = cache.id;
-        let row = self
-            .storage()
-            .read(async move |conn: &mut gradient_storage::Conn| cache_paths::lookup_by_hash(conn, id, hash).await)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
+        let (id, workers_sign) = (cache.id, cache.workers_sign);
+        let find = async move |conn: &mut Conn| {
+            let Some(row) = cache_paths::lookup_by_hash(conn, id, hash).await? else { return Ok(None) };
+            let signatures = if workers_sign { cache_signatures::of_path(conn, id, hash).await? } else { Signatures::default() };
+            Ok(Some((row, signatures)))
+        };
+        let Some((row, signatures)) = self.storage().read(find).await? else { return Ok(None) };
+        if signatures.withheld || (cache.keys.is_empty() && signatures.made.is_empty()) {
+            return Ok(None);
+        }
         let mut info = describe(row)?;
+        signatures.made.into_iter().for_each(|signature| info.add_signature(signature));
         for key in &cache.keys {
             info.sign(key);
         }
-        Ok(Some(info).filter(|info| !info.signatures.is_empty()))
+        Ok(Some(info))
     }
 }
 
@@ -111,7 +120,7 @@ fn describe(row: CachePath) -> Result<PathInfo, EngineError> {
         references: row.references.iter().cloned().collect(),
         content_address: content_address.map_err(|_| damaged("content address"))?,
         deriver: row.deriver,
-        signatures: row.signature.into_iter().chain(row.foreign_signatures).collect(),
+        signatures: row.foreign_signatures,
         path: row.path,
     })
 }

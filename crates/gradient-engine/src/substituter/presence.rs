@@ -10,6 +10,7 @@ use fastbloom::BloomFilter;
 use gradient_domain::CacheId;
 use gradient_nix::StorePathHash;
 use gradient_storage::{Conn, cache_paths};
+use tokio::sync::Semaphore;
 
 use crate::{Engine, EngineError};
 
@@ -25,9 +26,15 @@ const MAX_BYTES: usize = 64 << 20;
 /// Hashes that are read at a time.
 const ROWS: i64 = 50_000;
 
+/// Caches that are read at a time.
+const READERS: usize = 2;
+
 /// The filters of the caches that were asked for what they do not have.
-#[derive(Debug, Default)]
-pub(super) struct Presences(RwLock<HashMap<CacheId, Presence>>);
+#[derive(Debug)]
+pub(super) struct Presences {
+    all: RwLock<HashMap<CacheId, Presence>>,
+    turns: Semaphore,
+}
 
 #[derive(Debug)]
 enum Presence {
@@ -56,6 +63,10 @@ pub(super) enum Says {
 }
 
 impl Presences {
+    pub(super) fn new() -> Self {
+        Self { all: RwLock::default(), turns: Semaphore::new(READERS) }
+    }
+
     pub(super) fn ask(&self, cache: CacheId, hash: StorePathHash) -> Says {
         match self.shared().get(&cache) {
             None => Says::NotRead,
@@ -101,11 +112,11 @@ impl Presences {
     }
 
     fn shared(&self) -> RwLockReadGuard<'_, HashMap<CacheId, Presence>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.all.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn exclusive(&self) -> RwLockWriteGuard<'_, HashMap<CacheId, Presence>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.all.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,11 +130,10 @@ impl Presence {
 }
 
 impl Filter {
-    fn of(hashes: &[StorePathHash]) -> Self {
-        let room = (2 * hashes.len()).max(MIN_ROOM);
-        let mut filter = Self { hashes: BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(room), room };
-        filter.add(hashes);
-        filter
+    /// For a cache that has so many paths by now.
+    fn with_room_for(paths: usize) -> Self {
+        let room = (2 * paths).max(MIN_ROOM);
+        Self { hashes: BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(room), room }
     }
 
     fn add(&mut self, hashes: &[StorePathHash]) {
@@ -155,16 +165,17 @@ impl Engine {
     }
 
     async fn filter_of(&self, cache: CacheId) -> Result<Filter, EngineError> {
-        let mut all = Vec::new();
+        let _turn = self.substituter().presences.turns.acquire().await.map_err(|_| EngineError::Stopping)?;
+        let paths = self.storage().read(async move |conn: &mut Conn| cache_paths::count(conn, cache).await).await?;
+        let (mut filter, mut last) = (Filter::with_room_for(usize::try_from(paths).unwrap_or(0)), None);
         loop {
-            let after = all.last().copied();
-            let read = async move |conn: &mut Conn| cache_paths::hashes_after(conn, cache, after, ROWS).await;
+            let read = async move |conn: &mut Conn| cache_paths::hashes_after(conn, cache, last, ROWS).await;
             let page = self.storage().read(read).await?;
             if page.is_empty() {
-                // A million hashes take a moment.
-                return tokio::task::spawn_blocking(move || Filter::of(&all)).await.map_err(|_| EngineError::Stopping);
+                return Ok(filter);
             }
-            all.extend(page);
+            filter.add(&page);
+            last = page.last().copied();
         }
     }
 }
@@ -177,15 +188,21 @@ mod tests {
         StorePathHash::from_bytes([number; 20])
     }
 
+    fn filter_of(hashes: &[StorePathHash]) -> Filter {
+        let mut filter = Filter::with_room_for(hashes.len());
+        filter.add(hashes);
+        filter
+    }
+
     #[test]
     fn what_is_published_is_never_absent() {
-        let (presences, cache) = (Presences::default(), CacheId::new());
+        let (presences, cache) = (Presences::new(), CacheId::new());
         assert_eq!(presences.ask(cache, hash(1)), Says::NotRead);
         assert!(presences.begin(cache));
         assert!(!presences.begin(cache), "one reads, not each who asks");
         assert_eq!(presences.ask(cache, hash(1)), Says::AskDatabase);
         presences.published(cache, &[hash(2)]);
-        presences.end(cache, Some(Filter::of(&[hash(1)])));
+        presences.end(cache, Some(filter_of(&[hash(1)])));
         presences.published(cache, &[hash(3)]);
         for there in 1..=3 {
             assert_eq!(presences.ask(cache, hash(there)), Says::AskDatabase);
@@ -197,9 +214,9 @@ mod tests {
 
     #[test]
     fn one_that_is_full_is_made_anew() {
-        let (presences, cache) = (Presences::default(), CacheId::new());
+        let (presences, cache) = (Presences::new(), CacheId::new());
         presences.begin(cache);
-        presences.end(cache, Some(Filter::of(&[])));
+        presences.end(cache, Some(filter_of(&[])));
         for _ in 0..MIN_ROOM {
             presences.published(cache, &[hash(1)]);
         }
@@ -210,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_is_read_again() {
-        let (presences, cache) = (Presences::default(), CacheId::new());
+        let (presences, cache) = (Presences::new(), CacheId::new());
         presences.begin(cache);
         presences.end(cache, None);
         assert_eq!(presences.ask(cache, hash(1)), Says::NotRead);

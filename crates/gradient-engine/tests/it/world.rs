@@ -305,6 +305,7 @@ pub(crate) fn capabilities(build_slots: u32) -> Capabilities {
         memory_bytes: 1 << 30,
         separates_peers: false,
         nix_version: String::new(),
+        signing_keys: vec![],
     }
 }
 

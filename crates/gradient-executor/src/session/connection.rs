@@ -128,6 +128,14 @@ fn take(session: &Session, message: ToWorker, replies: &mpsc::Sender<ToServer>) 
             tracing::info!(%job, %epoch, reason, "cancelled");
             session.jobs.cancel(job, epoch);
         }
+        ToWorker::Sign { number, key, fingerprints } => {
+            let signatures = session.settings.signing_keys.sign(&key, &fingerprints);
+            match &signatures {
+                Ok(signatures) => tracing::info!(paths = signatures.len(), "signed"),
+                Err(reason) => tracing::warn!(reason, "not signed"),
+            }
+            return replies.try_send(ToServer::Signed { number, signatures }).err().map(lost);
+        }
         ToWorker::Drain {} => {
             tracing::info!("the server gives this worker nothing new");
             return replies.try_send(ToServer::Draining {}).err().map(lost);

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use gradient_domain::{Epoch, EvaluationId, FailureKind, Id, Job, JobKind, OrganizationId};
 use gradient_executor::WorkerError;
-use gradient_nix::NarHash;
+use gradient_nix::{NarHash, PublicKey};
 use gradient_protocol::{EvaluateTask, FetchTask, RefusalCode, Report, Source, Task, ToServer, ToWorker};
 use gradient_test_support::nix::{Installation, installations};
 
@@ -150,4 +150,25 @@ async fn an_old_token_waits_for_the_next_session() {
     assert!(failure.message.ends_with("there is no such path"), "{}", failure.message);
     worker.stop.cancel();
     worker.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_signs_with_the_key_that_it_has() {
+    let mut server = Server::start().await;
+    let _worker = Worker::start(&nix(), &server.socket).await;
+    let (mut peer, hello) = server.welcome("t").await;
+    let [key] = hello.capabilities.signing_keys.as_slice() else { panic!("{:?}", hello.capabilities) };
+    let fingerprint = "1;/nix/store/7h7qgvs4kgzsn8a6rb273saxyqh4jxlz-hello;sha256:x;120;".to_owned();
+    let asked =
+        |number, key: &str, text: &str| ToWorker::Sign { number, key: key.to_owned(), fingerprints: vec![text.to_owned()] };
+    peer.send(&asked(1, key, &fingerprint)).await;
+    let public: PublicKey = key.parse().unwrap();
+    match peer.next().await {
+        ToServer::Signed { number: 1, signatures: Ok(made) } => assert!(public.verifies(&fingerprint, &made[0]), "{made:?}"),
+        other => panic!("{other:?}"),
+    }
+    for wrong in [asked(2, &key.replace("cache.example-1", "cache.example-2"), &fingerprint), asked(2, key, "anything")] {
+        peer.send(&wrong).await;
+        assert!(matches!(peer.next().await, ToServer::Signed { number: 2, signatures: Err(_) }));
+    }
 }

@@ -17,6 +17,10 @@ pub(crate) struct Worker {
     running: JoinHandle<Result<(), WorkerError>>,
 }
 
+/// A key as `nix-store --generate-binary-cache-key` makes it.
+const SIGNING_KEY: &str =
+    "cache.example-1:I7VyacR/Nm+WSQqPtcsVfWMhSsKHX8KExUgkuLQ4L/DnG/nS+ztFX/LFlRDhf04DEsfIheKv8TsYAh7vhVcwFQ==";
+
 /// A line of a peers file.
 pub(crate) fn peer_line(letter: char) -> String {
     format!("*:{}\n", String::from(letter).repeat(64))
@@ -38,6 +42,7 @@ impl Worker {
             id,
             peers: PeersFile::new(peers),
             kinds: vec![JobKind::Fetch, JobKind::Evaluate],
+            signing_keys: SIGNING_KEY.parse().unwrap(),
             build_slots: 1,
             systems: None,
             features: None,

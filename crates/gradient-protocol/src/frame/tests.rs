@@ -20,6 +20,7 @@ fn hello() -> ToServer {
             memory_bytes: 1 << 30,
             separates_peers: false,
             nix_version: "2.8.0".into(),
+            signing_keys: vec![],
         },
         running: vec![(Job::Build(Id::new()), Epoch(3))],
         draining: false,

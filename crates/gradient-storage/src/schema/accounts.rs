@@ -109,6 +109,7 @@ diesel::table! {
         created_at -> Moment,
         primary_since -> Moment,
         retired_at -> Nullable<Moment>,
+        organization -> Nullable<Key>,
     }
 }
 

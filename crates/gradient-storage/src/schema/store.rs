@@ -58,11 +58,24 @@ diesel::table! {
         reference_list -> Text,
         deriver -> Nullable<Text>,
         content_address -> Nullable<Text>,
-        signature -> Nullable<Text>,
         created_at -> Moment,
         foreign_signatures -> Text,
         claimed_at -> Moment,
         last_fetched_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::Key;
+
+    cache_signatures (cache, hash, key) {
+        cache -> Key,
+        hash -> Text,
+        key -> Key,
+        position -> BigInt,
+        withheld -> Bool,
+        signature -> Nullable<Text>,
     }
 }
 

@@ -25,7 +25,7 @@ async fn are_claims_of_one_cache(url: &str) {
         let hash = path(1, "hello").hash();
         let found = cache_paths::lookup_by_hash(conn, store, hash).await?.unwrap();
         assert_eq!((found.path.clone(), found.nar_size, found.file_size), (path(1, "hello"), 1000, 300));
-        assert_eq!((found.references, found.signature), (new(1).references, None));
+        assert_eq!(found.references, new(1).references);
         assert_eq!(cache_paths::lookup_by_hash(conn, other, hash).await?, None, "another cache's");
         assert_eq!(cache_paths::lookup_by_nar(conn, store, nar_hash).await?.unwrap().path, path(1, "hello"));
         assert_eq!(cache_paths::lookup_by_nar(conn, other, nar_hash).await?, None);
@@ -33,10 +33,10 @@ async fn are_claims_of_one_cache(url: &str) {
         let asked = [1, 3, 4].map(|number| path(number, "hello").hash());
         let known = cache_paths::known(conn, store, &asked).await?;
         assert!(known.contains(&asked[0]) && known.contains(&asked[1]) && known.len() == 2);
-        cache_paths::set_signature(conn, store, hash, "localhost-store:AAAA").await?;
+        cache_paths::set_foreign_signatures(conn, store, hash, vec!["another-1:AAAA".to_owned()]).await?;
         let found = cache_paths::lookup_by_hash(conn, store, hash).await?.unwrap();
-        assert_eq!(found.signature.as_deref(), Some("localhost-store:AAAA"));
-        assert_missing(cache_paths::set_signature(conn, other, hash, "x").await, "published path");
+        assert_eq!(found.foreign_signatures, ["another-1:AAAA"]);
+        assert_missing(cache_paths::set_foreign_signatures(conn, other, hash, Vec::new()).await, "published path");
         Ok(())
     })
     .await;

@@ -145,6 +145,15 @@ impl Installation {
 
     /// Starts the worker with this Nix and returns what the server says of it once it is connected.
     pub fn start_worker(&mut self, nix: &NixInstall) -> Result<Value, DeploymentError> {
+        self.start_worker_with(nix, Vec::new())
+    }
+
+    /// The same with further settings.
+    pub fn start_worker_with(
+        &mut self,
+        nix: &NixInstall,
+        environment: Vec<(&'static str, String)>,
+    ) -> Result<Value, DeploymentError> {
         let worker = Worker::start(&WorkerSettings {
             program: self.programs.worker.clone(),
             folder: self.folder.join("worker"),
@@ -154,6 +163,7 @@ impl Installation {
             slots: 2,
             nix: nix.clone(),
             authority: self.server.settings().certificate().map(Path::to_path_buf),
+            environment,
         })?;
         self.worker = Some(worker);
         wait::until("the worker to connect", CONNECT_LIMIT, || {

@@ -162,6 +162,8 @@ pub struct WorkerSettings {
     pub nix: NixInstall,
     /// The certificates that it trusts, when they are not the system's.
     pub authority: Option<PathBuf>,
+    /// Further settings, as variables.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// A running worker.
@@ -191,7 +193,8 @@ impl Worker {
             .env("GRADIENT_WORKER_ID", &settings.worker_id)
             .env("GRADIENT_WORKER_BASE_DIR", settings.folder.join("state"))
             .env("GRADIENT_WORKER_PEERS_FILE", peers_file)
-            .env("GRADIENT_WORKER_MAX_CONCURRENT_BUILDS", settings.slots.to_string());
+            .env("GRADIENT_WORKER_MAX_CONCURRENT_BUILDS", settings.slots.to_string())
+            .envs(settings.environment.iter().map(|(name, value)| (name, value)));
         Ok(Self { process: Process::spawn("gradient-worker", &mut command, &settings.folder.join("worker.log"))? })
     }
 

@@ -54,6 +54,11 @@ async fn a_private_cache_is_for_those_who_may_read_it(database: &str) {
     assert_eq!(status(&server, "secret", Some(&good)).await, StatusCode::OK);
     let pinned = key(&server, owner, &["readStore"], NewPin::Cache(secret)).await;
     assert_eq!(status(&server, "secret", Some(&pinned)).await, StatusCode::OK);
+    // By now, memory could answer.
+    let (hash, _) = HELLO.split_once('-').unwrap();
+    let request = server.http.get(format!("{}/cache/secret/{hash}.narinfo", server.url));
+    let twice = request.header("authorization", format!("Bearer {good}")).header("authorization", "Bearer wrong");
+    assert_eq!(twice.send().await.unwrap().status(), StatusCode::UNAUTHORIZED, "two credentials");
 
     let elsewhere = key(&server, owner, &["readStore", "writeStore"], NewPin::Cache(other)).await;
     assert_eq!(status(&server, "secret", Some(&elsewhere)).await, StatusCode::NOT_FOUND);

@@ -26,7 +26,7 @@ async fn nix_trusts_the_old_or_the_new_key(database: &str) {
     publish_app(&server, id).await;
     let old = public_key(&server, "acme").await;
     let acme = found(&server, "acme").await.cache;
-    let first = server.engine.cache_keys(id).await.unwrap()[0].id;
+    let first = server.engine.cache_keys(id).await.unwrap()[0].key.id;
     let takes = async |key: &str| {
         let mut taken = Vec::new();
         for nix in installations().unwrap() {
@@ -40,7 +40,7 @@ async fn nix_trusts_the_old_or_the_new_key(database: &str) {
     };
     assert!(takes(&old).await);
 
-    server.engine.add_cache_key(&acme).await.unwrap();
+    server.engine.add_cache_key(&acme, None).await.unwrap();
     let new = public_key(&server, "acme").await;
     assert!(new != old && takes(&old).await && takes(&new).await);
 

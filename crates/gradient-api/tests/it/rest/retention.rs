@@ -102,6 +102,7 @@ async fn retention_is_a_setting(database: &str) {
         json!({"max_bytes": -1}),
         json!({"max_bytes": 9_007_199_254_740_992_i64}),
         json!({"signing": "worker"}),
+        json!({"public_key": "name:AAAA"}),
     ] {
         let refused = alice.patch("/caches/main", wrong.clone()).await;
         assert_eq!(refused.error(), (400, "validation"), "{wrong}");

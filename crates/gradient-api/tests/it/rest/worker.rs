@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::Command, time::Duration};
 use gradient_cache_protocol::content_address;
 use gradient_domain::{BuildId, Epoch, Failure, FailureKind, Job, JobKind, WorkerId};
 use gradient_engine::WorkerSession;
-use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher, StorePath, nar::Encoder};
+use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher, SigningKey, StorePath, nar::Encoder};
 use gradient_protocol::{
     BuiltOutput, Capabilities, DerivationFile, EntryPoint, Hello, PeerSelector, PeerToken, Report, Source, Task, ToServer,
     ToWorker, VERSIONS, transfer,
@@ -69,6 +69,11 @@ pub(super) struct Worker {
 impl Worker {
     /// Registers a worker in the organization, and connects it.
     pub(super) async fn connect(client: Client<'_>, organization: &str) -> Self {
+        Self::connect_with_keys(client, organization, vec![]).await
+    }
+
+    /// The same with one that says that it has the secret keys of these public keys.
+    pub(super) async fn connect_with_keys(client: Client<'_>, organization: &str, signing_keys: Vec<String>) -> Self {
         let (id, server) = (WorkerId::random(), client.server);
         let registration = client.post(&format!("/orgs/{organization}/workers"), json!({"worker_id": id})).await.message();
         let token = registration["token"].as_str().unwrap().to_owned();
@@ -86,6 +91,7 @@ impl Worker {
                 memory_bytes: 1 << 30,
                 separates_peers: false,
                 nix_version: String::new(),
+                signing_keys,
             },
             running: vec![],
             draining: false,
@@ -106,6 +112,42 @@ impl Worker {
             }
         })
         .await
+    }
+
+    /// What it is asked to sign next: the number of the request, the public key, and the texts.
+    pub(super) async fn next_to_sign(&mut self) -> (u64, String, Vec<String>) {
+        soon(async {
+            loop {
+                if let ToWorker::Sign { number, key, fingerprints } = self.outbox.recv().await.expect("the session has ended") {
+                    return (number, key, fingerprints);
+                }
+            }
+        })
+        .await
+    }
+
+    /// Answers what it was asked to sign.
+    pub(super) async fn answer_with_signatures(&mut self, number: u64, signatures: Result<Vec<String>, String>) {
+        self.session.receive(ToServer::Signed { number, signatures }).await.unwrap();
+    }
+
+    /// Signs what it is asked to sign next; which texts.
+    pub(super) async fn sign(&mut self, key: &SigningKey) -> Vec<String> {
+        let (number, public, fingerprints) = self.next_to_sign().await;
+        assert_eq!(public, key.public().to_string());
+        let signatures = fingerprints.iter().map(|text| key.sign(text)).collect();
+        self.answer_with_signatures(number, Ok(signatures)).await;
+        fingerprints
+    }
+
+    /// Whether it was not asked to sign anything.
+    pub(super) fn was_asked_nothing(mut self) -> bool {
+        std::iter::from_fn(|| self.outbox.try_recv().ok()).all(|message| !matches!(message, ToWorker::Sign { .. }))
+    }
+
+    /// Ends the connection.
+    pub(super) async fn leave(self) {
+        self.session.close().await;
     }
 
     /// Fetches, when that is wanted, and evaluates: these derivations, the last of which is the entry point `packages.<n>`.

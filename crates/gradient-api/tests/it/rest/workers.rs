@@ -77,6 +77,7 @@ async fn connect(server: &Server, token: &str) -> Result<Opened, Refused> {
             memory_bytes: 1 << 30,
             separates_peers: false,
             nix_version: "2.8.0".to_owned(),
+            signing_keys: vec![],
         },
         running: vec![],
         draining: false,

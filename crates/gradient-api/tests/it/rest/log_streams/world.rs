@@ -63,6 +63,7 @@ impl World {
                 memory_bytes: 1 << 30,
                 separates_peers: false,
                 nix_version: String::new(),
+                signing_keys: vec![],
             },
             running: builds.iter().map(|build| (Job::Build(*build), EPOCH)).collect(),
             draining: false,

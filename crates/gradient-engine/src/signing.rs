@@ -1,0 +1,306 @@
+//! Signatures by keys that the server does not have: workers make them.
+//!
+//! What is to be signed is in the database, beside each published path, until a signature that verifies is there. So nothing is
+//! leased and nothing is lost: a worker that has the key is asked for some signatures at a time, and what it does not answer, or
+//! answers wrongly, is asked for again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use gradient_cache_protocol::PathInfo;
+use gradient_domain::{CacheKeyId, WorkerId};
+use gradient_nix::{PublicKey, StorePathHash};
+use gradient_protocol::ToWorker;
+use gradient_storage::{
+    Conn, StorageError,
+    cache_keys::CacheKey,
+    cache_signatures::{self, Unsigned},
+};
+use tokio::sync::{Notify, oneshot};
+
+use crate::{ConnectedWorker, Engine, EngineError, Shares, cache_keys::public_key};
+
+/// Paths that a worker is asked to sign at a time.
+const PATHS: i64 = 500;
+
+/// The most bytes of what it is asked to sign, unless one path alone has more.
+const BYTES: usize = 1 << 20;
+
+/// The most bytes of one path: they have to fit into a message. It has tens of thousands of references.
+const PATH_BYTES: usize = 3 << 20;
+
+/// How long a worker may take to sign that.
+const ANSWER: Duration = Duration::from_mins(1);
+
+/// How long a worker is not asked again that did not answer, refused, or answered something else.
+const SET_ASIDE: Duration = Duration::from_mins(5);
+
+/// How many requests are on their way at once; and those to one worker.
+const ASKING: usize = 16;
+const ASKING_EACH: usize = 2;
+
+/// How often is looked whether there is something to sign that nobody told of.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// What a worker answers: signatures, or why there are none.
+type Answer = Result<Vec<String>, String>;
+
+/// Who is being asked for signatures.
+#[derive(Debug)]
+pub(crate) struct Signing {
+    something_to_sign: Notify,
+    next: AtomicU64,
+    asked: Mutex<HashMap<u64, (WorkerId, oneshot::Sender<Answer>)>>,
+    /// Keys that somebody is being asked to sign with.
+    busy: Mutex<HashSet<CacheKeyId>>,
+    set_aside: Mutex<HashMap<(WorkerId, CacheKeyId), Instant>>,
+    asking: Shares<WorkerId>,
+}
+
+/// Why paths of a cache are not signed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigningWait {
+    /// The organization whose workers have the key is gone.
+    NoOrganization,
+    /// No worker is connected that serves it and has the key.
+    NoWorker,
+    /// Those that are did not answer, or answered something else than signatures; they are asked again in a few minutes.
+    NotSigned,
+    /// They are being signed.
+    Signing,
+}
+
+impl Signing {
+    pub(crate) fn new() -> Self {
+        Self {
+            something_to_sign: Notify::new(),
+            next: AtomicU64::new(0),
+            asked: Mutex::default(),
+            busy: Mutex::default(),
+            set_aside: Mutex::default(),
+            asking: Shares::new(ASKING, ASKING_EACH),
+        }
+    }
+
+    /// To be called when something is to be signed, or somebody came who may sign.
+    pub(crate) fn look(&self) {
+        self.something_to_sign.notify_one();
+    }
+
+    /// To be called before a worker's session begins, and when it has ended: what it was asked before it does not answer any more,
+    /// and it may do better next time.
+    pub(crate) fn forget_worker(&self, worker: WorkerId) {
+        lock(&self.asked).retain(|_, (asked, _)| *asked != worker);
+        lock(&self.set_aside).retain(|(aside, _), _| *aside != worker);
+    }
+
+    /// Takes what a worker answered. An answer that nobody waits for is of no interest.
+    pub(crate) fn answered(&self, worker: WorkerId, number: u64, answer: Answer) {
+        let mut asked = lock(&self.asked);
+        if asked.get(&number).is_some_and(|(asked, _)| *asked == worker)
+            && let Some((_, waiting)) = asked.remove(&number)
+        {
+            // Fails when it was waited for too long.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    fn is_set_aside(&self, worker: WorkerId, key: CacheKeyId) -> bool {
+        lock(&self.set_aside).get(&(worker, key)).is_some_and(|until| *until > Instant::now())
+    }
+}
+
+/// Has things signed until the engine stops.
+pub(crate) fn start(engine: Engine) {
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = engine.stopped() => return,
+                () = engine.signing().something_to_sign.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if let Err(error) = ask_all(&engine).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot look for what is to be signed");
+            }
+        }
+    });
+}
+
+/// Asks somebody for each key that is to sign something, as far as there is somebody.
+async fn ask_all(engine: &Engine) -> Result<(), EngineError> {
+    lock(&engine.signing().set_aside).retain(|_, until| *until > Instant::now());
+    let workers: Vec<_> = engine.connected_workers().into_iter().filter(can_sign).collect();
+    let texts: HashSet<&String> = workers.iter().flat_map(|worker| &worker.capabilities.signing_keys).collect();
+    let public: Vec<Vec<u8>> =
+        texts.iter().filter_map(|text| text.parse::<PublicKey>().ok()).map(|key| key.to_bytes().to_vec()).collect();
+    if public.is_empty() {
+        return Ok(());
+    }
+    let find = async move |conn: &mut Conn| cache_signatures::wanting(conn, &public).await;
+    for key in engine.storage().read(find).await? {
+        let public = public_key(&key)?;
+        let may =
+            |worker: &&ConnectedWorker| may_sign(worker, &key, &public) && !engine.signing().is_set_aside(worker.worker, key.id);
+        let Some(worker) = workers.iter().find(may).map(|worker| worker.worker) else { continue };
+        if lock(&engine.signing().busy).insert(key.id) {
+            tokio::spawn(ask(engine.clone(), key, public, worker));
+        }
+    }
+    Ok(())
+}
+
+/// Asks a worker for the next signatures of a key.
+async fn ask(engine: Engine, key: CacheKey, public: PublicKey, worker: WorkerId) {
+    let id = key.id;
+    let asked = tokio::select! {
+        asked = sign_next(&engine, &key, &public, worker) => asked,
+        () = engine.stopped() => return,
+    };
+    let signing = engine.signing();
+    lock(&signing.busy).remove(&id);
+    match asked {
+        Ok(None) => {}
+        Ok(Some(paths)) => {
+            tracing::debug!(key = %key.name, %worker, paths, "signed by a worker");
+            signing.look();
+        }
+        Err(problem) => {
+            tracing::warn!(key = %key.name, %worker, problem, "not signed; the worker is asked again in a few minutes");
+            lock(&signing.set_aside).insert((worker, id), Instant::now() + SET_ASIDE);
+            // There may be another one.
+            signing.look();
+        }
+    }
+}
+
+/// How many paths the worker has signed before there may be more to sign; or what is wrong with the worker.
+async fn sign_next(engine: &Engine, key: &CacheKey, public: &PublicKey, worker: WorkerId) -> Result<Option<usize>, String> {
+    let signing = engine.signing();
+    // Its own requests are before it.
+    let Ok(_share) = signing.asking.take(worker, ANSWER).await else { return Ok(None) };
+    let (cache, id) = (key.cache, key.id);
+    let next = engine.storage().read(async move |conn: &mut Conn| cache_signatures::next(conn, id, PATHS).await).await;
+    let wanted = match next {
+        Ok(next) => fingerprints(next),
+        Err(error) => return Ok(not_now(&error)),
+    };
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let Some(answer) = request(engine, worker, public, &wanted).await? else { return Ok(Some(0)) };
+    let says = |why: String| format!("it says: {}", why.chars().filter(|c| !c.is_control()).take(200).collect::<String>());
+    let signatures = verified(public, &wanted, answer.map_err(says)?)?;
+    let paths: Vec<StorePathHash> = signatures.iter().map(|(hash, _)| *hash).collect();
+    let set = async move |conn: &mut Conn| cache_signatures::set(conn, cache, id, signatures).await;
+    if let Err(error) = engine.storage().transaction(set).await {
+        return Ok(not_now(&error));
+    }
+    for hash in &paths {
+        engine.forget_published_path(cache, *hash);
+    }
+    Ok(Some(paths.len()))
+}
+
+/// The database's fault is no worker's.
+fn not_now(error: &StorageError) -> Option<usize> {
+    tracing::warn!(error = error as &dyn std::error::Error, "signatures can be neither asked for nor kept now");
+    None
+}
+
+/// What is to be signed of the next paths, as many as go into one request.
+fn fingerprints(next: Vec<Unsigned>) -> Vec<(StorePathHash, String)> {
+    let mut bytes = 0;
+    let all = next.into_iter().filter_map(|path| {
+        let hash = path.path.hash();
+        let nar_size = u64::try_from(path.nar_size).unwrap_or_default();
+        let fingerprint = PathInfo::fingerprint_of(&path.path, &path.nar_hash, nar_size, &path.references.into_iter().collect());
+        if fingerprint.len() > PATH_BYTES {
+            tracing::warn!(%hash, bytes = fingerprint.len(), "no worker can be asked to sign a path with so many references");
+            return None;
+        }
+        Some((hash, fingerprint))
+    });
+    let fits = |(_, fingerprint): &(StorePathHash, String)| {
+        let is_first = bytes == 0;
+        bytes += fingerprint.len();
+        is_first || bytes <= BYTES
+    };
+    all.take_while(fits).collect()
+}
+
+/// What the worker answers; nothing when it has gone.
+async fn request(
+    engine: &Engine,
+    worker: WorkerId,
+    public: &PublicKey,
+    wanted: &[(StorePathHash, String)],
+) -> Result<Option<Answer>, String> {
+    let signing = engine.signing();
+    let number = signing.next.fetch_add(1, Ordering::Relaxed);
+    let (sender, answer) = oneshot::channel();
+    lock(&signing.asked).insert(number, (worker, sender));
+    let fingerprints = wanted.iter().map(|(_, fingerprint)| fingerprint.clone()).collect();
+    engine.sessions().send(worker, ToWorker::Sign { number, key: public.to_string(), fingerprints });
+    let answered = tokio::time::timeout(ANSWER, answer).await;
+    lock(&signing.asked).remove(&number);
+    match answered {
+        Ok(answer) => Ok(answer.ok()),
+        Err(_) => Err(format!("it did not answer within {} seconds", ANSWER.as_secs())),
+    }
+}
+
+/// All signatures, when each is one by the key of what was asked for.
+fn verified(
+    public: &PublicKey,
+    wanted: &[(StorePathHash, String)],
+    signatures: Vec<String>,
+) -> Result<Vec<(StorePathHash, String)>, String> {
+    if signatures.len() != wanted.len() {
+        return Err(format!("it was asked for {} signatures and sent {}", wanted.len(), signatures.len()));
+    }
+    let pairs = wanted.iter().zip(signatures);
+    let check = |((hash, fingerprint), signature): (&(StorePathHash, String), String)| {
+        if public.verifies(fingerprint, &signature) {
+            Ok((*hash, signature))
+        } else {
+            Err(format!("its signature of {hash} is wrong"))
+        }
+    };
+    pairs.map(check).collect()
+}
+
+fn can_sign(worker: &ConnectedWorker) -> bool {
+    !worker.draining && !worker.capabilities.signing_keys.is_empty()
+}
+
+/// Whether a worker has the key, and serves the organization whose workers are to sign with it.
+fn may_sign(worker: &ConnectedWorker, key: &CacheKey, public: &PublicKey) -> bool {
+    let has_it = worker.capabilities.signing_keys.contains(&public.to_string());
+    can_sign(worker) && has_it && key.organization.is_some_and(|organization| worker.serves(organization))
+}
+
+impl Engine {
+    /// Why paths are not signed by a key yet that a worker holds.
+    pub(crate) fn signing_wait(&self, key: &CacheKey) -> Result<SigningWait, EngineError> {
+        if key.organization.is_none() {
+            return Ok(SigningWait::NoOrganization);
+        }
+        let public = public_key(key)?;
+        let workers: Vec<_> = self.connected_workers().into_iter().filter(|worker| may_sign(worker, key, &public)).collect();
+        if workers.is_empty() {
+            return Ok(SigningWait::NoWorker);
+        }
+        let all_aside = workers.iter().all(|worker| self.signing().is_set_aside(worker.worker, key.id));
+        Ok(if all_aside { SigningWait::NotSigned } else { SigningWait::Signing })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
