@@ -67,7 +67,8 @@ impl NewSigner {
     /// Whether this is the key to sign with.
     fn is_met_by(&self, key: &CacheKey) -> Result<bool, EngineError> {
         Ok(match (self, Signer::of(key)) {
-            (Self::Server, Signer::Server) | (Self::Worker(None), Signer::Worker) => true,
+            (Self::Server, Signer::Server) => true,
+            (Self::Worker(None), Signer::Worker) => key.organization.is_some(),
             (Self::Worker(Some(wanted)), Signer::Worker) => {
                 key.organization == Some(wanted.organization) && public_key(key)? == wanted.public
             }
@@ -82,7 +83,7 @@ impl Engine {
         let find = async move |conn: &mut Conn| {
             let mut found = Vec::new();
             for key in cache_keys::active(conn, cache).await? {
-                let wanted = cache_signatures::wanted(conn, key.id).await?;
+                let wanted = cache_signatures::wanted(conn, &key).await?;
                 found.push((key, wanted));
             }
             Ok(found)
@@ -152,14 +153,26 @@ impl Engine {
             None => self.new_cache_key(cache, &free_name(conn, cache).await?, now)?,
             Some(key) => worker_key(cache, &key, now),
         };
-        if cache_keys::is_taken(conn, cache, &key.name).await? {
-            let message = format!("the cache has or had a key with the name `{}`; a new key needs a new name", key.name);
-            return Err(EngineError::Conflict(message));
+        match cache_keys::named(conn, cache, &key.name).await? {
+            None => cache_keys::insert(conn, &key).await?,
+            // Nothing was lost when it was retired: its workers still have it.
+            Some(old) if old.public_key == key.public_key && old.retired_at.is_some() && key.organization.is_some() => {
+                let again = CacheKey { id: old.id, created_at: old.created_at, ..key };
+                cache_keys::set_active(conn, &again).await?;
+                return Ok(again);
+            }
+            Some(old) if old.public_key == key.public_key => {
+                let message = format!("the cache has the key `{}` already", key.name);
+                return Err(EngineError::Conflict(message));
+            }
+            Some(_) => {
+                let message =
+                    format!("the cache has or had another key with the name `{}`; a new key needs a new name", key.name);
+                return Err(EngineError::Conflict(message));
+            }
         }
-        cache_keys::insert(conn, &key).await?;
-        match Signer::of(&key) {
-            Signer::Server => cache_signatures::release(conn, cache).await?,
-            Signer::Worker => cache_signatures::want_all(conn, cache, key.id).await?,
+        if Signer::of(&key) == Signer::Server {
+            cache_signatures::release(conn, cache).await?;
         }
         Ok(key)
     }
@@ -170,8 +183,9 @@ impl Engine {
         self.signing().look();
     }
 
-    /// Ends the use of a key: nothing is signed with it any more, and its secret is gone. A cache keeps one at least.
-    pub async fn retire_cache_key(&self, cache: &Cache, key: CacheKeyId) -> Result<(), EngineError> {
+    /// Ends the use of a key: nothing is signed with it any more, and its secret is gone. A cache keeps one at least, and one that has
+    /// signed all that is served, unless this is forced.
+    pub async fn retire_cache_key(&self, cache: &Cache, key: CacheKeyId, is_forced: bool) -> Result<(), EngineError> {
         let (id, now) = (cache.id, Moment::now());
         let retire = async move |conn: &mut Conn| {
             caches::lock(conn, id).await?;
@@ -180,16 +194,26 @@ impl Engine {
                 let message = "this is the only key that the cache signs with: add another one first".to_owned();
                 return Err(EngineError::Conflict(message));
             }
+            let others = || active.iter().filter(|active| active.id != key);
+            if !is_forced && others().count() < active.len() {
+                let unsigned = served_unsigned(conn, others()).await?;
+                if unsigned > 0 {
+                    let message = format!(
+                        "no other key has signed all that the cache serves yet, {unsigned} paths are missing: wait for the workers, or \
+                         retire it with `force=true`, and these are not served until they are signed"
+                    );
+                    return Err(EngineError::Conflict(message));
+                }
+            }
             cache_keys::set_retired(conn, id, key, now).await?;
-            cache_signatures::delete_of_key(conn, id, key).await?;
-            if active.iter().find(|active| active.id != key).is_some_and(|next| Signer::of(next) == Signer::Server) {
+            if others().next().is_some_and(|next| Signer::of(next) == Signer::Server) {
                 cache_signatures::release(conn, id).await?;
             }
             Ok(())
         };
         self.storage().try_transaction(retire).await?;
         self.signs_otherwise(cache);
-        Ok(())
+        self.forget_signatures(id, key).await
     }
 
     /// A key with a fresh secret.
@@ -209,6 +233,7 @@ impl Engine {
             primary_since: now,
             retired_at: None,
             organization: None,
+            wanted_after: None,
         })
     }
 
@@ -234,7 +259,24 @@ fn worker_key(cache: CacheId, key: &WorkerKey, now: Moment) -> CacheKey {
         primary_since: now,
         retired_at: None,
         organization: Some(key.organization),
+        wanted_after: Some(String::new()),
     }
+}
+
+/// How many of the paths that the cache serves the best of these keys has not signed.
+async fn served_unsigned(conn: &mut Conn, keys: impl Iterator<Item = &CacheKey>) -> Result<i64, EngineError> {
+    let mut least = i64::MAX;
+    for key in keys {
+        let unsigned = match Signer::of(key) {
+            Signer::Server => 0,
+            Signer::Worker => {
+                let Wanted { paths, withheld } = cache_signatures::wanted(conn, key).await?;
+                paths - withheld
+            }
+        };
+        least = least.min(unsigned);
+    }
+    Ok(least)
 }
 
 /// What the signatures of a key verify with.

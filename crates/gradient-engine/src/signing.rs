@@ -14,8 +14,8 @@ use std::{
 };
 
 use gradient_cache_protocol::PathInfo;
-use gradient_domain::{CacheKeyId, WorkerId};
-use gradient_nix::{PublicKey, StorePathHash};
+use gradient_domain::{CacheId, CacheKeyId, OrganizationId, WorkerId};
+use gradient_nix::{NarHash, PublicKey, StorePathHash};
 use gradient_protocol::ToWorker;
 use gradient_storage::{
     Conn, StorageError,
@@ -29,11 +29,15 @@ use crate::{ConnectedWorker, Engine, EngineError, Shares, cache_keys::public_key
 /// Paths that a worker is asked to sign at a time.
 const PATHS: i64 = 500;
 
-/// The most bytes of what it is asked to sign, unless one path alone has more.
-const BYTES: usize = 1 << 20;
+/// The most bytes of references of what it is asked to sign, unless one path alone has more.
+const BYTES: i64 = 1 << 20;
 
-/// The most bytes of one path: they have to fit into a message. It has tens of thousands of references.
-const PATH_BYTES: usize = 3 << 20;
+/// The most bytes of references of one path: what is signed has to fit into a message. It has tens of thousands of references. One
+/// that has more is not signed.
+const PATH_BYTES: i32 = 2 << 20;
+
+/// How many paths that a cache had before a key are looked at, or of a retired key forgotten, in one transaction.
+const STEP: i64 = 2000;
 
 /// How long a worker may take to sign that.
 const ANSWER: Duration = Duration::from_mins(1);
@@ -41,9 +45,13 @@ const ANSWER: Duration = Duration::from_mins(1);
 /// How long a worker is not asked again that did not answer, refused, or answered something else.
 const SET_ASIDE: Duration = Duration::from_mins(5);
 
-/// How many requests are on their way at once; and those to one worker.
-const ASKING: usize = 16;
+/// How many requests are on their way to one worker.
 const ASKING_EACH: usize = 2;
+
+/// How many are being read from the database, or the answers written to it; and those for one organization. However slow the workers
+/// of others are, nobody waits for them here.
+const AT_DATABASE: usize = 8;
+const AT_DATABASE_EACH: usize = 2;
 
 /// How often is looked whether there is something to sign that nobody told of.
 const LOOK: Duration = Duration::from_secs(30);
@@ -61,6 +69,7 @@ pub(crate) struct Signing {
     busy: Mutex<HashSet<CacheKeyId>>,
     set_aside: Mutex<HashMap<(WorkerId, CacheKeyId), Instant>>,
     asking: Shares<WorkerId>,
+    at_database: Shares<OrganizationId>,
 }
 
 /// Why paths of a cache are not signed yet.
@@ -84,7 +93,8 @@ impl Signing {
             asked: Mutex::default(),
             busy: Mutex::default(),
             set_aside: Mutex::default(),
-            asking: Shares::new(ASKING, ASKING_EACH),
+            asking: Shares::new(usize::MAX, ASKING_EACH),
+            at_database: Shares::new(AT_DATABASE, AT_DATABASE_EACH),
         }
     }
 
@@ -93,11 +103,10 @@ impl Signing {
         self.something_to_sign.notify_one();
     }
 
-    /// To be called before a worker's session begins, and when it has ended: what it was asked before it does not answer any more,
-    /// and it may do better next time.
+    /// To be called when a worker's session begins, and when it has ended: what it was asked before it does not answer any more. That
+    /// it did not do well is not forgotten with it.
     pub(crate) fn forget_worker(&self, worker: WorkerId) {
         lock(&self.asked).retain(|_, (asked, _)| *asked != worker);
-        lock(&self.set_aside).retain(|(aside, _), _| *aside != worker);
     }
 
     /// Takes what a worker answered. An answer that nobody waits for is of no interest.
@@ -182,22 +191,25 @@ async fn ask(engine: Engine, key: CacheKey, public: PublicKey, worker: WorkerId)
 /// How many paths the worker has signed before there may be more to sign; or what is wrong with the worker.
 async fn sign_next(engine: &Engine, key: &CacheKey, public: &PublicKey, worker: WorkerId) -> Result<Option<usize>, String> {
     let signing = engine.signing();
+    let Some(organization) = key.organization else { return Ok(None) };
     // Its own requests are before it.
-    let Ok(_share) = signing.asking.take(worker, ANSWER).await else { return Ok(None) };
-    let (cache, id) = (key.cache, key.id);
-    let next = engine.storage().read(async move |conn: &mut Conn| cache_signatures::next(conn, id, PATHS).await).await;
-    let wanted = match next {
+    let Ok(_asking) = signing.asking.take(worker, ANSWER).await else { return Ok(Some(0)) };
+    let Ok(at_database) = signing.at_database.take(organization, ANSWER).await else { return Ok(Some(0)) };
+    let wanted = match next(engine, key).await {
         Ok(next) => fingerprints(next),
         Err(error) => return Ok(not_now(&error)),
     };
+    drop(at_database);
     if wanted.is_empty() {
-        return Ok(None);
+        return Ok(key.wanted_after.as_ref().map(|_| 0));
     }
     let Some(answer) = request(engine, worker, public, &wanted).await? else { return Ok(Some(0)) };
     let says = |why: String| format!("it says: {}", why.chars().filter(|c| !c.is_control()).take(200).collect::<String>());
-    let signatures = verified(public, &wanted, answer.map_err(says)?)?;
-    let paths: Vec<StorePathHash> = signatures.iter().map(|(hash, _)| *hash).collect();
+    let signatures = verified(public, wanted, answer.map_err(says)?)?;
+    let paths: Vec<StorePathHash> = signatures.iter().map(|(hash, ..)| *hash).collect();
+    let (cache, id) = (key.cache, key.id);
     let set = async move |conn: &mut Conn| cache_signatures::set(conn, cache, id, signatures).await;
+    let Ok(_at_database) = signing.at_database.take(organization, ANSWER).await else { return Ok(Some(0)) };
     if let Err(error) = engine.storage().transaction(set).await {
         return Ok(not_now(&error));
     }
@@ -207,31 +219,33 @@ async fn sign_next(engine: &Engine, key: &CacheKey, public: &PublicKey, worker: 
     Ok(Some(paths.len()))
 }
 
+/// The next paths that are to be signed. What the cache had before the key is looked through on the way.
+async fn next(engine: &Engine, key: &CacheKey) -> Result<Vec<Unsigned>, StorageError> {
+    let (cache, id) = (key.cache, key.id);
+    if key.wanted_after.is_some() {
+        let want = async move |conn: &mut Conn| cache_signatures::want_more(conn, cache, id, STEP).await;
+        engine.storage().transaction(want).await?;
+    }
+    let next = async move |conn: &mut Conn| cache_signatures::next(conn, id, PATHS, BYTES, PATH_BYTES).await;
+    engine.storage().read(next).await
+}
+
 /// The database's fault is no worker's.
 fn not_now(error: &StorageError) -> Option<usize> {
     tracing::warn!(error = error as &dyn std::error::Error, "signatures can be neither asked for nor kept now");
     None
 }
 
-/// What is to be signed of the next paths, as many as go into one request.
-fn fingerprints(next: Vec<Unsigned>) -> Vec<(StorePathHash, String)> {
-    let mut bytes = 0;
-    let all = next.into_iter().filter_map(|path| {
-        let hash = path.path.hash();
+/// A path's hash, that of its NAR, and what is to be signed of it.
+type Fingerprint = (StorePathHash, NarHash, String);
+
+fn fingerprints(next: Vec<Unsigned>) -> Vec<Fingerprint> {
+    let of_path = |path: Unsigned| {
         let nar_size = u64::try_from(path.nar_size).unwrap_or_default();
         let fingerprint = PathInfo::fingerprint_of(&path.path, &path.nar_hash, nar_size, &path.references.into_iter().collect());
-        if fingerprint.len() > PATH_BYTES {
-            tracing::warn!(%hash, bytes = fingerprint.len(), "no worker can be asked to sign a path with so many references");
-            return None;
-        }
-        Some((hash, fingerprint))
-    });
-    let fits = |(_, fingerprint): &(StorePathHash, String)| {
-        let is_first = bytes == 0;
-        bytes += fingerprint.len();
-        is_first || bytes <= BYTES
+        (path.path.hash(), path.nar_hash, fingerprint)
     };
-    all.take_while(fits).collect()
+    next.into_iter().map(of_path).collect()
 }
 
 /// What the worker answers; nothing when it has gone.
@@ -239,13 +253,13 @@ async fn request(
     engine: &Engine,
     worker: WorkerId,
     public: &PublicKey,
-    wanted: &[(StorePathHash, String)],
+    wanted: &[Fingerprint],
 ) -> Result<Option<Answer>, String> {
     let signing = engine.signing();
     let number = signing.next.fetch_add(1, Ordering::Relaxed);
     let (sender, answer) = oneshot::channel();
     lock(&signing.asked).insert(number, (worker, sender));
-    let fingerprints = wanted.iter().map(|(_, fingerprint)| fingerprint.clone()).collect();
+    let fingerprints = wanted.iter().map(|(.., fingerprint)| fingerprint.clone()).collect();
     engine.sessions().send(worker, ToWorker::Sign { number, key: public.to_string(), fingerprints });
     let answered = tokio::time::timeout(ANSWER, answer).await;
     lock(&signing.asked).remove(&number);
@@ -258,21 +272,20 @@ async fn request(
 /// All signatures, when each is one by the key of what was asked for.
 fn verified(
     public: &PublicKey,
-    wanted: &[(StorePathHash, String)],
+    wanted: Vec<Fingerprint>,
     signatures: Vec<String>,
-) -> Result<Vec<(StorePathHash, String)>, String> {
+) -> Result<Vec<(StorePathHash, NarHash, String)>, String> {
     if signatures.len() != wanted.len() {
         return Err(format!("it was asked for {} signatures and sent {}", wanted.len(), signatures.len()));
     }
-    let pairs = wanted.iter().zip(signatures);
-    let check = |((hash, fingerprint), signature): (&(StorePathHash, String), String)| {
-        if public.verifies(fingerprint, &signature) {
-            Ok((*hash, signature))
+    let check = |((hash, nar_hash, fingerprint), signature): (Fingerprint, String)| {
+        if public.verifies(&fingerprint, &signature) {
+            Ok((hash, nar_hash, signature))
         } else {
             Err(format!("its signature of {hash} is wrong"))
         }
     };
-    pairs.map(check).collect()
+    wanted.into_iter().zip(signatures).map(check).collect()
 }
 
 fn can_sign(worker: &ConnectedWorker) -> bool {
@@ -286,6 +299,13 @@ fn may_sign(worker: &ConnectedWorker, key: &CacheKey, public: &PublicKey) -> boo
 }
 
 impl Engine {
+    /// Forgets what a retired key has signed, in steps that are in nobody's way.
+    pub(crate) async fn forget_signatures(&self, cache: CacheId, key: CacheKeyId) -> Result<(), EngineError> {
+        let delete = async move |conn: &mut Conn| cache_signatures::delete_some_of_retired(conn, cache, key, STEP).await;
+        while self.storage().transaction(delete).await? {}
+        Ok(())
+    }
+
     /// Why paths are not signed by a key yet that a worker holds.
     pub(crate) fn signing_wait(&self, key: &CacheKey) -> Result<SigningWait, EngineError> {
         if key.organization.is_none() {

@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path, str::FromStr};
 
 use gradient_nix::{KeyError, SigningKey};
+use gradient_protocol::MAX_SIGNING_KEYS;
 use thiserror::Error;
 
 /// What every text begins with that says what a store path's content is.
@@ -29,6 +30,9 @@ pub enum SigningKeysError {
     /// There is no key in it.
     #[error("has no key in it")]
     Empty,
+    /// The server takes no more from one worker.
+    #[error("has more than {MAX_SIGNING_KEYS} keys")]
+    TooMany,
     /// Signatures tell keys apart by their names.
     #[error("has two keys with the name `{0}`")]
     SameName(String),
@@ -72,6 +76,9 @@ impl FromStr for SigningKeys {
                 return Err(SigningKeysError::SameName(key.name().to_owned()));
             }
             keys.push(key);
+        }
+        if keys.len() > MAX_SIGNING_KEYS {
+            return Err(SigningKeysError::TooMany);
         }
         if keys.is_empty() { Err(SigningKeysError::Empty) } else { Ok(Self(keys)) }
     }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The versions that this build speaks.
 pub const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
 
+/// How many keys a worker may sign with.
+pub const MAX_SIGNING_KEYS: usize = 64;
+
 /// A range of protocol versions, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionRange {

@@ -28,7 +28,8 @@ use serde::{Deserialize, Serialize};
 
 pub use frame::{DecodeError, EncodeError, MAX_FRAME_BYTES, MAX_HELLO_BYTES, Message, decode, encode};
 pub use handshake::{
-    AcceptedPeer, Capabilities, Hello, Load, PeerSelector, PeerToken, RefusalCode, RefusedPeer, VERSIONS, VersionRange, Welcome,
+    AcceptedPeer, Capabilities, Hello, Load, MAX_SIGNING_KEYS, PeerSelector, PeerToken, RefusalCode, RefusedPeer, VERSIONS,
+    VersionRange, Welcome,
 };
 pub use report::{BuiltOutput, DerivationFile, EntryPoint, EvaluationMessage, Report, ReportNumber};
 pub use task::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, InputPath, Source, Task};

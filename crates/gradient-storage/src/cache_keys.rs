@@ -33,6 +33,9 @@ pub struct CacheKey {
     pub retired_at: Option<Moment>,
     /// Whose workers have the secret, when the server does not; none any more when the organization is gone.
     pub organization: Option<OrganizationId>,
+    /// Where [`cache_signatures::want_more`](crate::cache_signatures::want_more) goes on; none when everything that the cache has is
+    /// wanted, and for keys that the server has.
+    pub wanted_after: Option<String>,
 }
 
 /// Adds a key; `AlreadyExists` when the cache has or had one of this name.
@@ -69,6 +72,29 @@ pub async fn is_taken(conn: &mut Conn, cache: CacheId, name: &str) -> Result<boo
         let named = cache_keys::table.filter(cache_keys::cache.eq(cache)).filter(cache_keys::name.eq(name));
         diesel::select(diesel::dsl::exists(named)).get_result(c).await?
     }))
+}
+
+/// The key of this name that a cache has or had.
+pub async fn named(conn: &mut Conn, cache: CacheId, name: &str) -> Result<Option<CacheKey>, StorageError> {
+    Ok(query!(conn, |c| {
+        let named = cache_keys::table.filter(cache_keys::cache.eq(cache)).filter(cache_keys::name.eq(name));
+        named.select(CacheKey::as_select()).first(c).await.optional()?
+    }))
+}
+
+/// Takes a retired key of workers into use again, as what is given here.
+pub async fn set_active(conn: &mut Conn, key: &CacheKey) -> Result<(), StorageError> {
+    let rows = query!(conn, |c| {
+        let one = cache_keys::table.find(key.id).filter(cache_keys::secret_key_sealed.is_null());
+        let active = (
+            cache_keys::retired_at.eq(None::<Moment>),
+            cache_keys::primary_since.eq(key.primary_since),
+            cache_keys::organization.eq(key.organization),
+            cache_keys::wanted_after.eq(&key.wanted_after),
+        );
+        diesel::update(one).set(active).execute(c).await?
+    });
+    hit(rows, "key", key.id)
 }
 
 /// Makes a key the one that clients are told of.

@@ -11,4 +11,7 @@ extern "SQL" {
     /// The same of a text that is no name.
     #[sql_name = "lower"]
     fn lower_text(text: Text) -> Text;
+
+    /// How many characters a text has.
+    fn length(text: Text) -> Integer;
 }

@@ -13,9 +13,12 @@ CREATE TABLE cache_signatures (
     FOREIGN KEY (cache, hash) REFERENCES cache_paths ON DELETE CASCADE
 );
 CREATE INDEX cache_signatures_wanted ON cache_signatures (key, withheld DESC, position, hash) WHERE signature IS NULL;
+CREATE INDEX cache_signatures_key ON cache_signatures (key);
 
 -- Whose workers hold the key.
 ALTER TABLE cache_keys ADD COLUMN organization uuid REFERENCES organizations ON DELETE SET NULL;
+-- What the cache had before the key is wanted in parts: the hash behind which the next part begins; none once all of it is.
+ALTER TABLE cache_keys ADD COLUMN wanted_after text;
 CREATE INDEX cache_keys_organization ON cache_keys (organization);
 
 -- Signatures of the server are made when they are served, and were never written here.

@@ -76,3 +76,44 @@ fn what_is_built_is_served_out_of_a_bucket() {
 fn nix_fetches_out_of_the_bucket_itself() {
     with_bucket(true, build_and_substitute);
 }
+
+#[test]
+fn damage_in_a_bucket_is_found_and_put_aside() {
+    with_bucket(false, |trial, bucket| {
+        let evaluation = trial.evaluate("packages", "chain")?;
+        assert_eq!(evaluation.wait_for_end(LIMIT)?, "Completed");
+        let well = trial.subcommand(&["verify-store"]);
+        assert_eq!(well.code, Some(0), "{well:?}");
+        assert!(well.output.contains("missing: 0; corrupt: 0"), "{well:?}");
+
+        let mut nars: Vec<_> = fs::read_dir(bucket.object("ci/nar")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        nars.sort();
+        let [flipped, removed, intact, ..] = &nars[..] else { panic!("not three: {nars:?}") };
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut bytes = fs::read(flipped).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        fs::write(flipped, &bytes).unwrap();
+        let kept = fs::read(removed).unwrap();
+        fs::remove_file(removed).unwrap();
+
+        let found = trial.subcommand(&["verify-store"]);
+        assert_eq!(found.code, Some(1), "{found:?}");
+        assert!(found.output.contains(&format!("corrupt: nar/{}: ", name(flipped))), "{found:?}");
+        assert!(found.output.contains(&format!("missing: nar/{}\n", name(removed))), "{found:?}");
+        assert!(!found.output.contains(&name(intact)), "{found:?}");
+        assert_eq!(fs::read(flipped).unwrap(), bytes, "looking changes nothing");
+
+        let repaired = trial.subcommand(&["verify-store", "--repair"]);
+        assert_eq!(repaired.code, Some(1), "{repaired:?}");
+        let aside = bucket.object(&format!("ci/quarantine/nar/{}", name(flipped)));
+        assert_eq!(fs::read(aside).unwrap(), bytes);
+        assert!(!flipped.exists());
+
+        fs::write(removed, kept).unwrap();
+        let again = trial.subcommand(&["verify-store", "--repair"]);
+        assert_eq!(again.code, Some(0), "{again:?}");
+        assert!(again.output.contains("quarantined before: 1; there again: 1"), "{again:?}");
+        Ok(())
+    });
+}

@@ -46,6 +46,7 @@ pub(crate) struct Trial {
     pub(crate) installation: Installation,
     pub(crate) repository: FlakeRepository,
     nix: NixInstall,
+    environment: Vec<(&'static str, String)>,
     // Last, so that both programs have ended before their files and their database go.
     folder: TempDir,
     database: Option<PostgresDatabase>,
@@ -81,7 +82,8 @@ impl Trial {
         installation.register_user()?;
         installation.create_organization(setting.cache)?;
         installation.register_worker()?;
-        Ok(Some(Self { installation, repository, nix: setting.nix.clone(), folder, database }))
+        let (nix, environment) = (setting.nix.clone(), setting.environment.clone());
+        Ok(Some(Self { installation, repository, nix, environment, folder, database }))
     }
 
     /// The base directory of the server.
@@ -97,7 +99,7 @@ impl Trial {
             database_url: self.database.as_ref().map(|database| database.url().to_owned()),
             hosted_worker: None,
             rate_limits: false,
-            environment: Vec::new(),
+            environment: self.environment.clone(),
         };
         let mut command = Server::command(&settings).unwrap();
         command.args(words);

@@ -5,7 +5,7 @@ use gradient_auth::Caller;
 use gradient_domain::{CacheKeyId, Moment, OrgPermission, OrganizationName};
 use gradient_engine::{CacheKeyView, Engine, Signer, SigningWait, WorkerKey, public_key};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::fields::parse;
 use crate::{
@@ -177,17 +177,27 @@ pub(super) async fn of_worker(
     Ok(Some(WorkerKey { public: key, organization: found.organization.id }))
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RetireQuery {
+    /// Whether it is retired even when no other key has signed all that the cache serves: what none has signed is not served then.
+    #[serde(default)]
+    force: bool,
+}
+
 /// Retires a key of a cache.
 ///
-/// Nothing carries its signature any more, so clients that trust no other key take nothing more from the cache. Its secret is
-/// gone, and its name stays taken. The last key stays.
-#[utoipa::path(delete, path = "/caches/{cache}/keys/{id}")]
+/// Nothing carries its signature any more, so clients that trust no other key take nothing more from the cache. A secret that the
+/// server has is gone, and the name stays taken; the key of a worker can be added again. The last key stays, and so does, unless
+/// `force` is given, one without which something that the cache serves would have no signature.
+#[utoipa::path(delete, path = "/caches/{cache}/keys/{id}", params(RetireQuery))]
 async fn retire(
     scope: CacheScope<ManageCacheKeys>,
     path: web::Path<(String, String)>,
+    query: web::Query<RetireQuery>,
     engine: web::Data<Engine>,
 ) -> Result<Answer<Sentence>, ApiError> {
     let id = path.1.parse().map_err(|_| ApiError::not_found("there is no such key"))?;
-    engine.retire_cache_key(&scope.found.cache, id).await?;
+    engine.retire_cache_key(&scope.found.cache, id, query.force).await?;
     Ok(Answer(Sentence("the key is retired: nothing is signed with it any more".to_owned())))
 }

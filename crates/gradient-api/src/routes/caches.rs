@@ -237,7 +237,10 @@ async fn signer(
         Some(Signing::Server) if !names_a_key => Signing::Server,
         None if !names_a_key => return Ok(None),
         Some(Signing::Server) | None => {
-            return Err(ApiError::new(Code::Validation, "public_key: only with `signing: worker`"));
+            return Err(ApiError::new(
+                Code::Validation,
+                "`public_key` and `organization` are those of a worker's key: only with `signing: worker`",
+            ));
         }
     };
     if !names_a_key && signer == Signing::from(scope.found.signer) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gradient_auth::{SecretHash, SessionToken};
 use gradient_domain::{JobKind, Moment};
 use gradient_protocol::{
-    AcceptedPeer, Capabilities, Hello, PeerSelector, PeerToken, RefusalCode, RefusedPeer, VERSIONS, Welcome,
+    AcceptedPeer, Capabilities, Hello, MAX_SIGNING_KEYS, PeerSelector, PeerToken, RefusalCode, RefusedPeer, VERSIONS, Welcome,
 };
 use gradient_scheduler::WorkerOrganization;
 use gradient_storage::{
@@ -49,11 +49,11 @@ impl Engine {
         };
         let registered = accepted.iter().map(|peer| peer.registered_at).min().unwrap_or(known.connected_at);
         let turn = self.sessions().turn().await;
-        self.signing().forget_worker(known.worker);
         let (number, outbox) = self.sessions().open(known.clone(), token.hash(), registered).map_err(|_| Refused {
             code: RefusalCode::Unavailable,
             message: format!("another worker is connected as {}; every worker needs an id of its own", hello.worker),
         })?;
+        self.signing().forget_worker(known.worker);
         self.core().worker_connected(&known, hello.running).await;
         self.signing().look();
         drop(turn);
@@ -147,7 +147,7 @@ pub(super) fn bounded(mut offered: Capabilities) -> Capabilities {
         words.dedup();
     }
     offered.nix_version = cut(&offered.nix_version, 100);
-    offered.signing_keys.truncate(64);
+    offered.signing_keys.truncate(MAX_SIGNING_KEYS);
     offered.signing_keys.retain(|key| key.len() <= 600);
     offered
 }

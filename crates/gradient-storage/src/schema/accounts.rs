@@ -110,6 +110,7 @@ diesel::table! {
         primary_since -> Moment,
         retired_at -> Nullable<Moment>,
         organization -> Nullable<Key>,
+        wanted_after -> Nullable<Text>,
     }
 }
 

@@ -44,6 +44,6 @@ async fn nix_trusts_the_old_or_the_new_key(database: &str) {
     let new = public_key(&server, "acme").await;
     assert!(new != old && takes(&old).await && takes(&new).await);
 
-    server.engine.retire_cache_key(&acme, first).await.unwrap();
+    server.engine.retire_cache_key(&acme, first, false).await.unwrap();
     assert!(!takes(&old).await && takes(&new).await);
 }

@@ -94,6 +94,18 @@ async fn what_is_published_is_served_once_a_worker_has_signed_it(database: &str)
     assert_eq!((&waiting["held_by"], &waiting["unsigned"], &waiting["withheld"]), (&json!("worker"), &json!(2), &json!(2)));
     assert_eq!(waiting["waiting_reason"], json!({"kind": "no_worker"}));
 
+    // Somebody who says that he is it, and is refused, is not in its way.
+    let bob = server.signed_in("bob").await;
+    let bob = server.with(&bob);
+    bob.organization("others", false).await;
+    let mut real = Worker::connect_with_keys(alice, "acme", vec![key.public().to_string()]).await;
+    let (number, ..) = real.next_to_sign().await;
+    let imitation = Worker::hello(bob, "others", real.id, vec![key.public().to_string()]).await;
+    assert!(server.engine.open_worker_session(imitation).await.is_err());
+    real.answer_with_signatures(number, Err("not today".to_owned())).await;
+    until(async || shown(alice, &key).await["waiting_reason"]["kind"] == "not_signed").await;
+    real.leave().await;
+
     // A worker that goes away without an answer has lost nothing.
     let mut gone = Worker::connect_with_keys(alice, "acme", vec![key.public().to_string()]).await;
     let (.., asked) = gone.next_to_sign().await;
@@ -131,6 +143,9 @@ async fn what_is_stored_is_signed_anew(database: &str) {
 
     sign_with(alice, &second).await;
     assert_eq!(signatures(&server, APP).await.unwrap().len(), 1, "it is served as it was");
+    let early = shown(alice, &first).await["id"].as_str().unwrap().to_owned();
+    let refused = alice.delete(&format!("{KEYS}/{early}")).await;
+    assert_eq!(refused.error(), (409, "conflict"), "nothing else has signed what is served");
     assert_eq!(worker.sign(&second).await.len(), 2);
     let made = until_signed(&server, APP, 2).await;
     for name in ["acme-1:", "acme-2:"] {
@@ -139,8 +154,15 @@ async fn what_is_stored_is_signed_anew(database: &str) {
     retire(alice, "acme-1").await;
     let made = signatures(&server, APP).await.unwrap();
     assert!(matches!(made.as_slice(), [one] if one.starts_with("acme-2:")), "{made:?}");
-    let again = json!({"signing": "worker", "public_key": first.public().to_string(), "organization": "acme"});
-    assert_eq!(alice.patch("/caches/main", again).await.error(), (409, "conflict"), "a name is never that of another key");
+    let other = SigningKey::from_bytes("acme-1", &[9; 32]).unwrap();
+    let again = |key: &SigningKey| json!({"public_key": key.public().to_string(), "organization": "acme"});
+    assert_eq!(alice.post(KEYS, again(&other)).await.error(), (409, "conflict"), "a name is never that of another key");
+    assert_eq!(alice.post(KEYS, again(&second)).await.error(), (409, "conflict"), "it is there");
+    alice.post(KEYS, again(&first)).await.message();
+    assert_eq!(worker.sign(&first).await.len(), 2, "its workers never lost it");
+    until_signed(&server, APP, 2).await;
+    alice.delete(&format!("{KEYS}/{early}?force=true")).await.message();
+    assert_eq!(signatures(&server, APP).await.unwrap().len(), 1);
 }
 
 async fn a_liar_is_refused_and_another_worker_asked(database: &str) {

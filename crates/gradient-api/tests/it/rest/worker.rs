@@ -74,10 +74,19 @@ impl Worker {
 
     /// The same with one that says that it has the secret keys of these public keys.
     pub(super) async fn connect_with_keys(client: Client<'_>, organization: &str, signing_keys: Vec<String>) -> Self {
-        let (id, server) = (WorkerId::random(), client.server);
+        let id = WorkerId::random();
+        let hello = Self::hello(client, organization, id, signing_keys).await;
+        let opened = client.server.engine.open_worker_session(hello).await.unwrap();
+        let (http, url) = (client.server.http.clone(), client.server.url.clone());
+        let token = opened.welcome.session_token;
+        Self { http, url, id, session: opened.session, outbox: opened.outbox, token, reports: 0 }
+    }
+
+    /// What a worker with this id says first, which it is registered for.
+    pub(super) async fn hello(client: Client<'_>, organization: &str, id: WorkerId, signing_keys: Vec<String>) -> Hello {
         let registration = client.post(&format!("/orgs/{organization}/workers"), json!({"worker_id": id})).await.message();
         let token = registration["token"].as_str().unwrap().to_owned();
-        let hello = Hello {
+        Hello {
             versions: VERSIONS,
             worker: id,
             program: "test".to_owned(),
@@ -95,11 +104,7 @@ impl Worker {
             },
             running: vec![],
             draining: false,
-        };
-        let opened = server.engine.open_worker_session(hello).await.unwrap();
-        let (http, url) = (server.http.clone(), server.url.clone());
-        let token = opened.welcome.session_token;
-        Self { http, url, id, session: opened.session, outbox: opened.outbox, token, reports: 0 }
+        }
     }
 
     /// The next job it is given.
