@@ -4,14 +4,17 @@
 mod api;
 mod cache;
 mod collect;
+mod database;
 mod figures;
 mod graph;
 mod http;
 mod load;
+mod overhead;
 mod proc;
 mod push;
 mod store_paths;
 mod stub_worker;
+mod transfer;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -31,6 +34,10 @@ enum What {
     Cache(cache::Options),
     /// How fast `nix copy` fills the cache, beside `nix copy` into a folder.
     Push(push::Options),
+    /// How long tiny builds take through server and worker, beside `nix-build` and `nix copy`.
+    Overhead(overhead::Options),
+    /// How fast outputs and inputs go between worker and server, beside `nix copy`.
+    Transfer(transfer::Options),
     /// How long it takes to find out what a large cache does not keep.
     Collect,
 }
@@ -40,6 +47,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Api(options) => api::run(options),
         What::Cache(options) => cache::run(options),
         What::Push(options) => push::run(options),
+        What::Overhead(options) => overhead::run(options),
+        What::Transfer(options) => transfer::run(options),
         What::Collect => collect::run(),
     }
 }

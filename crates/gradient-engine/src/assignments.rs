@@ -5,12 +5,7 @@ use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAcce
 use gradient_scheduler::Event;
 use gradient_storage::{Conn, commits, evaluations, projects};
 
-use crate::{
-    Engine, EngineError,
-    build_context::{BuildContext, ContextError},
-    leases::Lease,
-    organizations, results,
-};
+use crate::{Engine, EngineError, leases::Lease, organizations, results};
 
 /// Prepares the task behind the caller's back and sends it. What cannot be prepared counts as a failure of the attempt.
 pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease) {
@@ -103,12 +98,7 @@ async fn evaluate(engine: &Engine, evaluation: EvaluationId) -> Result<EvaluateT
 }
 
 async fn build(engine: &Engine, build: BuildId) -> Result<BuildTask, EngineError> {
-    let context = engine.storage().read(async move |conn: &mut Conn| Ok(BuildContext::load(conn, build).await)).await?;
-    let context = context.map_err(|error| match error {
-        ContextError::Storage(error) => EngineError::Storage(error),
-        missing @ ContextError::InputsMissing(_) => EngineError::InputsMissing(missing.to_string()),
-        damaged @ ContextError::Damaged(_) => EngineError::Damaged(damaged.to_string()),
-    })?;
+    let context = engine.hand_out(build).await?;
     let settings = engine.settings();
     let limits = BuildLimits {
         timeout_secs: settings.build_timeout.map(|timeout| timeout.as_secs()),
@@ -116,5 +106,6 @@ async fn build(engine: &Engine, build: BuildId) -> Result<BuildTask, EngineError
         max_log_bytes: settings.max_log_bytes,
         max_output_bytes: None,
     };
-    Ok(BuildTask { derivation: context.drv_path, aterm: context.aterm, inputs: context.inputs, limits })
+    let (derivation, aterm, inputs) = (context.drv_path.clone(), context.aterm.clone(), context.inputs.clone());
+    Ok(BuildTask { derivation, aterm, inputs, limits })
 }

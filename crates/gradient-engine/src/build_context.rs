@@ -1,12 +1,65 @@
 //! What there is to know of a build before a worker can do it, and to check what the worker then says.
 
+use std::{sync::Arc, time::Duration};
+
 use gradient_domain::{BuildId, OrganizationId};
 use gradient_nix::{CAHash, Derivation, StorePath};
 use gradient_protocol::InputPath;
 use gradient_storage::{Conn, StorageError, builds, derivations};
 use thiserror::Error;
 
-use crate::closure;
+use crate::{
+    Engine, EngineError,
+    closure::{self, KnownPaths},
+};
+
+/// The memory that the contexts of running builds may take, in bytes.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// How long one is kept that nobody asks for.
+const MAX_IDLE: Duration = Duration::from_hours(1);
+
+/// The contexts of builds that were handed out, for what their workers send then.
+#[derive(Debug)]
+pub(crate) struct BuildContexts {
+    handed_out: moka::sync::Cache<BuildId, Arc<BuildContext>>,
+    known: KnownPaths,
+}
+
+impl BuildContexts {
+    pub(crate) fn new() -> Self {
+        let weigh = |_: &BuildId, context: &Arc<BuildContext>| {
+            let inputs = context.inputs.iter().map(|input| 400 + 100 * input.references.len());
+            u32::try_from(context.aterm.len() + 400 + inputs.sum::<usize>()).unwrap_or(u32::MAX)
+        };
+        let handed_out = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).time_to_idle(MAX_IDLE).build();
+        Self { handed_out, known: KnownPaths::new() }
+    }
+
+    /// To be called when a build has ended.
+    pub(crate) fn forget(&self, build: BuildId) {
+        self.handed_out.invalidate(&build);
+    }
+}
+
+impl Engine {
+    /// What a worker is to know of a build, as it is now.
+    pub(crate) async fn hand_out(&self, build: BuildId) -> Result<Arc<BuildContext>, ContextError> {
+        let known = self.build_contexts().known.clone();
+        let load = async move |conn: &mut Conn| Ok(BuildContext::load(conn, build, &known).await);
+        let context = Arc::new(self.storage().read(load).await??);
+        self.build_contexts().handed_out.insert(build, Arc::clone(&context));
+        Ok(context)
+    }
+
+    /// The same as it was when the build was handed out.
+    pub(crate) async fn build_context(&self, build: BuildId) -> Result<Arc<BuildContext>, ContextError> {
+        match self.build_contexts().handed_out.get(&build) {
+            Some(context) => Ok(context),
+            None => self.hand_out(build).await,
+        }
+    }
+}
 
 /// A build with its derivation and the closure of its inputs.
 #[derive(Debug)]
@@ -38,6 +91,16 @@ pub(crate) enum ContextError {
     Storage(#[from] StorageError),
 }
 
+impl From<ContextError> for EngineError {
+    fn from(error: ContextError) -> Self {
+        match error {
+            ContextError::Storage(error) => Self::Storage(error),
+            missing @ ContextError::InputsMissing(_) => Self::InputsMissing(missing.to_string()),
+            damaged @ ContextError::Damaged(_) => Self::Damaged(damaged.to_string()),
+        }
+    }
+}
+
 fn list(paths: &[StorePath]) -> String {
     let mut names: Vec<_> = paths.iter().take(5).map(ToString::to_string).collect();
     if paths.len() > names.len() {
@@ -47,7 +110,7 @@ fn list(paths: &[StorePath]) -> String {
 }
 
 impl BuildContext {
-    pub(crate) async fn load(conn: &mut Conn, build: BuildId) -> Result<Self, ContextError> {
+    async fn load(conn: &mut Conn, build: BuildId, known: &KnownPaths) -> Result<Self, ContextError> {
         let build = builds::find(conn, build).await?;
         let row = derivations::find(conn, build.derivation).await?;
         let damaged = || ContextError::Damaged(row.drv_path.clone());
@@ -55,7 +118,7 @@ impl BuildContext {
         let derivation = Derivation::from_aterm_bytes(&row.aterm, name).map_err(|_| damaged())?;
         let outputs = expected_outputs(&derivation).ok_or_else(damaged)?;
         let roots = input_roots(conn, row.organization, &derivation).await?;
-        let closure = closure::of(conn, row.organization, roots).await?;
+        let closure = closure::of(conn, row.organization, roots, Some(known)).await?;
         if !closure.missing.is_empty() {
             return Err(ContextError::InputsMissing(closure.missing));
         }

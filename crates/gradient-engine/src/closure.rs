@@ -1,6 +1,9 @@
 //! The closure of store paths within an organization's scope.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use gradient_domain::OrganizationId;
 use gradient_nix::StorePath;
@@ -12,6 +15,50 @@ use gradient_storage::{
 /// Paths asked for in one query.
 const WAVE: usize = 500;
 
+/// The memory that known paths may take, in bytes.
+const KNOWN_BYTES: u64 = 32 << 20;
+
+/// How long a path that was there is believed to be there: one that goes meanwhile is one that no build needs.
+const KNOWN_FOR: Duration = Duration::from_mins(1);
+
+/// Paths that were there a moment ago. What one build needs, the next one mostly needs as well, and a long chain would be a query for
+/// each of its links.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownPaths(moka::sync::Cache<(OrganizationId, StorePath), OrganizationPath>);
+
+impl KnownPaths {
+    pub(crate) fn new() -> Self {
+        let weigh = |(_, path): &(OrganizationId, StorePath), known: &OrganizationPath| {
+            let names = known.references.iter().chain([path, path]).map(|path| 64 + path.name().len());
+            u32::try_from(200 + names.sum::<usize>()).unwrap_or(u32::MAX)
+        };
+        Self(moka::sync::Cache::builder().max_capacity(KNOWN_BYTES).weigher(weigh).time_to_live(KNOWN_FOR).build())
+    }
+
+    /// Those of the paths that are there, as far as they are known or else as the database says.
+    async fn find(
+        &self,
+        conn: &mut Conn,
+        organization: OrganizationId,
+        asked: &[StorePath],
+    ) -> Result<Vec<OrganizationPath>, StorageError> {
+        let (mut found, mut unknown) = (Vec::with_capacity(asked.len()), Vec::new());
+        for path in asked {
+            match self.0.get(&(organization, path.clone())) {
+                Some(known) => found.push(known),
+                None => unknown.push(path.clone()),
+            }
+        }
+        if !unknown.is_empty() {
+            for path in paths::find_many(conn, organization, &unknown).await? {
+                self.0.insert((organization, path.path.clone()), path.clone());
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+}
+
 /// A closure, and what it lacks.
 #[derive(Debug, Default)]
 pub(crate) struct Closure {
@@ -21,8 +68,14 @@ pub(crate) struct Closure {
     pub(crate) missing: Vec<StorePath>,
 }
 
-/// Everything that `roots` refer to, directly or not, themselves included.
-pub(crate) async fn of(conn: &mut Conn, organization: OrganizationId, roots: Vec<StorePath>) -> Result<Closure, StorageError> {
+/// Everything that `roots` refer to, directly or not, themselves included. With known paths, what has gone in the last minute may be
+/// among it.
+pub(crate) async fn of(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    roots: Vec<StorePath>,
+    known: Option<&KnownPaths>,
+) -> Result<Closure, StorageError> {
     let mut found = HashMap::new();
     let mut missing = Vec::new();
     let mut seen: HashSet<StorePath> = roots.iter().cloned().collect();
@@ -30,13 +83,16 @@ pub(crate) async fn of(conn: &mut Conn, organization: OrganizationId, roots: Vec
     while !wave.is_empty() {
         let mut next = Vec::new();
         for asked in wave.chunks(WAVE) {
-            let known = paths::find_many(conn, organization, asked).await?;
-            let known: HashMap<StorePath, OrganizationPath> = known.into_iter().map(|path| (path.path.clone(), path)).collect();
-            missing.extend(asked.iter().filter(|path| !known.contains_key(path)).cloned());
-            for path in known.values() {
+            let there = match known {
+                Some(known) => known.find(conn, organization, asked).await?,
+                None => paths::find_many(conn, organization, asked).await?,
+            };
+            let there: HashMap<StorePath, OrganizationPath> = there.into_iter().map(|path| (path.path.clone(), path)).collect();
+            missing.extend(asked.iter().filter(|path| !there.contains_key(path)).cloned());
+            for path in there.values() {
                 next.extend(path.references.iter().filter(|reference| seen.insert((*reference).clone())).cloned());
             }
-            found.extend(known);
+            found.extend(there);
         }
         wave = next;
     }

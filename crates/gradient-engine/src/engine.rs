@@ -15,6 +15,7 @@ use crate::{
     EngineError, EngineSettings, Shares,
     accounts::{ProviderSlot, SetupToken},
     artefacts::Owner,
+    build_context::BuildContexts,
     changes::Changes,
     core::Core,
     fetches::{self, Fetches, MEASURING},
@@ -94,6 +95,7 @@ struct Inner {
     core: Core,
     sessions: Sessions,
     leases: Leases,
+    build_contexts: BuildContexts,
     signing: Signing,
     changes: Changes,
     substituter: Substituter,
@@ -132,6 +134,7 @@ impl Engine {
             core,
             sessions: Sessions::default(),
             leases: Leases::default(),
+            build_contexts: BuildContexts::new(),
             signing: Signing::new(),
             changes: Changes::new(),
             substituter: Substituter::new(),
@@ -226,6 +229,11 @@ impl Engine {
 
     pub(crate) fn leases(&self) -> &Leases {
         &self.0.leases
+    }
+
+    /// What is known of the builds that were handed out.
+    pub(crate) fn build_contexts(&self) -> &BuildContexts {
+        &self.0.build_contexts
     }
 
     /// What workers are asked to sign.

@@ -13,13 +13,7 @@ use gradient_storage::{
 };
 use thiserror::Error;
 
-use crate::{
-    Engine, EngineError,
-    build_context::{BuildContext, ContextError},
-    closure, downloads,
-    leases::Lease,
-    logs, results,
-};
+use crate::{Engine, EngineError, build_context::BuildContext, closure, downloads, leases::Lease, logs, results};
 
 /// What a worker says of a build that it has finished.
 #[derive(Debug)]
@@ -62,12 +56,7 @@ pub enum OutputRefusal {
 
 /// Makes the outputs of a build its organization's, and its caches', and the build `Completed`.
 pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finished: Finished) -> Result<(), EngineError> {
-    let context = engine.storage().read(async move |conn: &mut Conn| Ok(BuildContext::load(conn, build).await)).await?;
-    let context = match context {
-        Ok(context) => context,
-        Err(ContextError::Storage(error)) => return Err(error.into()),
-        Err(error) => return Err(EngineError::Damaged(error.to_string())),
-    };
+    let context = engine.build_context(build).await?;
     let epoch = lease.epoch;
     let staged = engine.storage().read(async move |conn: &mut Conn| paths::list_staged(conn, build, epoch).await).await?;
     check(&context, &finished.outputs, &staged)?;
@@ -90,6 +79,7 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
             Ok::<_, StorageError>(Some(claim_if_wanted(conn, build, &context, now).await?))
         })
         .await?;
+    engine.build_contexts().forget(build);
     logs::finish_later(engine, build, epoch);
     if let Some(claimed) = claimed {
         engine.paths_published(&claimed);
@@ -165,7 +155,7 @@ pub(crate) async fn claim(
     if caches.is_empty() || roots.is_empty() {
         return Ok(claimed);
     }
-    let closure = closure::of(conn, organization, roots).await?;
+    let closure = closure::of(conn, organization, roots, None).await?;
     let rows: Vec<NewCachePath> = closure.paths.iter().map(claim_on).collect();
     for cache in caches {
         claimed.push((*cache, cache_paths::publish(conn, *cache, rows.clone(), now).await?.hashes));

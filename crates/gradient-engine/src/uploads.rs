@@ -26,12 +26,7 @@ pub(crate) use incoming::{Incoming, incoming, max_compressed};
 pub(crate) use pieces::Pieces;
 pub(crate) use store::{Stored, store};
 
-use crate::{
-    Engine, EngineError,
-    build_context::{BuildContext, ContextError},
-    leases::Lease,
-    measures,
-};
+use crate::{Engine, EngineError, leases::Lease, measures};
 
 /// How long the sender may pause between two chunks.
 const MAX_PAUSE: Duration = Duration::from_mins(2);
@@ -204,15 +199,7 @@ impl Engine {
 
     async fn expect_output(&self, job: Job, lease: Lease, path: &StorePath) -> Result<(Purpose, Expectation), UploadError> {
         let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path: path.clone(), job }) };
-        let context = self
-            .storage()
-            .read(async move |conn: &mut Conn| Ok(BuildContext::load(conn, build).await))
-            .await
-            .map_err(EngineError::from)?;
-        let context = context.map_err(|error| match error {
-            ContextError::Storage(error) => EngineError::Storage(error),
-            other => EngineError::Damaged(other.to_string()),
-        })?;
+        let context = self.build_context(build).await.map_err(EngineError::from)?;
         let output = context.output(path).ok_or_else(|| UploadError::NotAnOutput { path: path.clone(), job })?;
         let max = self.settings().max_nar_bytes;
         let expectation = match output.fixed.clone() {

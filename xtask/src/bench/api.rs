@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use gradient_test_support::PostgresDatabase;
 use gradient_test_support::deployment::{CacheVisibility, Evaluation, FlakeRepository, Installation, Programs, answer, wait};
 use serde_json::json;
 
+use super::database::{Database, Throwaway};
 use super::graph::{self, Graph};
 use super::load::{self, Measured, Target};
 use super::proc;
 use super::stub_worker::{Plan, Progress, StubWorker};
 use crate::prerequisites::{self, GIT, POSTGRES};
-use crate::test::postgres::Postgres;
 use crate::{interrupt, workspace};
 
 /// What `cargo xtask bench api` can be told.
@@ -45,24 +44,6 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// A kind of database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Database {
-    Sqlite,
-    Postgres,
-}
-
-impl Database {
-    const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Sqlite => "sqlite",
-            Self::Postgres => "postgres",
-        }
-    }
-}
-
 /// What was measured on one database.
 struct Results {
     database: Database,
@@ -84,11 +65,10 @@ pub(super) fn run(options: &Options) -> Result<()> {
         None => workspace::build_release_programs()?,
     };
     let mut all = Vec::new();
-    for database in Database::ALL.into_iter().filter(|database| options.database.is_none_or(|only| only == *database)) {
-        let postgres = (database == Database::Postgres).then(Postgres::start).transpose()?;
-        let created = postgres.as_ref().map(|server| PostgresDatabase::create(&server.url()));
+    for database in Database::chosen(options.database) {
+        let throwaway = Throwaway::create(database)?;
         let folder = tempfile::Builder::new().prefix("gradient-bench-").tempdir()?;
-        let mut installation = Installation::start(&programs, folder.path(), created.as_ref().map(PostgresDatabase::url))?;
+        let mut installation = Installation::start(&programs, folder.path(), throwaway.url())?;
         let measured = measure(&mut installation, folder.path(), database, options);
         if measured.is_err() {
             eprintln!("{}", installation.log_tails());

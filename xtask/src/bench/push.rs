@@ -7,7 +7,7 @@ use anyhow::Result;
 use gradient_test_support::deployment::{CacheVisibility, Installation, Programs, answer};
 use serde_json::json;
 
-use super::figures::{mib, number};
+use super::figures::{median, mib, number};
 use super::proc;
 use super::store_paths::{Sizes, StorePaths};
 use crate::prerequisites::{self, NIX};
@@ -92,9 +92,4 @@ fn set_up(installation: &mut Installation) -> Result<String> {
     installation.create_organization(CacheVisibility::Public)?;
     let key = json!({"name": "bench", "permissions": ["readStore", "writeStore"]});
     Ok(answer::text(&installation.api().post("/user/keys", &key)?)?.to_owned())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }

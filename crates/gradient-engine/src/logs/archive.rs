@@ -44,7 +44,10 @@ pub(crate) async fn finish(engine: &Engine, build: BuildId, epoch: Epoch) -> Res
         index.push(u64::try_from(bytes.len()).unwrap_or(0), u64::try_from(frame.len()).unwrap_or(0));
         blob.extend_from_slice(&frame);
     }
-    engine.blobs().put(&BlobKey::log(build.uuid(), epoch.0), blob.into()).await?;
+    // An empty log has no frame to be read.
+    if !blob.is_empty() {
+        engine.blobs().put(&BlobKey::log(build.uuid(), epoch.0), blob.into()).await?;
+    }
     let (frames, log_bytes) = (index.to_bytes(), index.log_bytes.cast_signed());
     engine
         .storage()

@@ -28,8 +28,8 @@ impl Stored {
     }
 }
 
-/// Gives the verified bytes their name; what the database is to know of the file that has it then. The listing goes first: whoever
-/// finds the NAR finds its listing too.
+/// Gives the verified bytes their name; what the database is to know of the file that has it then. The listing is there, too, before
+/// anybody can find the NAR.
 pub(crate) async fn store(
     engine: &Engine,
     verified: &VerifiedUpload,
@@ -38,9 +38,9 @@ pub(crate) async fn store(
 ) -> Result<Stored, EngineError> {
     let json = verified.nar.listing.to_json().map_err(|error| EngineError::Damaged(error.to_string()))?;
     let listing = zstd::bulk::compress(&json, LISTING_LEVEL).map_err(EngineError::Compression)?;
-    engine.blobs().put(&BlobKey::listing(&verified.nar.nar_hash), listing.into()).await?;
-    let key = BlobKey::nar(&verified.nar.nar_hash);
-    let (file_hash, file_size) = match engine.blobs().put_staged(&key, staged).await? {
+    let (listing_key, key) = (BlobKey::listing(&verified.nar.nar_hash), BlobKey::nar(&verified.nar.nar_hash));
+    let (_, put) = tokio::try_join!(engine.blobs().put(&listing_key, listing.into()), engine.blobs().put_staged(&key, staged))?;
+    let (file_hash, file_size) = match put {
         Put::New => (verified.file_hash, verified.file_size),
         Put::Existed => stored_file(engine, &key).await?,
     };

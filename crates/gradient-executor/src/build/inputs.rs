@@ -43,10 +43,8 @@ pub(super) async fn bring(
 
 async fn bring_over(daemon: &mut HeldDaemon, inputs: &[InputPath], transfer: &JobTransfer) -> Result<(), Failure> {
     // First the roots, then the question: what is there stays there.
-    for input in inputs {
-        soon(daemon.connection.add_temp_root(&input.path)).await?;
-    }
     let paths: Vec<&StorePath> = inputs.iter().map(|input| &input.path).collect();
+    soon(daemon.connection.add_temp_roots(&paths)).await?;
     let valid: HashSet<StorePath> = soon(daemon.connection.query_valid_paths(paths.into_iter())).await?.into_iter().collect();
     for input in inputs.iter().filter(|input| !valid.contains(&input.path)) {
         match timeout(INPUT_TIME, add(daemon, input, transfer)).await {

@@ -41,6 +41,8 @@ async fn a_path_travels_from_store_to_store() {
         let mut to = other.connect().await;
         to.add_to_store(&info, &mut Cursor::new(nar.clone())).await.unwrap();
         to.add_temp_root(&path).await.unwrap();
+        to.add_temp_roots(&[&path; 1000]).await.unwrap();
+        to.add_temp_roots(&[]).await.unwrap();
         let arrived = to.query_path_info(&path).await.unwrap().unwrap();
         assert_eq!((arrived.nar_hash, arrived.content_address), (info.nar_hash, info.content_address.clone()));
         // Adding what is there already is no error.
