@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use gradient_domain::{BuildId, BuildStatus, DerivationId, EntryPointId, Epoch, EvaluationId, Moment, OrganizationId};
 use gradient_nix::{DerivationError, DerivationKind, InputDerivationHash, StorePath, VerifiedDerivation, derivation};
 use gradient_protocol::{DerivationFile, EntryPoint, EvaluationMessage};
-use gradient_scheduler::{BuildState, Event, NewBuild};
+use gradient_scheduler::{BuildState, Event, NewBuild, UNKNOWN_DURATION};
 use gradient_storage::{
     Conn, StorageError,
     builds::{self, LatestBuild, NewBuild as BuildRow},
@@ -243,6 +243,7 @@ impl Store {
             system: derivation.system().to_owned(),
             features: derivation.required_system_features(),
             dependencies: derivation.input_derivations().keys().filter_map(&build_of).map(|input| input.build).collect(),
+            expected: UNKNOWN_DURATION,
             state: if latest.status.is_final() {
                 BuildState::Ended(latest.status)
             } else {

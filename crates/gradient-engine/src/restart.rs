@@ -4,7 +4,7 @@
 //! builds in it.
 
 use gradient_domain::{EntryPointId, Epoch, EvaluationId, EvaluationStatus, Moment};
-use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation as Added, Stage};
+use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation as Added, Stage, UNKNOWN_DURATION};
 use gradient_storage::{
     Conn, StorageError,
     builds::{self, RestoredBuild},
@@ -153,6 +153,7 @@ fn node(row: RestoredBuild) -> NewBuild {
         system: row.system,
         features: row.features,
         dependencies: row.dependencies,
+        expected: UNKNOWN_DURATION,
         state: if row.status.is_final() { BuildState::Ended(row.status) } else { BuildState::Queued { epoch: row.epoch } },
     }
 }

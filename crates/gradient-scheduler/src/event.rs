@@ -1,5 +1,7 @@
 //! What the scheduler is told.
 
+use std::time::Duration;
+
 use gradient_domain::{
     BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, FailureKind, Job, JobKind, OrganizationId, Priority, WorkerId,
 };
@@ -173,6 +175,9 @@ pub struct NewBuild {
     pub features: Vec<String>,
     /// What has to be built before.
     pub dependencies: Vec<BuildId>,
+    /// How long it is expected to run, [`UNKNOWN_DURATION`](crate::UNKNOWN_DURATION) when nothing is known. It decides about the
+    /// order only.
+    pub expected: Duration,
     /// Where it stands.
     pub state: BuildState,
 }

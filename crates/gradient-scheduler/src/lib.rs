@@ -7,8 +7,8 @@
 //! A job (fetch, evaluate, build) has one owner at a time. Each assignment has an [`Epoch`](gradient_domain::Epoch) one higher
 //! than the last; a report that names another epoch or comes from another worker changes nothing. A worker that loses its
 //! connection keeps its jobs until their leases end. A build is ready when nothing that it depends on is left to do; among the
-//! ready ones the order is: priority, then the organization with the smallest share of the workers, then the build with the
-//! longest chain of others behind it, then age.
+//! ready ones the order is: priority, then the organization with the smallest share of the workers, then the build with which the
+//! longest chain of builds begins, in expected time, then age.
 //!
 //! ```
 //! use gradient_domain::{Epoch, EvaluationStatus, Job, JobKind, EvaluationId, OrganizationId, Priority, WorkerId};
@@ -48,6 +48,7 @@
 
 mod class;
 mod decision;
+mod durations;
 mod evaluation;
 mod event;
 mod node;
@@ -59,6 +60,7 @@ mod view;
 mod worker;
 
 pub use decision::Decision;
+pub use durations::UNKNOWN_DURATION;
 pub use event::{BuildState, Event, NewBuild, NewEvaluation, Stage, WorkerCapabilities, WorkerOrganization};
 pub use scheduler::Scheduler;
 pub use settings::SchedulerSettings;

@@ -1,16 +1,12 @@
 //! One job in the graph: a build, or the fetch or evaluate job of an evaluation.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use gradient_domain::{BuildId, BuildStatus, Epoch, Job, Priority, WorkerId};
 
 use crate::{Tick, class::ClassSlot, evaluation::EvaluationSlot, slab::Slot};
 
 pub(crate) type NodeSlot = Slot<Node>;
-
-/// The longest chain of dependents that still counts. It bounds how often a node's rank can rise, and with that the work that
-/// a graph made to be slow can cause.
-pub(crate) const RANK_MAX: u16 = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -21,8 +17,10 @@ pub(crate) struct Node {
     /// The last assignment.
     pub(crate) epoch: Epoch,
     pub(crate) priority: Priority,
-    /// The length of the longest chain of builds that wait for this one.
-    pub(crate) rank: u16,
+    /// How long it is expected to run.
+    pub(crate) expected: Millis,
+    /// How long the longest chain that begins with it is expected to run: itself, a build that waits for it, and so on.
+    pub(crate) rank: Millis,
     /// Counts up with every node; dependencies have smaller ones than their dependents.
     pub(crate) sequence: u64,
     /// How many dependencies have not ended.
@@ -35,6 +33,22 @@ pub(crate) struct Node {
     pub(crate) dependents: Vec<NodeSlot>,
     /// The unfinished evaluations that need the build; always empty for other jobs.
     pub(crate) evaluations: Vec<EvaluationSlot>,
+}
+
+/// A duration in four bytes; 49 days and longer are all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Millis(u32);
+
+impl Millis {
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl From<Duration> for Millis {
+    fn from(duration: Duration) -> Self {
+        Self(u32::try_from(duration.as_millis()).unwrap_or(u32::MAX))
+    }
 }
 
 /// Where a job stands.
@@ -56,7 +70,7 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Urgency {
     pub(crate) priority: Reverse<Priority>,
-    pub(crate) rank: Reverse<u16>,
+    pub(crate) rank: Reverse<Millis>,
     pub(crate) sequence: u64,
     pub(crate) node: NodeSlot,
 }

@@ -180,8 +180,15 @@ fn correct_later(engine: &Engine, job: Job, epoch: Epoch, worker: WorkerId) {
             Job::Build(id) => match engine.storage().read(async move |conn: &mut Conn| builds::find(conn, id).await).await {
                 Ok(build) if build.status.is_final() => {
                     let state = BuildState::Ended(build.status);
-                    let (organization, system) = (build.organization, String::new());
-                    let ended = NewBuild { build: id, organization, system, features: vec![], dependencies: vec![], state };
+                    let ended = NewBuild {
+                        build: id,
+                        organization: build.organization,
+                        system: String::new(),
+                        features: vec![],
+                        dependencies: vec![],
+                        expected: Duration::ZERO,
+                        state,
+                    };
                     // No evaluation needs it anew; the scheduler knows those that do.
                     Event::BuildsAdded { evaluation: EvaluationId::new(), builds: vec![ended] }
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, Job};
-use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage};
+use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage, UNKNOWN_DURATION};
 use gradient_storage::{
     Conn, attempts,
     builds::{self, RestoredBuild},
@@ -137,6 +137,7 @@ fn node(engine: &Engine, row: RestoredBuild) -> NewBuild {
         system: row.system,
         features: row.features,
         dependencies: row.dependencies,
+        expected: UNKNOWN_DURATION,
         state,
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     BuildState, Decision, NewBuild,
     class::{Need, Requirement},
     evaluation::EvaluationSlot,
-    node::{Node, NodeSlot, Phase},
+    node::{Millis, Node, NodeSlot, Phase},
 };
 
 impl Scheduler {
@@ -49,7 +49,7 @@ impl Scheduler {
     }
 
     fn add_build(&mut self, build: NewBuild) -> NodeSlot {
-        let NewBuild { build: id, organization, system, features, dependencies, state } = build;
+        let NewBuild { build: id, organization, system, features, dependencies, expected, state } = build;
         let mut dependencies: Vec<NodeSlot> =
             dependencies.into_iter().filter_map(|id| self.node_of.get(&Job::Build(id)).copied()).collect();
         dependencies.sort_unstable();
@@ -64,6 +64,8 @@ impl Scheduler {
         };
         let need = Need::Build { system, features };
         let slot = self.insert_node(Job::Build(id), Requirement { organization, need, excluded: Vec::new() }, epoch);
+        let expected = Millis::from(expected);
+        (self.nodes[slot].expected, self.nodes[slot].rank) = (expected, expected);
 
         if let BuildState::Ended(status) = state
             && status.is_final()
@@ -111,7 +113,8 @@ impl Scheduler {
             phase: Phase::Blocked,
             epoch,
             priority: gradient_domain::Priority::default(),
-            rank: 0,
+            expected: Millis::default(),
+            rank: Millis::default(),
             sequence: self.sequence,
             blocked: 0,
             failed_on: None,

@@ -1,13 +1,15 @@
-//! How long a chain of builds waits for each build: its rank. Of two builds the one with more behind it goes first.
+//! How much time the chain of builds takes that begins with each build: its rank, the critical path from there. Of two builds the
+//! one with more behind it goes first.
 //!
 //! Ranks only order the queue, so they may lag behind while an evaluation still finds builds: they are brought up to date when
 //! the graph has grown by a quarter, and when it is complete. That way a graph that comes in small parts costs a few passes, not
-//! one per part.
+//! one per part. A pass looks at most at what the new builds need, all of which had to be made the evaluation's before: no graph
+//! makes ranks cost much more than that.
 
 use std::collections::BinaryHeap;
 
 use super::Scheduler;
-use crate::node::{NodeSlot, RANK_MAX};
+use crate::node::NodeSlot;
 
 impl Scheduler {
     /// Remembers new builds for the next pass, and makes it when it is due.
@@ -30,10 +32,11 @@ impl Scheduler {
             if !is_there || last.replace(sequence) == Some(sequence) {
                 continue;
             }
-            let rank = self.nodes[slot].rank.saturating_add(1).min(RANK_MAX);
+            let behind = self.nodes[slot].rank;
             let dependencies = std::mem::take(&mut self.nodes[slot].dependencies);
             for &dependency in &dependencies {
                 let node = &self.nodes[dependency];
+                let rank = node.expected.plus(behind);
                 if node.rank < rank && !node.is_ended() {
                     raised.push((node.sequence, dependency));
                     self.reorder(dependency, |node| node.rank = rank);

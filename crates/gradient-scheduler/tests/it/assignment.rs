@@ -4,7 +4,7 @@ use gradient_domain::{Epoch, Job, Priority};
 use gradient_scheduler::{Event, NewBuild, NewEvaluation, Stage, WorkerCapabilities, WorkerOrganization};
 
 use crate::fixture::{
-    Bench, ORGANIZATION, build, build_job, evaluation, machine, new_build, new_evaluation, organization, serves, worker,
+    Bench, ORGANIZATION, build, build_job, evaluation, machine, new_build, new_evaluation, organization, seconds, serves, worker,
 };
 
 fn connect(bench: &mut Bench, n: u128, capabilities: WorkerCapabilities) -> Vec<u128> {
@@ -120,6 +120,16 @@ fn the_longest_chain_comes_first_then_age() {
     // A chain that becomes known later counts all the same.
     bench.evaluated(2, vec![new_build(4, &[]), new_build(5, &[4]), new_build(6, &[5])]);
     assert_eq!(bench.connect(1, 3).assigned_builds(), [4, 2, 1]);
+}
+
+#[test]
+fn a_long_build_comes_before_a_chain_of_short_ones() {
+    let mut bench = Bench::new();
+    let takes = |secs, build| NewBuild { expected: seconds(secs), ..build };
+    let chain = [takes(1, new_build(1, &[])), takes(2, new_build(2, &[1])), takes(3, new_build(3, &[2]))];
+    let long = [takes(7, new_build(4, &[])), takes(5, new_build(5, &[]))];
+    bench.evaluated(1, chain.into_iter().chain(long).collect());
+    assert_eq!(bench.connect(1, 3).assigned_builds(), [4, 1, 5]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use gradient_domain::{
     OrganizationId, Priority, WorkerId,
 };
 use gradient_scheduler::{
-    BuildState, Decision, Event, NewBuild, NewEvaluation, Scheduler, SchedulerSettings, Stage, Tick, WorkerCapabilities,
-    WorkerOrganization,
+    BuildState, Decision, Event, NewBuild, NewEvaluation, Scheduler, SchedulerSettings, Stage, Tick, UNKNOWN_DURATION,
+    WorkerCapabilities, WorkerOrganization,
 };
 use uuid::{Builder, Uuid};
 
@@ -47,6 +47,7 @@ pub(crate) fn new_build(n: u128, dependencies: &[u128]) -> NewBuild {
         system: SYSTEM.to_owned(),
         features: Vec::new(),
         dependencies: dependencies.iter().map(|&n| build(n)).collect(),
+        expected: UNKNOWN_DURATION,
         state: BuildState::Queued { epoch: Epoch::NONE },
     }
 }

@@ -10,5 +10,6 @@ mod failures;
 mod fixture;
 mod leases;
 mod model;
+mod order;
 mod restore;
 mod world;

@@ -3,14 +3,18 @@
 mod checks;
 mod machine;
 mod obedience;
+mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gradient_domain::{
     BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Job, OrganizationId, Priority,
     WorkerId,
 };
-use gradient_scheduler::{BuildState, Decision, Event, NewBuild, NewEvaluation, Scheduler, SchedulerSettings, Stage, Tick};
+use gradient_scheduler::{Decision, Event, Scheduler, SchedulerSettings, Stage, Tick};
 
 use self::machine::Machine;
 use crate::fixture::{build, evaluation, organization, seconds};
@@ -27,6 +31,7 @@ struct BuildRow {
     system: &'static str,
     features: Vec<String>,
     dependencies: Vec<BuildId>,
+    expected: Duration,
     status: BuildStatus,
     epoch: Epoch,
     owner: Option<WorkerId>,
@@ -181,6 +186,7 @@ impl World {
             organization: organization(owner as u128),
             system: ["x86_64-linux", "x86_64-linux", "aarch64-linux", "builtin"][usize::from(flavour % 4)],
             features: if flavour & 4 == 0 { vec![] } else { vec!["kvm".to_owned()] },
+            expected: seconds(u64::from(flavour >> 3)),
             dependencies: dependencies.map(|dependency| self.newest[&(owner, dependency)]).collect(),
             status: BuildStatus::Queued,
             epoch: Epoch::NONE,
@@ -363,37 +369,5 @@ impl World {
 
     fn machine(&mut self, id: WorkerId) -> &mut Machine {
         self.machines.iter_mut().find(|machine| machine.id == id).unwrap()
-    }
-}
-
-impl BuildRow {
-    fn event(&self, id: BuildId) -> NewBuild {
-        let state = match (self.status, self.owner) {
-            (BuildStatus::Building, Some(worker)) => BuildState::Leased { epoch: self.epoch, worker },
-            (BuildStatus::Queued, _) => BuildState::Queued { epoch: self.epoch },
-            (status, _) => BuildState::Ended(status),
-        };
-        NewBuild {
-            build: id,
-            organization: self.organization,
-            system: self.system.to_owned(),
-            features: self.features.clone(),
-            dependencies: self.dependencies.clone(),
-            state,
-        }
-    }
-}
-
-impl EvaluationRow {
-    fn event(&self, id: EvaluationId) -> NewEvaluation {
-        NewEvaluation {
-            evaluation: id,
-            organization: self.organization,
-            priority: self.priority,
-            status: self.status,
-            stage: self.stage,
-            job_epoch: self.epoch,
-            lease: self.owner,
-        }
     }
 }
