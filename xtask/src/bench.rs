@@ -12,6 +12,7 @@ mod load;
 mod overhead;
 mod proc;
 mod push;
+mod scheduler;
 mod store_paths;
 mod stub_worker;
 mod transfer;
@@ -38,6 +39,8 @@ enum What {
     Overhead(overhead::Options),
     /// How fast outputs and inputs go between worker and server, beside `nix copy`.
     Transfer(transfer::Options),
+    /// How good the order is in which the scheduler builds, and how fast it decides, in simulated worlds.
+    Scheduler(scheduler::Options),
     /// How long it takes to find out what a large cache does not keep.
     Collect,
 }
@@ -49,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Push(options) => push::run(options),
         What::Overhead(options) => overhead::run(options),
         What::Transfer(options) => transfer::run(options),
+        What::Scheduler(options) => scheduler::run(options),
         What::Collect => collect::run(),
     }
 }

@@ -41,8 +41,8 @@ pub(super) fn may_use(from: &str) -> Option<&'static [&'static str]> {
         "gradient-server" => SERVER,
         "gradient-worker" => WORKER,
         // The demonstration drives the programs as a user does, with what the end-to-end tests use too; the stub worker of the
-        // benchmarks speaks the worker protocol.
-        "xtask" => &[TEST_SUPPORT, "protocol", "domain", "nix"],
+        // benchmarks speaks the worker protocol, and one of them drives the scheduler in simulated worlds.
+        "xtask" => &[TEST_SUPPORT, "protocol", "scheduler", "domain", "nix"],
         _ => return None,
     })
 }

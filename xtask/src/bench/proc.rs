@@ -16,7 +16,13 @@ pub(super) fn cpu_time(process: u32) -> Result<Duration> {
 /// The most memory that a process had resident since it started, in bytes.
 pub(super) fn peak_rss(process: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    parse_peak_rss(&status).context("no VmHWM in the process's status")
+    parse_memory(&status, "VmHWM:").context("no VmHWM in the process's status")
+}
+
+/// The memory that a process has resident, in bytes.
+pub(super) fn rss(process: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    parse_memory(&status, "VmRSS:").context("no VmRSS in the process's status")
 }
 
 /// The processes that listen at a TCP port of this machine: of a server with several, all of them.
@@ -62,8 +68,8 @@ fn parse_cpu_time(stat: &str) -> Option<Duration> {
     Some(TICK * (user + system))
 }
 
-fn parse_peak_rss(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn parse_memory(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
 }
@@ -82,7 +88,7 @@ mod tests {
     fn the_kernels_texts_are_read() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194304 5 0 0 0 250 50 0 0 20 0 4 0 100 1 1";
         assert_eq!(parse_cpu_time(stat), Some(Duration::from_secs(3)));
-        assert_eq!(parse_peak_rss("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
+        assert_eq!(parse_memory("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n", "VmHWM:"), Some(2 << 20));
         let table = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 \
              00:00000000 00000000     0        0 4242 1 0000000000000000 100 0 0 10 0\n   1: 0100007F:1F90 0100007F:C000 01 \
              00000000:00000000 00:00000000 00000000     0        0 4243 1 0000000000000000 100 0 0 10 0\n";

@@ -1,0 +1,115 @@
+//! How fast the production scheduler decides about a large graph, and what memory it takes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use gradient_domain::{Epoch, EvaluationStatus, Priority};
+use gradient_scheduler::{Event, NewEvaluation, Scheduler, SchedulerSettings, Stage, Tick};
+
+use super::draws::Draws;
+use super::fleet::Machines;
+use super::production::{self, evaluation_id, new_build, organization};
+use super::shape::{Plan, Shape};
+use super::trace::{Conditions, Trace};
+use crate::bench::{figures::number, proc};
+
+/// How many builds an evaluation reports at once.
+const BATCH: usize = 1000;
+
+/// The figures of one graph.
+#[derive(Debug)]
+pub(super) struct Speed {
+    pub(super) builds: usize,
+    pub(super) edges: usize,
+    pub(super) depth: usize,
+    /// How long it takes to take the graph in.
+    pub(super) adding: Duration,
+    pub(super) bytes_per_build: f64,
+    pub(super) decisions_per_second: f64,
+}
+
+const CONDITIONS: Conditions = Conditions { seed: 1, evaluations: 1, failing: 0, noise: 0.3 };
+
+/// A graph of so many builds on 1,000 machines with 16 slots each.
+pub(super) fn measure(builds: usize) -> Result<Speed> {
+    let plan = Plan { builds, chained: 50, mixed: true, scarce: 10 };
+    let shape = plan.generate(&mut Draws::new(1));
+    let mut trace = Trace::new(&shape, CONDITIONS);
+    let expected = trace.estimates(CONDITIONS, 1.0);
+    let (adding, bytes) = add(&trace, &expected)?;
+    trace.fleet = fleet();
+    let outcome = production::run(&trace, &expected)?;
+    Ok(Speed {
+        builds: shape.builds.len(),
+        edges: shape.edges(),
+        depth: shape.depth(),
+        adding,
+        bytes_per_build: number(bytes) / number(u64::try_from(builds)?),
+        decisions_per_second: number(outcome.assignments) / outcome.deciding.as_secs_f64(),
+    })
+}
+
+/// Lets a scheduler know a graph: how long that takes, and how much more memory the process has.
+fn add(trace: &Trace<'_>, expected: &[Duration]) -> Result<(Duration, u64)> {
+    let process = std::process::id();
+    let before = proc::rss(process)?;
+    let mut scheduler = Scheduler::new(SchedulerSettings::default());
+    let (evaluation, organization) = (evaluation_id(1), organization(0));
+    let mut adding = Duration::ZERO;
+    let mut apply = |event| {
+        let began = Instant::now();
+        scheduler.apply(event, Tick::ZERO);
+        adding += began.elapsed();
+    };
+    apply(Event::EvaluationAdded(NewEvaluation {
+        evaluation,
+        organization,
+        priority: Priority::default(),
+        status: EvaluationStatus::Queued,
+        stage: Stage::Build,
+        job_epoch: Epoch::NONE,
+        lease: None,
+    }));
+    let all: Vec<usize> = (0..trace.took.len()).collect();
+    for batch in all.chunks(BATCH) {
+        let builds = batch.iter().map(|&build| new_build(trace, expected, organization, build)).collect();
+        apply(Event::BuildsAdded { evaluation, builds });
+    }
+    apply(Event::EvaluationSealed { evaluation, had_errors: false });
+    Ok((adding, proc::rss(process)?.saturating_sub(before)))
+}
+
+fn fleet() -> Vec<Machines> {
+    let machines = |system: &str, features: &[&str], count| Machines {
+        systems: vec![system.to_owned()],
+        features: features.iter().map(|&feature| feature.to_owned()).collect(),
+        slots: 16,
+        count,
+    };
+    vec![
+        machines("x86_64-linux", &[], 650),
+        machines("aarch64-linux", &[], 250),
+        machines("x86_64-linux", &["big-parallel"], 70),
+        machines("x86_64-linux", &["big-parallel", "kvm"], 30),
+    ]
+}
+
+impl Speed {
+    /// One line of the report.
+    pub(super) fn line(&self) -> String {
+        format!(
+            "{:>9} builds {:>9} edges {:>5} deep: added in {:>6.2} s, {:>5.0} bytes a build, {:>9.0} assignments/s",
+            self.builds,
+            self.edges,
+            self.depth,
+            self.adding.as_secs_f64(),
+            self.bytes_per_build,
+            self.decisions_per_second
+        )
+    }
+}
+
+/// Says what a graph is like.
+pub(super) fn describe(shape: &Shape) -> String {
+    format!("{} builds, {} edges, {} deep", shape.builds.len(), shape.edges(), shape.depth())
+}
