@@ -9,6 +9,7 @@ use gradient_domain::{JobKind, OrganizationId, WorkerId};
 
 use crate::{
     node::Urgency,
+    profile::ProfileSlot,
     slab::{Slab, Slot},
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Class {
     pub(crate) queue: BTreeSet<Urgency>,
     /// The connected workers that fit, busy or not.
     pub(crate) workers: BTreeSet<WorkerId>,
+    /// The profiles of all workers that fit or are excluded, those that can do the least else first.
+    pub(crate) profiles: BTreeSet<(usize, ProfileSlot)>,
     /// How many jobs of this class have not ended.
     members: u32,
 }
@@ -69,7 +72,13 @@ impl Classes {
             self.slab[slot].members += 1;
             return (slot, false);
         }
-        let class = Class { requirement: requirement.clone(), queue: BTreeSet::new(), workers: BTreeSet::new(), members: 1 };
+        let class = Class {
+            requirement: requirement.clone(),
+            queue: BTreeSet::new(),
+            workers: BTreeSet::new(),
+            profiles: BTreeSet::new(),
+            members: 1,
+        };
         let slot = self.slab.insert(class);
         self.by_requirement.insert(requirement, slot);
         (slot, true)

@@ -202,7 +202,7 @@ pub enum BuildState {
 }
 
 /// An organization that a worker works for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WorkerOrganization {
     /// The organization.
     pub organization: OrganizationId,
@@ -211,7 +211,7 @@ pub struct WorkerOrganization {
 }
 
 /// What a worker's machine can do. Beside its build slots a worker has room for one fetch and one evaluation.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct WorkerCapabilities {
     /// The systems it builds for.
     pub systems: Vec<String>,

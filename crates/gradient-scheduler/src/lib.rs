@@ -52,6 +52,7 @@ mod durations;
 mod evaluation;
 mod event;
 mod node;
+mod profile;
 mod scheduler;
 mod settings;
 mod slab;

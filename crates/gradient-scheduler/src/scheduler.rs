@@ -6,22 +6,21 @@ mod evaluations;
 mod explain;
 mod jobs;
 mod phase;
+mod profiles;
 mod rank;
 mod sessions;
 mod status;
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use gradient_domain::{Epoch, EvaluationId, EvaluationStatus, Job, JobKind, OrganizationId, WorkerId};
+use gradient_domain::{Epoch, EvaluationId, EvaluationStatus, Job, OrganizationId, WorkerId};
 
 use crate::{
     Census, Decision, Event, SchedulerSettings, Tick,
     class::{ClassSlot, Classes},
     evaluation::{Evaluation, EvaluationSlot},
     node::{Node, NodeSlot, Phase},
+    profile::Profiles,
     slab::Slab,
     worker::Worker,
 };
@@ -43,8 +42,7 @@ pub struct Scheduler {
     evaluation_of: HashMap<EvaluationId, EvaluationSlot>,
     classes: Classes,
     workers: BTreeMap<WorkerId, Worker>,
-    /// The workers with free slots for a kind of job, those with the most first.
-    free: [BTreeSet<(Reverse<u32>, WorkerId)>; JobKind::ALL.len()],
+    profiles: Profiles,
     organizations: BTreeMap<OrganizationId, Organization>,
     timers: BTreeSet<(Tick, Timer)>,
     /// Classes that got a ready job since the last dispatch.
@@ -95,7 +93,7 @@ impl Scheduler {
             evaluation_of: HashMap::new(),
             classes: Classes::new(),
             workers: BTreeMap::new(),
-            free: [const { BTreeSet::new() }; JobKind::ALL.len()],
+            profiles: Profiles::new(),
             organizations: BTreeMap::new(),
             timers: BTreeSet::new(),
             roused: BTreeSet::new(),

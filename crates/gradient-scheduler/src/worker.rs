@@ -8,6 +8,7 @@ use crate::{
     Tick, WorkerCapabilities, WorkerOrganization,
     class::{ClassSlot, Need, Requirement},
     node::NodeSlot,
+    profile::ProfileSlot,
 };
 
 /// The system of builds that Nix does itself, on any machine.
@@ -22,6 +23,8 @@ pub(crate) struct Worker {
     pub(crate) stopping: BTreeMap<(Job, Epoch), Tick>,
     /// The classes whose jobs it fits.
     pub(crate) classes: BTreeSet<ClassSlot>,
+    /// The workers that can do the same; none without a session.
+    pub(crate) profile: Option<ProfileSlot>,
     /// The free slots with which the scheduler has it listed.
     pub(crate) listed: [u32; JobKind::ALL.len()],
     used: [u32; JobKind::ALL.len()],
@@ -90,21 +93,25 @@ impl Worker {
 impl Session {
     /// Whether the machine could do it; who is excluded is not looked at.
     pub(crate) fn fits(&self, requirement: &Requirement) -> bool {
-        let kind = requirement.need.kind();
-        let serves = |peer: &WorkerOrganization| peer.organization == requirement.organization && peer.kinds.contains(&kind);
-        self.organizations.iter().any(serves)
-            && match &requirement.need {
-                Need::Fetch | Need::Evaluate => true,
-                Need::Build { system, features } => {
-                    let capabilities = &self.capabilities;
-                    capabilities.build_slots > 0
-                        && (system == BUILTIN || capabilities.systems.contains(system))
-                        && features.iter().all(|feature| capabilities.features.contains(feature))
-                }
-            }
+        fits(&self.organizations, &self.capabilities, requirement)
     }
 
     fn works_for(&self, organization: OrganizationId) -> bool {
         self.organizations.iter().any(|peer| peer.organization == organization)
     }
+}
+
+/// Whether a machine that works for these organizations can do what is required.
+pub(crate) fn fits(organizations: &[WorkerOrganization], capabilities: &WorkerCapabilities, requirement: &Requirement) -> bool {
+    let kind = requirement.need.kind();
+    let serves = |peer: &WorkerOrganization| peer.organization == requirement.organization && peer.kinds.contains(&kind);
+    organizations.iter().any(serves)
+        && match &requirement.need {
+            Need::Fetch | Need::Evaluate => true,
+            Need::Build { system, features } => {
+                capabilities.build_slots > 0
+                    && (system == BUILTIN || capabilities.systems.contains(system))
+                    && features.iter().all(|feature| capabilities.features.contains(feature))
+            }
+        }
 }

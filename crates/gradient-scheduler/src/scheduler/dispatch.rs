@@ -3,10 +3,7 @@
 //! Before an event no ready job has a fitting free slot. So a match can only involve a class that got a ready job or a worker that
 //! got a free slot, and only those are looked at.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::BTreeSet,
-};
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use gradient_domain::{BuildStatus, Job, OrganizationId, WorkerId};
 
@@ -52,24 +49,20 @@ impl Scheduler {
         (u64::from(a_running) * u64::from(b_weight)).cmp(&(u64::from(b_running) * u64::from(a_weight)))
     }
 
-    /// The fitting worker with the most free slots, but the one of the last failure only when there is no other.
+    /// Of the fitting workers with free slots one that can do the least else, so that those with rare features stay free for what
+    /// needs them; of several the one with the most free slots. The one of the last failure only when there is no other.
     fn choose_worker(&self, class: ClassSlot, node: NodeSlot) -> Option<WorkerId> {
         let (class, failed_on) = (&self.classes[class], self.nodes[node].failed_on);
         let kind = class.requirement.need.kind();
-        let free = &self.free[kind as usize];
-        let is_failed = |id: &WorkerId| failed_on == Some(*id);
-        let other = if class.workers.len() < free.len() {
-            let free_slots = |id: &WorkerId| self.workers.get(id).map_or(0, |worker| worker.free(kind));
-            let others = class.workers.iter().filter(|id| !is_failed(id) && free_slots(id) > 0);
-            // The first of the best, as in the sorted list below.
-            others.copied().min_by_key(|id| (Reverse(free_slots(id)), *id))
-        } else {
-            free.iter().map(|&(_, id)| id).find(|id| !is_failed(id) && class.workers.contains(id))
-        };
-        other.or_else(|| {
-            let last = failed_on.filter(|id| class.workers.contains(id))?;
-            (self.workers.get(&last)?.free(kind) > 0).then_some(last)
-        })
+        let free = class.profiles.iter().flat_map(|&(_, profile)| &self.profiles[profile].free[kind as usize]);
+        let mut last = None;
+        for &(_, id) in free.filter(|(_, id)| !class.requirement.excluded.contains(id)) {
+            if failed_on != Some(id) {
+                return Some(id);
+            }
+            last = Some(id);
+        }
+        last
     }
 
     fn assign(&mut self, slot: NodeSlot, worker: WorkerId) {

@@ -1,8 +1,6 @@
 //! The one place where a job's phase changes, and all that is derived from phases follows: queues, timers, slots, counts.
 
-use std::cmp::Reverse;
-
-use gradient_domain::{Job, JobKind, WorkerId};
+use gradient_domain::{Job, WorkerId};
 
 use super::{Scheduler, Timer};
 use crate::{
@@ -137,6 +135,9 @@ impl Scheduler {
             let requirement = &self.classes[class].requirement;
             let fits = |id: &WorkerId, worker: &Worker| worker.fits(requirement) && !requirement.excluded.contains(id);
             let fitting: Vec<WorkerId> = self.workers.iter().filter(|(id, worker)| fits(id, worker)).map(|(&id, _)| id).collect();
+            let profiles = self.profiles.iter().filter(|(_, profile)| profile.fits(requirement));
+            let profiles = profiles.map(|(slot, profile)| (profile.breadth(), slot)).collect();
+            self.classes[class].profiles = profiles;
             for id in fitting {
                 self.classes[class].workers.insert(id);
                 if let Some(worker) = self.workers.get_mut(&id) {
@@ -155,29 +156,6 @@ impl Scheduler {
                     worker.classes.remove(&class);
                 }
             }
-        }
-    }
-
-    /// Brings the list of workers with free slots in step with one worker, and forgets one that is gone for good.
-    pub(super) fn refresh_worker(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        for &kind in JobKind::ALL {
-            let free = worker.free(kind);
-            let listed = std::mem::replace(&mut worker.listed[kind as usize], free);
-            if free == listed {
-                continue;
-            }
-            let list = &mut self.free[kind as usize];
-            list.remove(&(Reverse(listed), id));
-            if free > 0 {
-                list.insert((Reverse(free), id));
-            }
-            if free > listed {
-                self.freed.insert(id);
-            }
-        }
-        if worker.session.is_none() && worker.jobs.is_empty() {
-            self.workers.remove(&id);
         }
     }
 }

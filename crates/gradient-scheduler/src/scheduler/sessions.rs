@@ -115,6 +115,7 @@ impl Scheduler {
             // Its free slots may be as many as before, but for other jobs.
             self.freed.insert(id);
         }
+        self.reprofile(id);
         self.refresh_worker(id);
         self.touch_all();
     }

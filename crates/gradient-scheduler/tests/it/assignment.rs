@@ -45,6 +45,19 @@ fn builds_go_to_the_worker_with_the_most_free_slots() {
 }
 
 #[test]
+fn a_worker_with_rare_features_is_kept_for_what_needs_them() {
+    let mut bench = Bench::new();
+    connect(&mut bench, 1, WorkerCapabilities { features: vec!["kvm".into()], ..machine(4) });
+    connect(&mut bench, 2, machine(1));
+    let kvm = |build| NewBuild { features: vec!["kvm".into()], ..build };
+    let builds = vec![new_build(1, &[]), new_build(2, &[]), kvm(new_build(3, &[]))];
+    let assigned = bench.evaluated(1, builds).assigned();
+    let by: Vec<_> = assigned.into_iter().map(|(job, _, by)| (job, by)).collect();
+    // What does not fit elsewhere any more goes there all the same.
+    assert_eq!(by, [(build_job(1), worker(2)), (build_job(2), worker(1)), (build_job(3), worker(1))]);
+}
+
+#[test]
 fn a_worker_needs_system_and_features() {
     let mut bench = Bench::new();
     let kvm = NewBuild { features: vec!["big-parallel".into(), "kvm".into()], ..new_build(1, &[]) };
