@@ -8,7 +8,7 @@ use std::{
 use gradient_domain::{JobKind, OrganizationId, WorkerId};
 
 use crate::{
-    node::Urgency,
+    node::{Millis, Urgency},
     profile::ProfileSlot,
     slab::{Slab, Slot},
 };
@@ -50,8 +50,29 @@ pub(crate) struct Class {
     pub(crate) workers: BTreeSet<WorkerId>,
     /// The profiles of all workers that fit or are excluded, those that can do the least else first.
     pub(crate) profiles: BTreeSet<(usize, ProfileSlot)>,
+    /// What all of its jobs that have not begun are expected to take, in milliseconds.
+    pub(crate) work: u64,
+    /// The build slots of all workers that fit.
+    pub(crate) slots: u32,
     /// How many jobs of this class have not ended.
     members: u32,
+}
+
+impl Class {
+    /// How long its workers are busy with it at least, when it needs features: it cannot do with others, as most builds can.
+    pub(crate) fn load(&self) -> Millis {
+        match &self.requirement.need {
+            Need::Build { features, .. } if !features.is_empty() => {
+                Millis::saturating(self.work.checked_div(u64::from(self.slots)).unwrap_or(0))
+            }
+            _ => Millis::default(),
+        }
+    }
+
+    /// How long everything takes at least from now on, because of one of its jobs or because of all.
+    pub(crate) fn pressure(&self, job: &Urgency) -> Millis {
+        job.rank.0.max(self.load())
+    }
 }
 
 /// All classes that have jobs.
@@ -77,6 +98,8 @@ impl Classes {
             queue: BTreeSet::new(),
             workers: BTreeSet::new(),
             profiles: BTreeSet::new(),
+            work: 0,
+            slots: 0,
             members: 1,
         };
         let slot = self.slab.insert(class);

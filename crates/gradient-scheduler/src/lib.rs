@@ -8,7 +8,9 @@
 //! than the last; a report that names another epoch or comes from another worker changes nothing. A worker that loses its
 //! connection keeps its jobs until their leases end. A build is ready when nothing that it depends on is left to do; among the
 //! ready ones the order is: priority, then the organization with the smallest share of the workers, then the build with which the
-//! longest chain of builds begins, in expected time, then age.
+//! longest chain of builds begins, in expected time, then age. A build that needs features counts as at least as long as all such
+//! builds together keep the workers busy that have them. It goes to a worker that can do the least else; what lands on one that is
+//! needed for rarer things is something short.
 //!
 //! ```
 //! use gradient_domain::{Epoch, EvaluationStatus, Job, JobKind, EvaluationId, OrganizationId, Priority, WorkerId};

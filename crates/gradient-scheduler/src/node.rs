@@ -40,6 +40,14 @@ pub(crate) struct Node {
 pub(crate) struct Millis(u32);
 
 impl Millis {
+    pub(crate) fn saturating(millis: u64) -> Self {
+        Self(u32::try_from(millis).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+
     pub(crate) const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -82,6 +90,11 @@ impl Node {
 
     pub(crate) const fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// Whether its work still has to be begun.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Blocked | Phase::Ready | Phase::Delayed { .. })
     }
 
     pub(crate) const fn is_running(&self) -> bool {

@@ -25,6 +25,8 @@ pub(crate) struct Worker {
     pub(crate) classes: BTreeSet<ClassSlot>,
     /// The workers that can do the same; none without a session.
     pub(crate) profile: Option<ProfileSlot>,
+    /// The build slots with which the classes count it.
+    pub(crate) slots: u32,
     /// The free slots with which the scheduler has it listed.
     pub(crate) listed: [u32; JobKind::ALL.len()],
     used: [u32; JobKind::ALL.len()],

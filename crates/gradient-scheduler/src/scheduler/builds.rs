@@ -65,7 +65,9 @@ impl Scheduler {
         let need = Need::Build { system, features };
         let slot = self.insert_node(Job::Build(id), Requirement { organization, need, excluded: Vec::new() }, epoch);
         let expected = Millis::from(expected);
-        (self.nodes[slot].expected, self.nodes[slot].rank) = (expected, expected);
+        let node = &mut self.nodes[slot];
+        (node.expected, node.rank) = (expected, expected);
+        self.classes[node.class].work += u64::from(expected.get());
 
         if let BuildState::Ended(status) = state
             && status.is_final()

@@ -3,16 +3,22 @@
 //! Before an event no ready job has a fitting free slot. So a match can only involve a class that got a ready job or a worker that
 //! got a free slot, and only those are looked at.
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeSet,
+};
 
 use gradient_domain::{BuildStatus, Job, OrganizationId, WorkerId};
 
 use super::{Scheduler, builds::Why};
 use crate::{
     Decision,
-    class::ClassSlot,
-    node::{NodeSlot, Phase, Urgency},
+    class::{Class, ClassSlot},
+    node::{Millis, NodeSlot, Phase, Urgency},
 };
+
+/// With so many other slots the most urgent job does not wait long for one.
+const OTHER_SLOTS_MIN: u32 = 8;
 
 impl Scheduler {
     /// Assigns until no ready job has a fitting free slot.
@@ -24,7 +30,7 @@ impl Scheduler {
         candidates.retain(|&class| self.classes.get(class).is_some_and(|class| !class.queue.is_empty()));
         while let Some((class, node)) = self.most_urgent(&candidates) {
             if let Some(worker) = self.choose_worker(class, node) {
-                self.assign(node, worker);
+                self.assign(self.filler(class, node, worker), worker);
             } else {
                 candidates.remove(&class);
             }
@@ -34,10 +40,15 @@ impl Scheduler {
     fn most_urgent(&self, candidates: &BTreeSet<ClassSlot>) -> Option<(ClassSlot, NodeSlot)> {
         let heads = candidates.iter().filter_map(|&slot| {
             let class = &self.classes[slot];
-            Some((slot, class.requirement.organization, *class.queue.first()?))
+            Some((slot, class, *class.queue.first()?))
         });
-        let first = heads.min_by(|(_, a_organization, a), (_, b_organization, b)| {
-            a.priority.cmp(&b.priority).then_with(|| self.compare_shares(*a_organization, *b_organization)).then_with(|| a.cmp(b))
+        let first = heads.min_by(|(_, a_class, a), (_, b_class, b)| {
+            let organization = |class: &Class| class.requirement.organization;
+            a.priority
+                .cmp(&b.priority)
+                .then_with(|| self.compare_shares(organization(a_class), organization(b_class)))
+                .then_with(|| b_class.pressure(b).cmp(&a_class.pressure(a)))
+                .then_with(|| a.cmp(b))
         });
         first.map(|(class, _, Urgency { node, .. })| (class, node))
     }
@@ -63,6 +74,27 @@ impl Scheduler {
             last = Some(id);
         }
         last
+    }
+
+    /// What goes to a worker that may soon be needed for something rare: the least urgent job of the same priority, which is a short
+    /// one. The most urgent one may be long, and gets one of the many other slots soon.
+    fn filler(&self, slot: ClassSlot, head: NodeSlot, worker: WorkerId) -> NodeSlot {
+        let class = &self.classes[slot];
+        let Some(owner) = self.workers.get(&worker) else { return head };
+        if class.profiles.first().map(|&(_, profile)| profile) == owner.profile {
+            return head;
+        }
+        let is_rarer = |other: &ClassSlot| {
+            let other = &self.classes[*other];
+            other.load() > Millis::default() && other.slots <= class.slots / 2 && class.slots - other.slots >= OTHER_SLOTS_MIN
+        };
+        if !owner.classes.iter().any(is_rarer) {
+            return head;
+        }
+        let node = &self.nodes[head];
+        let last = Urgency { rank: Reverse(Millis::default()), sequence: u64::MAX, ..node.urgency(head) };
+        let filler = class.queue.range(..=last).next_back().map_or(head, |last| last.node);
+        if self.nodes[filler].failed_on == Some(worker) { head } else { filler }
     }
 
     fn assign(&mut self, slot: NodeSlot, worker: WorkerId) {

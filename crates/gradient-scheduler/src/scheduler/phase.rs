@@ -14,7 +14,15 @@ impl Scheduler {
     pub(super) fn set_phase(&mut self, slot: NodeSlot, phase: Phase) {
         self.leave_phase(slot);
         self.withdraw(slot);
-        self.nodes[slot].phase = phase;
+        let node = &mut self.nodes[slot];
+        let was_open = node.is_open();
+        node.phase = phase;
+        let work = &mut self.classes[node.class].work;
+        match (was_open, node.is_open()) {
+            (true, false) => *work -= u64::from(node.expected.get()),
+            (false, true) => *work += u64::from(node.expected.get()),
+            _ => {}
+        }
         self.enroll(slot);
         self.enter_phase(slot);
     }
@@ -141,6 +149,7 @@ impl Scheduler {
             for id in fitting {
                 self.classes[class].workers.insert(id);
                 if let Some(worker) = self.workers.get_mut(&id) {
+                    self.classes[class].slots += worker.slots;
                     worker.classes.insert(class);
                 }
             }

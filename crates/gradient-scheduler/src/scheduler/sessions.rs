@@ -102,16 +102,21 @@ impl Scheduler {
     /// Finds anew which classes a worker fits.
     fn refit(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
+            let slots = worker.session.as_ref().map_or(0, |session| session.capabilities.build_slots);
             for slot in self.classes.slots() {
                 let class = &mut self.classes[slot];
+                if class.workers.remove(&id) {
+                    class.slots -= worker.slots;
+                }
                 if worker.fits(&class.requirement) && !class.requirement.excluded.contains(&id) {
                     class.workers.insert(id);
+                    class.slots += slots;
                     worker.classes.insert(slot);
                 } else {
-                    class.workers.remove(&id);
                     worker.classes.remove(&slot);
                 }
             }
+            worker.slots = slots;
             // Its free slots may be as many as before, but for other jobs.
             self.freed.insert(id);
         }

@@ -58,6 +58,29 @@ fn a_worker_with_rare_features_is_kept_for_what_needs_them() {
 }
 
 #[test]
+fn rare_features_come_first_when_all_that_needs_them_takes_longer() {
+    let first = |expected| {
+        let mut bench = Bench::new();
+        let takes = |secs, build| NewBuild { expected: seconds(secs), ..build };
+        let kvm = |n| takes(10, NewBuild { features: vec!["kvm".into()], ..new_build(n, &[]) });
+        bench.evaluated(1, vec![takes(expected, new_build(1, &[])), kvm(2), kvm(3)]);
+        connect(&mut bench, 1, WorkerCapabilities { features: vec!["kvm".into()], ..machine(1) })
+    };
+    assert_eq!(first(19), [2]);
+    assert_eq!(first(21), [1]);
+}
+
+#[test]
+fn a_worker_that_is_soon_needed_gets_something_short() {
+    let mut bench = Bench::new();
+    connect(&mut bench, 1, WorkerCapabilities { features: vec!["kvm".into()], ..machine(1) });
+    connect(&mut bench, 2, machine(9));
+    let mut builds: Vec<_> = (1..=12).map(|n| NewBuild { expected: seconds(100 - n), ..new_build(n.into(), &[]) }).collect();
+    builds.push(NewBuild { features: vec!["kvm".into()], ..new_build(13, &[1]) });
+    assert_eq!(bench.evaluated(1, builds).assigned_builds(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 12]);
+}
+
+#[test]
 fn a_worker_needs_system_and_features() {
     let mut bench = Bench::new();
     let kvm = NewBuild { features: vec!["big-parallel".into(), "kvm".into()], ..new_build(1, &[]) };
