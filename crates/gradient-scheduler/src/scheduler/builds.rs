@@ -176,7 +176,9 @@ impl Scheduler {
                 }
             }
         }
-        self.forget_unneeded(vec![slot]);
+        if self.is_unneeded(slot) {
+            self.forget_unneeded(vec![slot]);
+        }
     }
 
     /// A build's outputs will never be there: it ends, and so does everything that waits for it.

@@ -45,7 +45,9 @@ impl Scheduler {
 
     /// The job, if this worker owns it under this epoch. Whoever else reports is late.
     pub(super) fn owned(&self, job: Job, epoch: Epoch, worker: WorkerId) -> Option<NodeSlot> {
-        self.node_of.get(&job).copied().filter(|&slot| self.nodes[slot].is_owner(epoch, worker))
+        // Among the few that the worker has, instead of among all.
+        let slot = self.workers.get(&worker)?.jobs.get(&job)?.node;
+        self.nodes[slot].is_owner(epoch, worker).then_some(slot)
     }
 
     /// The owner of a job will not bring it to its end.
