@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use gradient_domain::{
@@ -25,12 +25,8 @@ pub(super) struct Outcome {
     pub(super) flow: Vec<u64>,
     /// The part of the time of slots that could be used in which they were.
     pub(super) conservation: f64,
-    /// Decided after reports, not when an evaluation came.
-    pub(super) assignments: u64,
     /// When each build began for the first time.
     pub(super) began: Vec<u64>,
-    /// The real time that these took.
-    pub(super) deciding: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,30 +48,25 @@ struct Simulation<'a> {
     groups: Vec<usize>,
     idle: Idle<'a>,
     outcome: Outcome,
+    /// All that the scheduler was told, if that is wanted.
+    journal: Option<Journal>,
 }
+
+/// What a scheduler was told, and when.
+pub(super) type Journal = Vec<(Tick, Vec<Event>)>;
 
 /// Lets the production scheduler do all of a trace's builds, with these estimates.
 pub(super) fn run(trace: &Trace<'_>, expected: &[Duration]) -> Result<Outcome> {
-    let mut simulation = Simulation {
-        trace,
-        expected,
-        scheduler: Scheduler::new(SchedulerSettings::default()),
-        happenings: BinaryHeap::new(),
-        count: 0,
-        done: vec![false; trace.took.len()],
-        attempts: vec![0; trace.took.len()],
-        groups: Vec::new(),
-        idle: Idle::new(trace),
-        outcome: Outcome { flow: vec![0; trace.evaluations.len()], began: vec![0; trace.took.len()], ..Outcome::default() },
-    };
-    simulation.connect()?;
-    for (at, evaluation) in trace.evaluations.iter().enumerate() {
-        simulation.later(evaluation.at, Happening::Comes(at));
-    }
-    simulation.go_on()?;
-    ensure!(simulation.done.iter().all(|done| *done), "builds are left over");
-    simulation.outcome.conservation = simulation.idle.conservation();
+    let mut simulation = Simulation::new(trace, expected, None);
+    simulation.run()?;
     Ok(simulation.outcome)
+}
+
+/// What the production scheduler is told until all is done. Told again, it decides the same.
+pub(super) fn record(trace: &Trace<'_>, expected: &[Duration]) -> Result<Journal> {
+    let mut simulation = Simulation::new(trace, expected, Some(Vec::new()));
+    simulation.run()?;
+    Ok(simulation.journal.unwrap_or_default())
 }
 
 pub(super) fn build_id(number: usize) -> BuildId {
@@ -103,7 +94,34 @@ pub(super) fn tick(millis: u64) -> Tick {
     Tick::after_start(Duration::from_millis(millis))
 }
 
-impl Simulation<'_> {
+impl<'a> Simulation<'a> {
+    fn new(trace: &'a Trace<'a>, expected: &'a [Duration], journal: Option<Journal>) -> Self {
+        Self {
+            trace,
+            expected,
+            scheduler: Scheduler::new(SchedulerSettings::default()),
+            happenings: BinaryHeap::new(),
+            count: 0,
+            done: vec![false; trace.took.len()],
+            attempts: vec![0; trace.took.len()],
+            groups: Vec::new(),
+            idle: Idle::new(trace),
+            outcome: Outcome { flow: vec![0; trace.evaluations.len()], began: vec![0; trace.took.len()], ..Outcome::default() },
+            journal,
+        }
+    }
+
+    fn run(&mut self) -> Result<()> {
+        self.connect()?;
+        for (at, evaluation) in self.trace.evaluations.iter().enumerate() {
+            self.later(evaluation.at, Happening::Comes(at));
+        }
+        self.go_on()?;
+        ensure!(self.done.iter().all(|done| *done), "builds are left over");
+        self.outcome.conservation = self.idle.conservation();
+        Ok(())
+    }
+
     fn connect(&mut self) -> Result<()> {
         let organizations: BTreeSet<u128> = self.trace.evaluations.iter().map(|evaluation| evaluation.organization).collect();
         let organizations: Vec<OrganizationId> = organizations.into_iter().map(organization).collect();
@@ -124,6 +142,9 @@ impl Simulation<'_> {
                 });
                 self.groups.push(group);
             }
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.push((Tick::ZERO, events.clone()));
         }
         self.scheduler.apply_all(events, Tick::ZERO);
         Ok(())
@@ -150,15 +171,10 @@ impl Simulation<'_> {
             if events.is_empty() {
                 events.push(Event::Tick);
             }
-            // What a graph costs when it comes is measured apart.
-            let is_new = events.iter().any(|event| matches!(event, Event::BuildsAdded { .. }));
-            let began = Instant::now();
-            let decisions = self.scheduler.apply_all(events.drain(..), tick(now));
-            if !is_new {
-                self.outcome.deciding += began.elapsed();
-                let assigned = decisions.iter().filter(|decision| matches!(decision, Decision::Assign { .. })).count();
-                self.outcome.assignments += u64::try_from(assigned)?;
+            if let Some(journal) = &mut self.journal {
+                journal.push((tick(now), events.clone()));
             }
+            let decisions = self.scheduler.apply_all(events.drain(..), tick(now));
             for decision in decisions {
                 self.obey(&decision, now)?;
             }
