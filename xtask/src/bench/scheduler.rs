@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// Take this graph for all traces, instead of a generated one for each; docs/benchmarks.md tells the format.
     #[arg(long, value_name = "FILE")]
     graph: Option<PathBuf>,
-    /// Graphs of so many builds are made to measure speed and memory; the figures of the last one count.
+    /// Graphs of so many builds are made to measure speed and memory; the figures of the last one, the largest, count.
     #[arg(long, value_name = "BUILDS", value_delimiter = ',', default_values_t = [55_000, 300_000])]
     sizes: Vec<usize>,
     /// Print the figures that matter as JSON, and everything else on standard error.

@@ -62,7 +62,7 @@ impl Report {
             "mean_ratio_missing_history": ratios(1).mean,
             "work_conservation": self.conservation(),
             "decisions_per_s": largest.map_or(f64::NAN, |speed| speed.decisions_per_second),
-            "bytes_per_build": largest.map_or(f64::NAN, |speed| speed.bytes_per_build),
+            "bytes_per_build": largest.and_then(|speed| speed.bytes_per_build),
         })
     }
 

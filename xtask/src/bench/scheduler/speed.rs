@@ -24,7 +24,8 @@ pub(super) struct Speed {
     pub(super) depth: usize,
     /// How long it takes to take the graph in.
     pub(super) adding: Duration,
-    pub(super) bytes_per_build: f64,
+    /// Not known when the process had memory left from before.
+    pub(super) bytes_per_build: Option<f64>,
     pub(super) decisions_per_second: f64,
 }
 
@@ -44,7 +45,7 @@ pub(super) fn measure(builds: usize) -> Result<Speed> {
         edges: shape.edges(),
         depth: shape.depth(),
         adding,
-        bytes_per_build: number(bytes) / number(u64::try_from(builds)?),
+        bytes_per_build: (bytes > 0).then_some(number(bytes) / number(u64::try_from(builds)?)),
         decisions_per_second: number(decisions) / deciding.as_secs_f64(),
     })
 }
@@ -114,13 +115,13 @@ fn fleet() -> Vec<Machines> {
 impl Speed {
     /// One line of the report.
     pub(super) fn line(&self) -> String {
+        let memory = self.bytes_per_build.map_or_else(String::new, |bytes| format!(", {bytes:.0} bytes a build"));
         format!(
-            "{:>9} builds {:>9} edges {:>5} deep: added in {:>6.2} s, {:>5.0} bytes a build, {:>9.0} decisions/s",
+            "{} builds, {} edges, {} deep: added in {:.2} s, {:.0} decisions/s{memory}",
             self.builds,
             self.edges,
             self.depth,
             self.adding.as_secs_f64(),
-            self.bytes_per_build,
             self.decisions_per_second
         )
     }
