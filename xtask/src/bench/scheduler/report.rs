@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::baselines::Baseline;
 use super::cases::{HISTORIES, Scored};
 use super::shares::Shares;
+use super::small::Small;
 use super::speed::Speed;
 use crate::bench::figures::number;
 
 /// All that was measured.
 pub(super) struct Report {
     pub(super) scored: Vec<Scored>,
-    pub(super) exact: Vec<f64>,
+    pub(super) small: Small,
     pub(super) shares: Shares,
     pub(super) speeds: Vec<Speed>,
 }
@@ -38,7 +39,9 @@ impl Report {
             let name = format!("Gradient, all known, work by path {pressure}");
             let _ = writeln!(text, "{name:<48} {}", Summary::of(ratios.map(|scored| scored.production[0])));
         }
-        let _ = writeln!(text, "{:<48} {}", "by the best schedule of small graphs", Summary::of(self.exact.iter().copied()));
+        let solved = format!("by the best schedule of {} small graphs", self.small.ratios.len());
+        let _ = writeln!(text, "{solved:<48} {}", Summary::of(self.small.ratios.iter().copied()));
+        let _ = writeln!(text, "small graphs that take longer with one slot more: {}", self.small.anomalies);
         if let Some(worst) = self.scored.iter().max_by(|a, b| a.production[0].total_cmp(&b.production[0])) {
             let _ = writeln!(text, "the worst: work by path {}, {}", worst.pressure, worst.label);
         }
