@@ -39,7 +39,7 @@ fn with_bucket(presign: bool, body: impl FnOnce(&mut Trial, &S3Server) -> Outcom
 
 /// Builds, and lets every Nix of this machine substitute all of it.
 fn build_and_substitute(trial: &mut Trial, bucket: &S3Server) -> Outcome {
-    let evaluation = trial.evaluate("packages", "diamond")?;
+    let evaluation = trial.evaluate("packages", "hello")?;
     assert_eq!(evaluation.wait_for_end(LIMIT)?, "Completed");
     let paths: Vec<String> = evaluation.outputs()?.into_values().flatten().collect();
     for kind in ["nar", "ls", "log"] {
