@@ -166,15 +166,20 @@ pub async fn of_path(conn: &mut Conn, cache: CacheId, hash: StorePathHash) -> Re
 
 /// Those of these public keys that are to sign something, each with its cache's key.
 pub async fn wanting(conn: &mut Conn, public_keys: &[Vec<u8>]) -> Result<Vec<CacheKey>, StorageError> {
-    Ok(query!(conn, |c| {
-        let wanted = cache_signatures::table.filter(cache_signatures::key.eq(keys::id));
-        let wanted = wanted.filter(cache_signatures::signature.is_null());
-        let held = keys::table.inner_join(all_caches::table).filter(all_caches::deleted_at.is_null());
-        let held = held.filter(keys::public_key.eq_any(public_keys)).filter(keys::secret_key_sealed.is_null());
-        let held = held.filter(keys::retired_at.is_null());
-        let held = held.filter(keys::wanted_after.is_not_null().or(diesel::dsl::exists(wanted)));
-        held.order(keys::id).select(CacheKey::as_select()).load(c).await?
-    }))
+    let mut wanting = Vec::new();
+    for chunk in public_keys.chunks(KEYS_PER_QUERY) {
+        let keys: Vec<CacheKey> = query!(&mut *conn, |c| {
+            let wanted = cache_signatures::table.filter(cache_signatures::key.eq(keys::id));
+            let wanted = wanted.filter(cache_signatures::signature.is_null());
+            let held = keys::table.inner_join(all_caches::table).filter(all_caches::deleted_at.is_null());
+            let held = held.filter(keys::public_key.eq_any(chunk)).filter(keys::secret_key_sealed.is_null());
+            let held = held.filter(keys::retired_at.is_null());
+            let held = held.filter(keys::wanted_after.is_not_null().or(diesel::dsl::exists(wanted)));
+            held.order(keys::id).select(CacheKey::as_select()).load(c).await?
+        });
+        wanting.extend(keys);
+    }
+    Ok(wanting)
 }
 
 /// The next paths that a key is to sign: first what readers do not see before, and of that what paths refer to before them. At

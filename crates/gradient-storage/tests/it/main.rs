@@ -8,6 +8,7 @@ mod attempts;
 mod builds;
 mod cache_paths;
 mod cache_retention;
+mod cache_signatures;
 mod caches;
 mod commits;
 mod concurrency;
