@@ -89,6 +89,14 @@ pub(crate) struct Arguments {
     #[arg(long, env = "GRADIENT_BUILD_MAX_SILENT_SECS", value_name = "SECONDS", default_value_t = 0)]
     pub(crate) build_max_silent_secs: u64,
 
+    /// How many bytes a builder may print.
+    #[arg(long, env = "GRADIENT_BUILD_MAX_LOG_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) build_max_log_bytes: u64,
+
+    /// How large the outputs of a build may be together, in bytes of their NARs.
+    #[arg(long, env = "GRADIENT_BUILD_MAX_OUTPUT_BYTES", value_name = "BYTES", default_value_t = 64 << 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) build_max_output_bytes: u64,
+
     /// How often a build is tried while it fails for reasons that are not its own.
     #[arg(long, env = "GRADIENT_BUILD_MAX_ATTEMPTS", value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) build_max_attempts: u32,

@@ -136,6 +136,8 @@ fn engine_settings(arguments: &Arguments, serve_url: String) -> Result<EngineSet
         keep_direct_builds: arguments.keep_direct_builds,
         build_timeout: limit(arguments.build_timeout_secs),
         build_max_silent: limit(arguments.build_max_silent_secs),
+        max_log_bytes: arguments.build_max_log_bytes,
+        max_output_bytes: arguments.build_max_output_bytes,
         max_nar_bytes: arguments.max_upload_bytes,
         ..EngineSettings::default()
     })

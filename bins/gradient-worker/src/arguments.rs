@@ -75,6 +75,14 @@ pub struct Arguments {
     #[arg(long, env = "GRADIENT_WORKER_EVAL_MEMORY_BYTES", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(67_108_864..))]
     pub eval_memory_bytes: Option<u64>,
 
+    /// How much memory has to be free for the worker to take anything new, in bytes.
+    #[arg(long, env = "GRADIENT_WORKER_MIN_FREE_MEMORY_BYTES", value_name = "BYTES", default_value_t = 128 << 20)]
+    pub min_free_memory_bytes: u64,
+
+    /// How much space has to be free where the Nix store is, in bytes.
+    #[arg(long, env = "GRADIENT_WORKER_MIN_FREE_DISK_BYTES", value_name = "BYTES", default_value_t = 1 << 30)]
+    pub min_free_disk_bytes: u64,
+
     /// How long jobs may go on after SIGTERM, in seconds; 0 means as long as they like.
     #[arg(long, env = "GRADIENT_WORKER_DRAIN_SECS", value_name = "SECONDS", default_value_t = 600)]
     pub drain_secs: u64,

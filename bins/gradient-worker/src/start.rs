@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use gradient_domain::{JobKind, WorkerId};
-use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, SigningKeys, WorkerSettings};
+use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, Reserve, SigningKeys, UploadBudget, WorkerSettings};
 use gradient_telemetry as telemetry;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -52,7 +52,15 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
     let evaluation =
         EvaluationLimits { processes: usize::try_from(arguments.eval_processes)?, memory_bytes: arguments.eval_memory_bytes };
     tracing::info!(worker = %id, nix = nix.version(), systems = nix.systems().join(" "), features = nix.features().join(" "), "starting");
-    let machine = Machine { nix, daemons: Arc::new(daemons), scratch: directories::scratch(&base)?, evaluation };
+    let reserve = Reserve { memory_bytes: arguments.min_free_memory_bytes, disk_bytes: arguments.min_free_disk_bytes };
+    let machine = Machine {
+        nix,
+        daemons: Arc::new(daemons),
+        scratch: directories::scratch(&base)?,
+        uploads: UploadBudget::default(),
+        evaluation,
+        reserve,
+    };
     let settings = WorkerSettings {
         server,
         id,

@@ -271,6 +271,7 @@ impl From<EngineError> for ApiError {
             | EngineError::Derivation(_)
             | EngineError::Outputs(_)
             | EngineError::InputsMissing(_)
+            | EngineError::Task(_)
             | EngineError::Damaged(_)
             | EngineError::Compression(_)
             | EngineError::Mail(_)

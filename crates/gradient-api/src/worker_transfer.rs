@@ -12,7 +12,7 @@ use gradient_domain::{Epoch, Job, JobKind};
 use gradient_engine::{Engine, SourceDeclaration, UploadError};
 use gradient_nix::StorePath;
 use gradient_protocol::transfer::{
-    CONTENT_ADDRESS_HEADER, Missing, OFFSET_HEADER, Paths, REFERENCES_HEADER, Refusal, WRONG_OFFSET,
+    CONTENT_ADDRESS_HEADER, Missing, OFFSET_HEADER, Paths, REFERENCES_HEADER, Refusal, TOO_LARGE, WRONG_OFFSET,
 };
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -39,6 +39,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, limits: &web::Data<Body
     config.service(
         web::scope("/proto/jobs/{kind}/{id}/{epoch}")
             .app_data(limits.clone())
+            .route("/task", web::get().to(task))
             .route("/missing", web::post().to(missing))
             .route("/paths/{path}", web::put().to(upload))
             .route("/paths/{path}", web::get().to(download))
@@ -105,7 +106,8 @@ impl From<UploadError> for Refused {
             UploadError::NotOwner { .. } => Self(StatusCode::CONFLICT, "not_owner", message),
             UploadError::NotAnOutput { .. } => Self(StatusCode::FORBIDDEN, "not_an_output", message),
             UploadError::Undeclared(_) => Self(StatusCode::BAD_REQUEST, "undeclared", message),
-            UploadError::Refused(_) | UploadError::TooLarge(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
+            UploadError::Refused(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
+            UploadError::TooLarge(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, TOO_LARGE, message),
             UploadError::Incomplete(_) => Self(StatusCode::BAD_REQUEST, "incomplete", message),
             UploadError::WrongOffset { .. } => Self(StatusCode::CONFLICT, WRONG_OFFSET, message),
             UploadError::Busy => Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
@@ -115,6 +117,17 @@ impl From<UploadError> for Refused {
                 Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the server cannot store or read this now".into())
             }
         }
+    }
+}
+
+async fn task(request: HttpRequest, address: web::Path<JobAddress>, engine: web::Data<Engine>) -> HttpResponse {
+    let answer = async {
+        let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
+        Ok::<_, Refused>(engine.task(token(&request)?, job, epoch).await?)
+    };
+    match answer.await {
+        Ok(task) => HttpResponse::Ok().content_type("application/msgpack").body(task),
+        Err(refused) => refused.into(),
     }
 }
 

@@ -60,5 +60,5 @@ pub use repository::{RepositoryKind, RepositoryUrl, RepositoryUrlError};
 pub use secret::Secret;
 pub use status::{BuildStatus, EvaluationStatus, MessageLevel};
 pub use vocabulary::UnknownWord;
-pub use waiting::{BuildWait, EvaluationWait, UnmetWorkers};
+pub use waiting::{BuildWait, EvaluationWait, Shortage, UnmetWorkers};
 pub use wildcard::{Attribute, Pattern, Segment, Wildcard, WildcardError, attribute_path};

@@ -16,6 +16,17 @@ pub struct UnmetWorkers {
     pub build_count: u32,
 }
 
+/// What a machine has too little of to take more work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Shortage {
+    /// Free memory.
+    Memory,
+    /// Free space where its store is.
+    Disk,
+}
+
 /// Why an evaluation is `Waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -39,6 +50,11 @@ pub enum EvaluationWait {
     Signature,
     /// The only fitting workers are draining.
     Draining,
+    /// The only fitting workers have too little of something.
+    Shortage {
+        /// Of what.
+        of: Shortage,
+    },
     /// The store takes nothing more.
     StorageFull,
 }
@@ -78,4 +94,9 @@ pub enum BuildWait {
     Inputs,
     /// The only fitting workers are draining.
     Draining,
+    /// The only fitting workers have too little of something.
+    Shortage {
+        /// Of what.
+        of: Shortage,
+    },
 }

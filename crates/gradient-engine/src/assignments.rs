@@ -1,11 +1,11 @@
 //! From an assignment to the task that a worker gets.
 
-use gradient_domain::{BuildId, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl};
-use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Source, Task, ToWorker};
+use gradient_domain::{BuildId, Epoch, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl};
+use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Source, Task, ToWorker, encode_task};
 use gradient_scheduler::Event;
 use gradient_storage::{Conn, commits, evaluations, projects};
 
-use crate::{Engine, EngineError, leases::Lease, organizations, results};
+use crate::{Engine, EngineError, UploadError, leases::Lease, organizations, results};
 
 /// Prepares the task behind the caller's back and sends it. What cannot be prepared counts as a failure of the attempt.
 pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease) {
@@ -28,8 +28,12 @@ async fn send(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError
         Ok(task) => {
             // Cancelled while it was prepared, or the worker came back for others: then nobody is to begin it.
             if engine.held_lease(job, lease.epoch, lease.worker).is_some() {
-                let assign = ToWorker::Assign { job, epoch: lease.epoch, peer: lease.organization, task: Box::new(task) };
-                engine.sessions().send(lease.worker, assign);
+                let assign = |task| ToWorker::Assign { job, epoch: lease.epoch, peer: lease.organization, task: Box::new(task) };
+                let message = match assign(task) {
+                    large if !gradient_protocol::fits_frame(&large) => assign(Task::Large {}),
+                    message => message,
+                };
+                engine.sessions().send(lease.worker, message);
             }
             Ok(())
         }
@@ -42,6 +46,16 @@ async fn send(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError
             tracing::warn!(%job, error = &error as &dyn std::error::Error, "cannot prepare a job");
             results::failed(engine, job, lease, Failure { kind, message }, 0).await
         }
+    }
+}
+
+impl Engine {
+    /// The task of a job that the session with this token holds, as [`encode_task`] writes it.
+    pub async fn task(&self, token: &str, job: Job, epoch: Epoch) -> Result<Vec<u8>, UploadError> {
+        let organization = self.transfer_organization(token, job, epoch)?;
+        let _permit = self.preparing().acquire().await.map_err(|_| EngineError::Stopping)?;
+        let task = prepare(self, job, organization).await?;
+        Ok(encode_task(&task).map_err(|error| EngineError::Task(error.to_string()))?)
     }
 }
 
@@ -104,7 +118,7 @@ async fn build(engine: &Engine, build: BuildId) -> Result<BuildTask, EngineError
         timeout_secs: settings.build_timeout.map(|timeout| timeout.as_secs()),
         max_silent_secs: settings.build_max_silent.map(|silent| silent.as_secs()),
         max_log_bytes: settings.max_log_bytes,
-        max_output_bytes: None,
+        max_output_bytes: Some(settings.max_output_bytes),
     };
     let (derivation, aterm, inputs) = (context.drv_path.clone(), context.aterm.clone(), context.inputs.clone());
     Ok(BuildTask { derivation, aterm, inputs, limits })

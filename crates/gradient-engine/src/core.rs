@@ -7,7 +7,7 @@ mod task;
 
 use std::time::Duration;
 
-use gradient_domain::{BuildId, BuildWait, Epoch, Job, WorkerId};
+use gradient_domain::{BuildId, BuildWait, Epoch, Job, Shortage, WorkerId};
 use gradient_scheduler::{Census, Event, Scheduler, SchedulerSettings, Tick, WorkerCapabilities};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -77,6 +77,10 @@ impl Core {
 
     pub(crate) async fn worker_draining(&self, worker: WorkerId) {
         self.send(Event::WorkerDraining { worker }).await;
+    }
+
+    pub(crate) async fn worker_short(&self, worker: WorkerId, shortage: Option<Shortage>) {
+        self.send(Event::WorkerShort { worker, shortage }).await;
     }
 
     pub(crate) async fn worker_lost(&self, worker: WorkerId) {

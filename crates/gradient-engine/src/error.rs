@@ -87,6 +87,9 @@ pub enum EngineError {
     /// A build's inputs are not all there.
     #[error("{0}")]
     InputsMissing(String),
+    /// A job cannot be handed out.
+    #[error("the job cannot be handed out: {0}")]
+    Task(String),
     /// Something stored cannot be read back.
     #[error("{0}")]
     Damaged(String),

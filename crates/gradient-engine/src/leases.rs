@@ -42,6 +42,12 @@ impl Leases {
         is_current
     }
 
+    /// Ends all leases that a worker holds of an organization's jobs, and says which they were.
+    pub(crate) fn take_all(&self, worker: WorkerId, organization: OrganizationId) -> Vec<(Job, Epoch)> {
+        let is_its = |lease: &Lease| lease.worker == worker && lease.organization == organization;
+        self.lock().extract_if(|_, lease| is_its(lease)).map(|(job, lease)| (job, lease.epoch)).collect()
+    }
+
     /// The lease, when this worker holds it with this epoch.
     pub(crate) fn held(&self, job: Job, epoch: Epoch, worker: WorkerId) -> Option<Lease> {
         self.lock().get(&job).filter(|lease| lease.epoch == epoch && lease.worker == worker).copied()

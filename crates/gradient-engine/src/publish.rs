@@ -1,19 +1,21 @@
 //! From the staged outputs of a finished build to store paths that others may use: one transaction, or nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use gradient_domain::{BuildId, CacheId, EvaluationId, Moment, OrganizationId};
+use gradient_domain::{BuildId, BuildStatus, CacheId, EvaluationId, Job, Moment, OrganizationId};
 use gradient_nix::{StorePath, StorePathHash};
 use gradient_protocol::BuiltOutput;
+use gradient_scheduler::Event;
 use gradient_storage::{
     Conn, StorageError, attempts, builds,
     cache_paths::{self, NewCachePath},
+    caches,
     paths::{self, OrganizationPath, StagedOutput},
     subscriptions,
 };
 use thiserror::Error;
 
-use crate::{Engine, EngineError, build_context::BuildContext, closure, downloads, leases::Lease, logs, results};
+use crate::{Engine, EngineError, build_context::BuildContext, downloads, leases::Lease, logs, results};
 
 /// What a worker says of a build that it has finished.
 #[derive(Debug)]
@@ -56,8 +58,12 @@ pub enum OutputRefusal {
 
 /// Makes the outputs of a build its organization's, and its caches', and the build `Completed`.
 pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finished: Finished) -> Result<(), EngineError> {
-    let context = engine.build_context(build).await?;
     let epoch = lease.epoch;
+    let standing = engine.storage().read(async move |conn: &mut Conn| builds::find(conn, build).await).await?;
+    if standing.status == BuildStatus::Completed && standing.epoch == epoch {
+        return publish_again(engine, build, lease).await;
+    }
+    let context = engine.build_context(build).await?;
     let staged = engine.storage().read(async move |conn: &mut Conn| paths::list_staged(conn, build, epoch).await).await?;
     check(&context, &finished.outputs, &staged)?;
     let artefacts = downloads::offered(engine, &staged).await?;
@@ -84,7 +90,24 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     if let Some(claimed) = claimed {
         engine.paths_published(&claimed);
         results::completed(engine, build, lease).await;
+    } else {
+        // It has moved on in the database, and whoever decided so may not have been told yet that this worker is done with it.
+        let (job, worker) = (Job::Build(build), lease.worker);
+        engine.core().send(Event::JobStopped { job, epoch, worker }).await;
     }
+    Ok(())
+}
+
+/// The outputs are durable since the last report of the same, but nobody heard of it: the connection to the database, or this server,
+/// was gone before the answer came.
+async fn publish_again(engine: &Engine, build: BuildId, lease: Lease) -> Result<(), EngineError> {
+    let (context, now) = (engine.build_context(build).await?, Moment::now());
+    let claim = async move |conn: &mut Conn| claim_if_wanted(conn, build, &context, now).await;
+    let claimed = engine.storage().transaction(claim).await?;
+    engine.build_contexts().forget(build);
+    logs::finish_later(engine, build, lease.epoch);
+    engine.paths_published(&claimed);
+    results::completed(engine, build, lease).await;
     Ok(())
 }
 
@@ -152,24 +175,51 @@ pub(crate) async fn claim(
     now: Moment,
 ) -> Result<Claimed, StorageError> {
     let mut claimed = Claimed::new();
-    if caches.is_empty() || roots.is_empty() {
+    if roots.is_empty() {
         return Ok(claimed);
     }
-    let closure = closure::of(conn, organization, roots, None).await?;
-    let rows: Vec<NewCachePath> = closure.paths.iter().map(claim_on).collect();
-    for cache in caches {
-        claimed.push((*cache, cache_paths::publish(conn, *cache, rows.clone(), now).await?.hashes));
+    for &cache in caches {
+        let rows = unclaimed(conn, organization, cache, roots.clone()).await?;
+        claimed.push((cache, cache_paths::publish(conn, cache, rows, now).await?.hashes));
     }
     Ok(claimed)
 }
 
-fn claim_on(path: &OrganizationPath) -> NewCachePath {
+/// The roots, and what they need that the cache does not have. What it has is not looked into: a cache has the closure of all it has,
+/// and nothing goes from it while this transaction decides.
+async fn unclaimed(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    cache: CacheId,
+    roots: Vec<StorePath>,
+) -> Result<Vec<NewCachePath>, StorageError> {
+    let mut rows = Vec::new();
+    if !caches::lock(conn, cache).await? {
+        return Ok(rows);
+    }
+    let mut seen: HashSet<StorePath> = roots.iter().cloned().collect();
+    let mut wave = roots;
+    while !wave.is_empty() {
+        let mut next = Vec::new();
+        for path in paths::find_many(conn, organization, &wave).await? {
+            next.extend(path.references.iter().filter(|reference| seen.insert((*reference).clone())).cloned());
+            rows.push(claim_on(path));
+        }
+        let hashes: Vec<StorePathHash> = next.iter().map(StorePath::hash).collect();
+        let known = cache_paths::known(conn, cache, &hashes).await?;
+        next.retain(|path| !known.contains(&path.hash()));
+        wave = next;
+    }
+    Ok(rows)
+}
+
+fn claim_on(path: OrganizationPath) -> NewCachePath {
     NewCachePath {
-        path: path.path.clone(),
+        path: path.path,
         nar_hash: path.nar_hash,
-        references: path.references.clone(),
-        deriver: path.deriver.clone(),
-        content_address: path.content_address.clone(),
+        references: path.references,
+        deriver: path.deriver,
+        content_address: path.content_address,
         foreign_signatures: Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! The workers that are connected: who they proved to be, and how to reach them.
 //!
-//! A session begins with a handshake in which the worker proves, peer by peer, whom it may serve. A new connection of the same
-//! worker replaces the old one: a half-open connection never blocks a worker's return.
+//! A session begins with a handshake in which the worker proves, peer by peer, whom it may serve. A new connection of the process
+//! replaces the old one: a half-open connection never blocks a worker's return.
 
 mod handshake;
 mod inbox;
@@ -9,6 +9,7 @@ mod inbox;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use gradient_auth::SecretHash;
@@ -25,6 +26,9 @@ const OUTBOX: usize = 1024;
 
 /// How many uploads a worker may have on the way; each takes a thread. Further ones wait.
 const UPLOADS: usize = 16;
+
+/// After how much silence a worker may be dead; it says something every 30 seconds.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Counts sessions, so that the end of an old one is not taken for the end of its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,13 +99,17 @@ struct Connection {
     token: SecretHash,
     outbox: mpsc::Sender<ToWorker>,
     known: ConnectedWorker,
+    /// Which process of the worker it is.
+    process: Option<u64>,
+    /// When it last said something.
+    heard: Instant,
     /// When the oldest registration that it proved was made.
     registered: Moment,
     /// Uploads that it may have on the way.
     uploads: Arc<Semaphore>,
 }
 
-/// Another worker is connected under the same id, and has the older right to it.
+/// Another worker is connected under the same id, and has the older right to it, or is another process and alive.
 #[derive(Debug)]
 struct IdTaken;
 
@@ -121,24 +129,29 @@ impl Sessions {
     /// Replaces whatever connection the worker had; the old one's outbox ends.
     ///
     /// Anybody can register any id, and ids are no secret. So one that serves none of the organizations of the connected worker
-    /// is another worker, and the id belongs to the one that was registered first.
+    /// is another worker, and the id belongs to the one that was registered first. One that serves some of them may be a copy of it, as
+    /// of a machine that was cloned: the two would take each other's jobs away for ever, so that the one that is heard stays.
     fn open(
         &self,
         known: ConnectedWorker,
+        process: Option<u64>,
         token: SecretHash,
         registered: Moment,
     ) -> Result<(SessionNumber, mpsc::Receiver<ToWorker>), IdTaken> {
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let number = SessionNumber(self.0.next.fetch_add(1, Ordering::Relaxed));
         let mut connections = self.lock();
-        if let Some(current) = connections.get(&known.worker)
-            && !current.known.organizations.iter().any(|served| known.serves(served.organization))
-            && current.registered <= registered
-        {
-            return Err(IdTaken);
+        if let Some(current) = connections.get(&known.worker) {
+            let is_same = current.known.organizations.iter().any(|served| known.serves(served.organization));
+            let is_copy = current.process.is_some() && process.is_some() && current.process != process;
+            let is_taken = if is_same { is_copy && current.heard.elapsed() < SILENCE } else { current.registered <= registered };
+            if is_taken {
+                return Err(IdTaken);
+            }
         }
         let uploads = Arc::new(Semaphore::new(UPLOADS));
-        connections.insert(known.worker, Connection { number, token, outbox, known, registered, uploads });
+        let connection = Connection { number, token, outbox, known, process, heard: Instant::now(), registered, uploads };
+        connections.insert(connection.known.worker, connection);
         Ok((number, receiver))
     }
 
@@ -163,8 +176,19 @@ impl Sessions {
         self.lock().get(&worker).map(|connection| connection.uploads.clone())
     }
 
-    fn is_current(&self, worker: WorkerId, number: SessionNumber) -> bool {
-        self.lock().get(&worker).is_some_and(|connection| connection.number == number)
+    /// Whether this is the worker's newest session, from which something has just come.
+    fn hear(&self, worker: WorkerId, number: SessionNumber) -> bool {
+        let mut connections = self.lock();
+        let current = connections.get_mut(&worker).filter(|connection| connection.number == number);
+        current.map(|connection| connection.heard = Instant::now()).is_some()
+    }
+
+    /// Ends the session of a worker that serves the organization; its outbox ends.
+    pub(crate) fn end(&self, worker: WorkerId, organization: OrganizationId) {
+        let mut connections = self.lock();
+        if connections.get(&worker).is_some_and(|connection| connection.known.serves(organization)) {
+            connections.remove(&worker);
+        }
     }
 
     /// Sends without waiting. A worker that is away is told when it returns; one that does not read loses its connection.
@@ -218,7 +242,7 @@ impl WorkerSession {
 
     /// Takes in one message. An error ends this session, and no other.
     pub async fn receive(&mut self, message: ToServer) -> Result<(), SessionError> {
-        if !self.engine.sessions().is_current(self.worker, self.number) {
+        if !self.engine.sessions().hear(self.worker, self.number) {
             return Err(SessionError::Protocol("the worker has a newer connection"));
         }
         inbox::take(&self.engine, self.worker, message).await

@@ -40,6 +40,8 @@ pub struct EngineSettings {
     pub build_max_silent: Option<Duration>,
     /// How much a builder may print.
     pub max_log_bytes: u64,
+    /// How large the NARs of all outputs of a build may be together.
+    pub max_output_bytes: u64,
     /// How large an uploaded NAR may be once it is decompressed.
     pub max_nar_bytes: u64,
     /// How many evaluations of direct builds each organization keeps, at least 1.
@@ -68,6 +70,7 @@ impl Default for EngineSettings {
             build_timeout: None,
             build_max_silent: None,
             max_log_bytes: 64 << 20,
+            max_output_bytes: 64 << 30,
             max_nar_bytes: 64 << 30,
             keep_direct_builds: 50,
             git: "git".into(),

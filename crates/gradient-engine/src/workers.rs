@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use gradient_auth::WorkerToken;
-use gradient_domain::{DisplayName, JobKind, Moment, OrganizationId, Secret, UserId, WorkerId};
+use gradient_domain::{DisplayName, FailureKind, JobKind, Moment, OrganizationId, Secret, UserId, WorkerId};
+use gradient_scheduler::Event;
 use gradient_storage::{
     Conn, Digest,
     workers::{self, WorkerChanges},
@@ -138,8 +139,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a registration. A connection that the worker has lives on, but it cannot come back.
+    /// Removes a registration. Its session ends, and what it has of the organization's jobs goes to others at once.
     pub async fn unregister_worker(&self, organization: OrganizationId, worker: WorkerId) -> Result<(), EngineError> {
-        Ok(self.storage().write(async move |conn: &mut Conn| workers::delete(conn, organization, worker).await).await?)
+        self.storage().write(async move |conn: &mut Conn| workers::delete(conn, organization, worker).await).await?;
+        self.sessions().end(worker, organization);
+        for (job, epoch) in self.leases().take_all(worker, organization) {
+            self.core().send(Event::JobFailed { job, epoch, worker, kind: FailureKind::Transient }).await;
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,10 @@ mod log;
 mod outputs;
 mod verdict;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use gradient_domain::{Failure, FailureKind};
 use gradient_nix::{Derivation, StorePath};
@@ -18,17 +21,27 @@ use gradient_protocol::{BuildLimits, BuildTask, Report};
 pub use check::CheckError;
 pub use daemons::Daemons;
 use daemons::soon;
+pub use outputs::UploadBudget;
 
-use crate::job::{JobContext, failure};
+use tokio::sync::Semaphore;
+
+use crate::job::{self, JobContext, failure};
 
 /// How often the inputs are tried to be brought, each time over another connection.
 const INPUT_TRIES: u32 = 3;
 
 /// Builds and gives the report that says so. Dropping the future ends the builder.
-pub(crate) async fn run(daemons: &Daemons, task: BuildTask, context: &JobContext) -> Result<Report, Failure> {
+pub(crate) async fn run(
+    daemons: &Daemons,
+    uploads: &UploadBudget,
+    task: BuildTask,
+    context: &JobContext,
+    slots: &Arc<Semaphore>,
+) -> Result<Report, Failure> {
     let derivation = parse(&task)?;
     let mut daemon = inputs::bring(daemons, &task.inputs, context.transfer(), INPUT_TRIES).await?;
     let wanted: Vec<_> = derivation.outputs.iter().map(|(name, output)| (name.clone(), output.path.clone())).collect();
+    let slot = job::slot(slots).await?;
     outputs::remove_leftovers(daemons, &mut daemon, &wanted).await?;
     context.report(Report::Started {}).await?;
     let building = Instant::now();
@@ -36,10 +49,10 @@ pub(crate) async fn run(daemons: &Daemons, task: BuildTask, context: &JobContext
     soon(daemon.connection.set_options(&options)).await?;
     build(&mut daemon.connection, &task.derivation, &derivation, &task.limits, context).await?;
     let build_ms = u64::try_from(building.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let outputs = outputs::describe(&mut daemon.connection, &wanted, &task.limits).await?;
-    for output in &outputs {
-        outputs::upload(daemons, output, context.transfer()).await?;
-    }
+    let outputs = outputs::describe(&mut daemon, &wanted, &task.limits).await?;
+    drop(slot);
+    context.report(Report::Made {}).await?;
+    outputs::upload_all(daemons, uploads, &outputs, context.transfer()).await?;
     // Only now: the connection's temporary roots kept inputs and outputs from the garbage collector.
     daemons.put_back(daemon);
     Ok(Report::Built { outputs, build_ms, log_bytes: context.log_bytes() })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gradient_domain::{Epoch, Failure, FailureKind, Job};
 use gradient_protocol::{Report, Task, ToServer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Machine, build, evaluate, fetch, session::Outbox, transfer::JobTransfer};
 
@@ -58,8 +59,21 @@ impl JobContext {
     }
 }
 
-/// Does the task and gives the report that ends it.
-pub(crate) async fn run(machine: &Machine, task: Task, context: &JobContext) -> Result<Report, Failure> {
+/// One of the places for jobs of a kind, as soon as there is one.
+pub(crate) async fn slot(slots: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
+    Arc::clone(slots).acquire_owned().await.map_err(|error| failure(FailureKind::Transient, error))
+}
+
+/// Does the task and gives the report that ends it. A build needs its slot only while its builder runs: others build while its inputs
+/// and outputs are on their way.
+pub(crate) async fn run(machine: &Machine, task: Task, context: &JobContext, slots: &Arc<Semaphore>) -> Result<Report, Failure> {
+    if !task.fits(context.job.kind()) {
+        return Err(failure(FailureKind::WorkerUnfit, "the task is of another kind than its job"));
+    }
+    if let Task::Build(task) = task {
+        return build::run(&machine.daemons, &machine.uploads, task, context, slots).await;
+    }
+    let _slot = slot(slots).await?;
     match task {
         Task::Fetch(task) => {
             context.report(Report::Started {}).await?;
@@ -69,7 +83,7 @@ pub(crate) async fn run(machine: &Machine, task: Task, context: &JobContext) -> 
             context.report(Report::Started {}).await?;
             evaluate::run(machine, task, context).await.map(|()| Report::Evaluated {})
         }
-        Task::Build(task) => build::run(&machine.daemons, task, context).await,
+        Task::Build(_) | Task::Large {} => Err(failure(FailureKind::WorkerUnfit, "the server gave no task that can be done")),
     }
 }
 

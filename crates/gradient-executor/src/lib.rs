@@ -32,7 +32,7 @@ mod transfer;
 
 use std::{path::PathBuf, sync::Arc};
 
-pub use build::{CheckError, Daemons};
+pub use build::{CheckError, Daemons, UploadBudget};
 pub use identity::{IdentityError, worker_id};
 pub use nix::{Nix, NixError};
 pub use peers::{Peers, PeersError, PeersFile};
@@ -49,8 +49,21 @@ pub struct Machine {
     pub daemons: Arc<Daemons>,
     /// An existing directory for files that no job outlives.
     pub scratch: PathBuf,
+    /// What the outputs of builds share on their way to the server.
+    pub uploads: UploadBudget,
     /// What evaluations may use.
     pub evaluation: EvaluationLimits,
+    /// What has to be free for anything new to begin.
+    pub reserve: Reserve,
+}
+
+/// What has to be free on a machine; with less it is given nothing new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserve {
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Space where the store is, in bytes.
+    pub disk_bytes: u64,
 }
 
 /// What evaluations may use.

@@ -13,8 +13,9 @@ use gradient_protocol::{Capabilities, Hello, RefusalCode, VERSIONS};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use uuid::Uuid;
 
-use crate::{Machine, PeersFile, SigningKeys, backoff::Backoff, peers::Peers, transfer::Transfer};
+use crate::{Machine, PeersFile, Reserve, SigningKeys, backoff::Backoff, peers::Peers, transfer::Transfer};
 use connection::{Connection, ConnectionEnd};
 use jobs::Jobs;
 pub(crate) use outbox::Outbox;
@@ -63,8 +64,9 @@ pub async fn run(settings: WorkerSettings, machine: Machine, stop: CancellationT
     let outbox = Arc::new(Outbox::default());
     let transfer = Transfer::new(&settings.server)?;
     let capabilities = capabilities(&settings, &machine);
+    let (reserve, process) = (machine.reserve, Uuid::new_v4().as_u64_pair().0);
     let jobs = Jobs::new(Arc::new(machine), Arc::clone(&outbox), transfer.clone(), &settings);
-    let session = Session { settings, outbox, transfer, capabilities, jobs, stop };
+    let session = Session { settings, outbox, transfer, capabilities, reserve, process, jobs, stop };
     tokio::select! {
         outcome = session.keep() => outcome,
         () = session.overdue() => Ok(()),
@@ -76,6 +78,9 @@ struct Session {
     outbox: Arc<Outbox>,
     transfer: Transfer,
     capabilities: Capabilities,
+    reserve: Reserve,
+    /// Tells this process from another one with the same id.
+    process: u64,
     jobs: Jobs,
     stop: CancellationToken,
 }
@@ -83,7 +88,7 @@ struct Session {
 impl Session {
     /// Connects until the work is done.
     async fn keep(&self) -> Result<(), WorkerError> {
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(3));
         loop {
             if self.stop.is_cancelled() && self.outbox.is_empty() {
                 return Ok(());
@@ -142,7 +147,10 @@ impl Session {
             Err(end) => return end,
         };
         self.outbox.rewind();
-        connection.serve(self, &peers).await
+        let end = connection.serve(self, &peers).await;
+        // Its token is as good as gone: transfers wait for the next one.
+        self.transfer.clear_token();
+        end
     }
 
     fn hello(&self, peers: &Peers) -> Hello {
@@ -154,6 +162,7 @@ impl Session {
             capabilities: self.capabilities.clone(),
             running: self.outbox.jobs(),
             draining: self.stop.is_cancelled(),
+            process: Some(self.process),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The HTTP routes beside the socket: NARs out of an organization's scope and into it.
 
+mod counted;
 mod nar;
 mod pieces;
 
@@ -17,20 +18,28 @@ use async_compression::tokio::bufread::ZstdDecoder;
 use futures_util::TryStreamExt as _;
 use gradient_domain::{Epoch, Failure, FailureKind, Job};
 use gradient_nix::StorePath;
-use gradient_protocol::transfer::{Missing, Paths, Refusal, job_missing, job_path};
+use gradient_protocol::{
+    MAX_TASK_BYTES, Task, decode_task,
+    transfer::{Missing, Paths, Refusal, TOO_LARGE, job_missing, job_path, job_task},
+};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use thiserror::Error;
 use tokio::{io::AsyncRead, sync::watch, time::timeout};
 use tokio_util::io::StreamReader;
 
 use crate::{backoff::Backoff, job::failure};
+use counted::CountedBody;
 pub(crate) use nar::{NarFile, restore};
 
-/// How long an unreachable server is waited for: as long as it keeps a job for a worker that it does not hear.
+/// How long something is tried again while the session goes on. Without a session there is no such limit: the work is done, and
+/// the server says when it comes back whether it still wants it.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long a transfer may stand still.
 const STALL: Duration = Duration::from_mins(2);
+
+/// How long the server may take to say what it thinks of an upload once it has it all.
+const VERDICT: Duration = Duration::from_hours(1);
 
 /// How many paths one question may name.
 const MAX_PATHS: usize = 10_000;
@@ -38,7 +47,9 @@ const MAX_PATHS: usize = 10_000;
 /// The server as the jobs of a worker reach it. Clones share the session's token.
 #[derive(Debug, Clone)]
 pub(crate) struct Transfer {
+    /// Gives up when no answer comes for a while; uploads have a watch of their own, as nothing comes while they are sent.
     client: Client,
+    uploads: Client,
     base: Url,
     token: watch::Sender<Option<Arc<str>>>,
     /// How large a body may be that gets through; 0 while nothing was cut.
@@ -77,6 +88,8 @@ pub(crate) enum TransferError {
         message: String,
         /// The status of its answer.
         status: StatusCode,
+        /// Its code for the refusal; empty when it was not the server itself that answered.
+        code: String,
     },
     /// The session has no token, or none that the server takes.
     #[error("the server does not accept this session")]
@@ -93,10 +106,15 @@ pub(crate) enum TransferError {
 
 impl From<TransferError> for Failure {
     fn from(error: TransferError) -> Self {
+        // Nothing of this is the derivation's fault, but the size of what it makes.
         let kind = match &error {
             TransferError::Refused { status, .. } if *status == StatusCode::NOT_FOUND => FailureKind::InputsMissing,
-            TransferError::Refused { .. } => FailureKind::Permanent,
-            TransferError::Unreachable(_) | TransferError::Unauthorized | TransferError::Local { .. } => FailureKind::Transient,
+            TransferError::Refused { code, .. } if code == TOO_LARGE => FailureKind::OutputLimit,
+            TransferError::Refused { status, .. } if *status == StatusCode::UNPROCESSABLE_ENTITY => FailureKind::WorkerUnfit,
+            TransferError::Refused { .. }
+            | TransferError::Unreachable(_)
+            | TransferError::Unauthorized
+            | TransferError::Local { .. } => FailureKind::Transient,
         };
         failure(kind, error)
     }
@@ -105,13 +123,19 @@ impl From<TransferError> for Failure {
 impl Transfer {
     /// The routes beside the socket at `socket`, such as `ws://host/proto`.
     pub(crate) fn new(socket: &Url) -> Result<Self, reqwest::Error> {
-        let client = Client::builder().connect_timeout(Duration::from_secs(20)).read_timeout(STALL).build()?;
-        Ok(Self { client, base: http_base(socket), token: watch::Sender::new(None), piece_bytes: Arc::default() })
+        let client = || Client::builder().connect_timeout(Duration::from_secs(20));
+        let (client, uploads) = (client().read_timeout(STALL).build()?, client().build()?);
+        Ok(Self { client, uploads, base: http_base(socket), token: watch::Sender::new(None), piece_bytes: Arc::default() })
     }
 
     /// Takes the token of a new session.
     pub(crate) fn set_token(&self, token: &str) {
         self.token.send_replace(Some(token.into()));
+    }
+
+    /// The session has ended.
+    pub(crate) fn clear_token(&self) {
+        self.token.send_replace(None);
     }
 
     /// The routes of one assignment.
@@ -128,18 +152,22 @@ impl Transfer {
     ) -> Result<Response, TransferError> {
         let mut retries = Retries::new();
         loop {
-            let (token, sent) = self.try_once(path, "", &build).await?;
+            let (token, sent) = self
+                .try_once(path, "", async |url, token| {
+                    build(&self.client, url).bearer_auth(token).send().await.map_err(|error| NoAnswer::from(&error))
+                })
+                .await?;
             let error = match sent {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
-                    self.next_token(Some(&token)).await?;
+                    self.next_token(&token).await?;
                     continue;
                 }
                 Ok(response) if is_passing(response.status()) => format!("it answers {}", response.status()),
                 Ok(response) => return Err(refusal(what, response).await.1),
-                Err(error) => chain(&error),
+                Err(error) => error.reason,
             };
-            retries.wait(what, error).await?;
+            self.wait(&mut retries, what, error).await?;
         }
     }
 
@@ -148,8 +176,8 @@ impl Transfer {
         &self,
         path: &str,
         query: &str,
-        build: impl FnOnce(&Client, Url) -> RequestBuilder,
-    ) -> Result<(Arc<str>, reqwest::Result<Response>), TransferError> {
+        send: impl AsyncFnOnce(Url, &str) -> Result<Response, NoAnswer>,
+    ) -> Result<(Arc<str>, Result<Response, NoAnswer>), TransferError> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(Some(query).filter(|query| !query.is_empty()));
@@ -157,25 +185,95 @@ impl Transfer {
             let token = self.token.borrow().clone();
             match token {
                 Some(token) => break token,
-                None => self.next_token(None).await?,
+                None => self.session().await?,
             }
         };
-        let sent = build(&self.client, url).bearer_auth(&token).send().await;
+        let sent = send(url, &token).await;
         Ok((token, sent))
     }
 
-    /// Waits until the session has another token than `old`.
-    async fn next_token(&self, old: Option<&Arc<str>>) -> Result<(), TransferError> {
+    /// Waits until there is a session.
+    async fn session(&self) -> Result<(), TransferError> {
         let mut token = self.token.subscribe();
-        let other = token.wait_for(|token| token.is_some() && token.as_ref() != old);
+        token.wait_for(Option::is_some).await.map(drop).map_err(|_| TransferError::Unauthorized)
+    }
+
+    /// Waits until the session has another token than `old`.
+    async fn next_token(&self, old: &Arc<str>) -> Result<(), TransferError> {
+        let mut token = self.token.subscribe();
+        let other = token.wait_for(|token| token.as_ref() != Some(old));
         match timeout(PATIENCE, other).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(TransferError::Unauthorized),
         }
     }
+
+    /// Waits for the next try, unless the server has been there and it has been tried for too long.
+    async fn wait(&self, retries: &mut Retries, what: &str, error: String) -> Result<(), TransferError> {
+        if self.token.borrow().is_none() {
+            self.session().await?;
+            *retries = Retries::new();
+        }
+        retries.wait(what, error).await
+    }
+}
+
+/// A request that has no answer.
+struct NoAnswer {
+    reason: String,
+    /// Whether nothing of it was sent.
+    unconnected: bool,
+}
+
+impl From<&reqwest::Error> for NoAnswer {
+    fn from(error: &reqwest::Error) -> Self {
+        Self { reason: chain(error), unconnected: error.is_connect() }
+    }
+}
+
+/// Sends a body that counts what is taken of it. It is given up when it stands still, and when no verdict comes.
+async fn upload(request: RequestBuilder, body: CountedBody) -> Result<Response, NoAnswer> {
+    let CountedBody { body, taken, ended } = body;
+    let sent = request.body(body).send();
+    tokio::pin!(sent);
+    let mut before = taken.load(Relaxed);
+    let mut since_end = Duration::ZERO;
+    loop {
+        let reason = match timeout(STALL, &mut sent).await {
+            Ok(answer) => return answer.map_err(|error| NoAnswer::from(&error)),
+            Err(_) if ended.load(Relaxed) && since_end < VERDICT => {
+                since_end += STALL;
+                continue;
+            }
+            Err(_) if ended.load(Relaxed) => format!("no answer came within {} minutes", VERDICT.as_secs() / 60),
+            Err(_) => {
+                let now = taken.load(Relaxed);
+                if now != before {
+                    before = now;
+                    continue;
+                }
+                format!("nothing of it was taken for {} minutes", STALL.as_secs() / 60)
+            }
+        };
+        return Err(NoAnswer { reason, unconnected: false });
+    }
 }
 
 impl JobTransfer {
+    /// The task that was too large for its assignment.
+    pub(crate) async fn task(&self) -> Result<Task, TransferError> {
+        let unreadable = |reason: String| TransferError::Unreachable(format!("the task that it gives cannot be read: {reason}"));
+        let mut response = self.transfer.send("the task", &job_task(self.job, self.epoch), Client::get).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreadable(chain(&error)))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MAX_TASK_BYTES {
+                return Err(unreadable(format!("it has more than {MAX_TASK_BYTES} bytes")));
+            }
+        }
+        decode_task(&bytes).map_err(|error| unreadable(error.to_string()))
+    }
+
     /// Which of the paths the organization's scope lacks.
     pub(crate) async fn missing(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>, TransferError> {
         let what = "a question for missing paths";
@@ -214,12 +312,15 @@ impl JobTransfer {
         let (route, what) = (job_path(self.job, self.epoch, path), format!("the upload of {path}"));
         let mut retries = Retries::new();
         loop {
-            let put = |client: &Client, url: Url| pieces::declared(client.put(url).body(nar.compressed()), declaration);
+            let put = async |url, token: &str| {
+                let request = self.transfer.uploads.put(url).bearer_auth(token);
+                upload(pieces::declared(request, declaration), CountedBody::new(nar.stream())).await
+            };
             let (token, sent) = self.transfer.try_once(&route, "", put).await?;
             let error = match sent {
                 Ok(response) if response.status().is_success() => return Ok(true),
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
-                    self.transfer.next_token(Some(&token)).await?;
+                    self.transfer.next_token(&token).await?;
                     continue;
                 }
                 Ok(response) if response.status() == StatusCode::PAYLOAD_TOO_LARGE => return Ok(false),
@@ -233,12 +334,14 @@ impl JobTransfer {
                             (code, _) if code == "incomplete" => return Ok(false),
                             (_, error) => return Err(error),
                         },
-                        Err(error) if error.is_connect() => chain(&error),
+                        Err(error) if error.unconnected => error.reason,
+                        // Without a session it was the server that went, and nothing that cut it.
+                        Err(error) if self.transfer.token.borrow().is_none() => error.reason,
                         Err(_) => return Ok(false),
                     }
                 }
             };
-            retries.wait(&what, error).await?;
+            self.transfer.wait(&mut retries, &what, error).await?;
         }
     }
 
@@ -263,7 +366,7 @@ async fn refusal(what: &str, response: Response) -> (String, TransferError) {
         Ok(refusal) => (refusal.code, refusal.message.chars().take(2000).collect()),
         Err(_) => (String::new(), format!("it answers {status}")),
     };
-    (code, TransferError::Refused { what: what.to_owned(), message, status })
+    (code.clone(), TransferError::Refused { what: what.to_owned(), message, status, code })
 }
 
 /// How long something is tried again.
@@ -274,7 +377,7 @@ struct Retries {
 
 impl Retries {
     fn new() -> Self {
-        Self { begun: Instant::now(), backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)) }
+        Self { begun: Instant::now(), backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(3)) }
     }
 
     /// Waits for the next try, unless it has been tried for too long.

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned, de::IgnoredAny};
 use thiserror::Error;
 
-use crate::{ToServer, ToWorker};
+use crate::{Task, ToServer, ToWorker};
 
 /// The largest frame that either side sends or takes after the handshake.
 pub const MAX_FRAME_BYTES: usize = 4 << 20;
+
+/// The largest task that a worker reads beside the socket: the inputs of some 100,000 paths.
+pub const MAX_TASK_BYTES: usize = 64 << 20;
 
 /// The largest first frame: nothing is proven yet when it is read.
 pub const MAX_HELLO_BYTES: usize = 256 << 10;
@@ -33,8 +36,13 @@ impl Message for ToWorker {
 #[derive(Debug, Error)]
 pub enum EncodeError {
     /// It is larger than the other side takes.
-    #[error("a message of {0} bytes is larger than the {MAX_FRAME_BYTES} that a frame may have")]
-    TooLarge(usize),
+    #[error("a message of {bytes} bytes is larger than the {max} that it may have")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// What the other side takes.
+        max: usize,
+    },
     /// It has no form in MessagePack.
     #[error("cannot encode a message")]
     Encode(#[from] rmp_serde::encode::Error),
@@ -56,10 +64,29 @@ pub enum DecodeError {
 
 /// The bytes of one message.
 pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, EncodeError> {
+    write(message, MAX_FRAME_BYTES)
+}
+
+/// Whether a message fits a frame.
+pub fn fits_frame<M: Message>(message: &M) -> bool {
+    encode(message).is_ok()
+}
+
+/// The bytes of a task that is read beside the socket.
+pub fn encode_task(task: &Task) -> Result<Vec<u8>, EncodeError> {
+    write(task, MAX_TASK_BYTES)
+}
+
+/// The task in such bytes.
+pub fn decode_task(bytes: &[u8]) -> Result<Task, DecodeError> {
+    read(bytes).map_err(DecodeError::Malformed)
+}
+
+fn write(value: &impl Serialize, max: usize) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(256);
-    message.serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable())?;
-    if bytes.len() > MAX_FRAME_BYTES {
-        return Err(EncodeError::TooLarge(bytes.len()));
+    value.serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable())?;
+    if bytes.len() > max {
+        return Err(EncodeError::TooLarge { bytes: bytes.len(), max });
     }
     Ok(bytes)
 }
@@ -68,6 +95,10 @@ pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, EncodeError> {
 pub fn decode<M: Message>(frame: &[u8]) -> Result<M, DecodeError> {
     read(frame).map_err(|error| match message_type(frame) {
         Some(message_type) if !M::TYPES.contains(&message_type.as_str()) => DecodeError::Unsupported { message_type },
+        // A newer peer knows more reports, tasks and kinds of things. It is serde that words this.
+        Some(message_type) if error.contains("unknown variant") => {
+            DecodeError::Unsupported { message_type: format!("{message_type}: {error}").chars().take(100).collect() }
+        }
         _ => DecodeError::Malformed(error),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gradient_domain::{Epoch, Job, JobKind, OrganizationId, WorkerId};
+use gradient_domain::{Epoch, Job, JobKind, OrganizationId, Shortage, WorkerId};
 use serde::{Deserialize, Serialize};
 
 /// The versions that this build speaks.
@@ -46,6 +46,10 @@ pub struct Hello {
     /// Whether it takes nothing new.
     #[serde(default)]
     pub draining: bool,
+    /// Which process of the worker it is, by a random number that it drew when it started: of two that have the same id, the server
+    /// keeps the one that it hears.
+    #[serde(default)]
+    pub process: Option<u64>,
 }
 
 /// A peer's id and the token that was agreed with it.
@@ -108,6 +112,9 @@ pub struct Load {
     pub memory_free_bytes: u64,
     /// Free bytes where the store is.
     pub disk_free_bytes: u64,
+    /// What it has so little of that it is to be given nothing new.
+    #[serde(default)]
+    pub shortage: Option<Shortage>,
 }
 
 /// The handshake succeeded.

@@ -26,7 +26,10 @@ pub mod transfer;
 use gradient_domain::{Epoch, Job};
 use serde::{Deserialize, Serialize};
 
-pub use frame::{DecodeError, EncodeError, MAX_FRAME_BYTES, MAX_HELLO_BYTES, Message, decode, encode};
+pub use frame::{
+    DecodeError, EncodeError, MAX_FRAME_BYTES, MAX_HELLO_BYTES, MAX_TASK_BYTES, Message, decode, decode_task, encode,
+    encode_task, fits_frame,
+};
 pub use handshake::{
     AcceptedPeer, Capabilities, Hello, Load, MAX_SIGNING_KEYS, PeerSelector, PeerToken, RefusalCode, RefusedPeer, VERSIONS,
     VersionRange, Welcome,

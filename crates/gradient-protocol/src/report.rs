@@ -31,6 +31,8 @@ pub enum Report {
     },
     /// All parts of an evaluation have been sent.
     Evaluated {},
+    /// The builder has ended well and its slot is free: the outputs are on their way.
+    Made {},
     /// A build ended with its outputs, which were uploaded before.
     Built {
         /// All outputs of the derivation.

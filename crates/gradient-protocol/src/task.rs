@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use gradient_domain::JobKind;
 use gradient_nix::{NarHash, StorePath};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,20 @@ pub enum Task {
     Evaluate(EvaluateTask),
     /// Build one derivation.
     Build(BuildTask),
+    /// The task is too large for a message, and is read at [`job_task`](crate::transfer::job_task).
+    Large {},
+}
+
+impl Task {
+    /// Whether it may be the task of such a job; of one that is too large for a message nobody knows yet.
+    pub const fn fits(&self, kind: JobKind) -> bool {
+        match self {
+            Self::Fetch(_) => matches!(kind, JobKind::Fetch),
+            Self::Evaluate(_) => matches!(kind, JobKind::Evaluate),
+            Self::Build(_) => matches!(kind, JobKind::Build),
+            Self::Large {} => true,
+        }
+    }
 }
 
 /// Bring a commit into the store and upload it to the organization's scope.

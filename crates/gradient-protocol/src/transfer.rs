@@ -32,8 +32,16 @@ pub fn job_pieces_finish(job: Job, epoch: Epoch, path: &StorePath) -> String {
 /// How many bytes of a NAR have come.
 pub const OFFSET_HEADER: &str = "upload-offset";
 
+/// The code of the refusal of what has more bytes than are taken.
+pub const TOO_LARGE: &str = "too_large";
+
 /// The code of the refusal of a piece that does not fit.
 pub const WRONG_OFFSET: &str = "wrong_offset";
+
+/// Where the task of a job is read (`GET`) that was too large for its assignment, as [`encode_task`](crate::encode_task) writes it.
+pub fn job_task(job: Job, epoch: Epoch) -> String {
+    format!("/proto/jobs/{job}/{epoch}/task")
+}
 
 /// Where a worker asks which paths the scope of the job's organization lacks. `POST` with [`Paths`], answered with [`Missing`].
 pub fn job_missing(job: Job, epoch: Epoch) -> String {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use gradient_domain::{
-    BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, FailureKind, Job, JobKind, OrganizationId, Priority, WorkerId,
+    BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, FailureKind, Job, JobKind, OrganizationId, Priority, Shortage,
+    WorkerId,
 };
 
 /// Something that has happened, and is durable already where it has to survive a restart.
@@ -70,6 +71,13 @@ pub enum Event {
         /// The worker.
         worker: WorkerId,
     },
+    /// A connected worker has too little of something to be given more work, or has enough again.
+    WorkerShort {
+        /// The worker.
+        worker: WorkerId,
+        /// Of what; `None` when of nothing.
+        shortage: Option<Shortage>,
+    },
     /// A worker's session has ended. Its jobs stay with it until their leases end.
     WorkerLost {
         /// The worker.
@@ -77,6 +85,15 @@ pub enum Event {
     },
     /// A worker began with its job.
     JobStarted {
+        /// The job.
+        job: Job,
+        /// The assignment.
+        epoch: Epoch,
+        /// Who reports it.
+        worker: WorkerId,
+    },
+    /// The builder of a build has ended, and its slot is free. The build stays the worker's until its outputs are durable.
+    BuilderEnded {
         /// The job.
         job: Job,
         /// The assignment.

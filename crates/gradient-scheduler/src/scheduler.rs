@@ -168,8 +168,10 @@ impl Scheduler {
                 self.change_worker(worker, organizations, capabilities);
             }
             Event::WorkerDraining { worker } => self.drain(worker),
+            Event::WorkerShort { worker, shortage } => self.run_short(worker, shortage),
             Event::WorkerLost { worker } => self.lose(worker),
             Event::JobStarted { job, epoch, worker } => self.start_job(job, epoch, worker),
+            Event::BuilderEnded { job, epoch, worker } => self.end_builder(job, epoch, worker),
             Event::JobFinished { job, epoch, worker } => self.finish_job(job, epoch, worker),
             Event::JobFailed { job, epoch, worker, kind } => self.fail_job(job, epoch, worker, kind),
             Event::JobStopped { job, epoch, worker } => self.stopped(worker, job, epoch),

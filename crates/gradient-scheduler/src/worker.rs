@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gradient_domain::{Epoch, Job, JobKind, OrganizationId};
+use gradient_domain::{Epoch, Job, JobKind, OrganizationId, Shortage};
 
 use crate::{
     Tick, WorkerCapabilities, WorkerOrganization,
@@ -30,6 +30,7 @@ pub(crate) struct Worker {
     /// The free slots with which the scheduler has it listed.
     pub(crate) listed: [u32; JobKind::ALL.len()],
     used: [u32; JobKind::ALL.len()],
+    delivering: u32,
 }
 
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(crate) struct Session {
     pub(crate) organizations: Vec<WorkerOrganization>,
     pub(crate) capabilities: WorkerCapabilities,
     pub(crate) draining: bool,
+    pub(crate) shortage: Option<Shortage>,
     pub(crate) connected_at: Tick,
 }
 
@@ -44,12 +46,14 @@ pub(crate) struct Session {
 pub(crate) struct Holding {
     pub(crate) node: NodeSlot,
     pub(crate) started_at: Option<Tick>,
+    /// Whether only its outputs are on their way, which takes no slot.
+    pub(crate) delivering: bool,
 }
 
 impl Worker {
     /// How many more jobs of this kind it takes.
     pub(crate) fn free(&self, kind: JobKind) -> u32 {
-        self.session.as_ref().filter(|session| !session.draining).map_or(0, |session| {
+        self.session.as_ref().filter(|session| session.takes_work()).map_or(0, |session| {
             let slots = match kind {
                 JobKind::Fetch | JobKind::Evaluate => 1,
                 JobKind::Build => session.capabilities.build_slots,
@@ -60,12 +64,27 @@ impl Worker {
 
     pub(crate) fn hold(&mut self, job: Job, node: NodeSlot) {
         self.used[job.kind() as usize] += 1;
-        self.jobs.insert(job, Holding { node, started_at: None });
+        self.jobs.insert(job, Holding { node, started_at: None, delivering: false });
+    }
+
+    /// Nothing is left of the job but the way of its outputs. As many as it has slots may be on their way beside those that run: a
+    /// worker that builds faster than it delivers is not given ever more.
+    pub(crate) fn deliver(&mut self, job: Job) {
+        let slots = self.session.as_ref().map_or(0, |session| session.capabilities.build_slots);
+        if self.delivering < slots
+            && let Some(holding) = self.jobs.get_mut(&job).filter(|holding| !holding.delivering)
+        {
+            holding.delivering = true;
+            self.delivering += 1;
+            self.used[job.kind() as usize] -= 1;
+        }
     }
 
     pub(crate) fn release(&mut self, job: Job) {
-        if self.jobs.remove(&job).is_some() {
-            self.used[job.kind() as usize] -= 1;
+        match self.jobs.remove(&job) {
+            Some(Holding { delivering: true, .. }) => self.delivering -= 1,
+            Some(_) => self.used[job.kind() as usize] -= 1,
+            None => {}
         }
     }
 
@@ -84,7 +103,7 @@ impl Worker {
 
     /// Whether it takes jobs like this now or when a slot is free.
     pub(crate) fn fits(&self, requirement: &Requirement) -> bool {
-        self.session.as_ref().is_some_and(|session| !session.draining && session.fits(requirement))
+        self.session.as_ref().is_some_and(|session| session.takes_work() && session.fits(requirement))
     }
 
     pub(crate) fn works_for(&self, organization: OrganizationId) -> bool {
@@ -93,6 +112,11 @@ impl Worker {
 }
 
 impl Session {
+    /// Whether it is given anything new.
+    pub(crate) const fn takes_work(&self) -> bool {
+        !self.draining && self.shortage.is_none()
+    }
+
     /// Whether the machine could do it; who is excluded is not looked at.
     pub(crate) fn fits(&self, requirement: &Requirement) -> bool {
         fits(&self.organizations, &self.capabilities, requirement)

@@ -50,8 +50,10 @@ pub async fn assign(
     now: Moment,
 ) -> Result<Option<OrganizationId>, StorageError> {
     let change = Move { epoch: Some(epoch), worker: Some(Some(worker)), ..Move::default() };
-    let organization = make(conn, build, |current| current < epoch, BuildStatus::Building, change, now).await?;
-    if organization.is_some() {
+    let organization = make(&mut *conn, build, |current| current < epoch, BuildStatus::Building, change, now).await?;
+    if organization.is_none() {
+        return assigned(conn, build, epoch, worker).await;
+    } else {
         let attempt = Attempt {
             build,
             epoch,
@@ -67,6 +69,20 @@ pub async fn assign(
         query!(conn, |c| diesel::insert_into(attempts::table).values(&attempt).execute(c).await?);
     }
     Ok(organization)
+}
+
+/// The build's organization, when it has this assignment already: it was committed, and the answer was lost.
+async fn assigned(
+    conn: &mut Conn,
+    build: BuildId,
+    epoch: Epoch,
+    worker: WorkerId,
+) -> Result<Option<OrganizationId>, StorageError> {
+    Ok(query!(conn, |c| {
+        let same = builds::table.find(build).filter(builds::epoch.eq(epoch)).filter(builds::worker.eq(Some(worker)));
+        let same = same.filter(builds::status.eq(BuildStatus::Building));
+        same.select(builds::organization).first(c).await.optional()?
+    }))
 }
 
 macro_rules! open {

@@ -107,6 +107,7 @@ impl Session {
             capabilities: capabilities(),
             running: vec![],
             draining: false,
+            process: None,
         };
         socket.send(Message::binary(encode(&ToServer::Hello(hello))?))?;
         let ToWorker::Welcome(welcome) = read(&mut socket)? else { bail!("no welcome") };
@@ -132,6 +133,7 @@ impl Session {
                     }
                 }
                 Task::Build(_) => {}
+                Task::Large {} => bail!("a task that is too large for a message"),
             }
         }
     }

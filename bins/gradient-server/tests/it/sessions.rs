@@ -37,8 +37,7 @@ fn a_deleted_worker_cannot_return() {
         trial.installation.api().delete(&format!("{path}/{id}"))?;
         assert_eq!(trial.installation.api().get(&path)?, json!([]));
 
-        // Its connection lives until it drops, and then there is no other one.
-        trial.installation.restart_server()?;
+        // Its connection ends with that, and there is no other one.
         wait::until("the worker to be turned away", LIMIT, || {
             let worker = trial.installation.worker().expect("a worker").process();
             worker.expect_running()?;

@@ -1,6 +1,6 @@
 //! Why a build is where it is, for a person.
 
-use gradient_domain::{BuildId, BuildStatus, BuildWait, FailureKind};
+use gradient_domain::{BuildId, BuildStatus, BuildWait, FailureKind, Shortage};
 use gradient_storage::{Conn, builds};
 
 use super::BuildDetails;
@@ -84,6 +84,10 @@ fn waits(waiting: &BuildWait, names: &[String]) -> String {
         BuildWait::Share => "Its organization has its share of the workers for now.".to_owned(),
         BuildWait::Retry { at } => format!("Its last attempt failed for a reason that may pass; the next one comes at {at}."),
         BuildWait::Inputs => "Its inputs are on their way to the store.".to_owned(),
+        BuildWait::Shortage { of: Shortage::Memory } => "The workers that could build it have too little free memory.".to_owned(),
+        BuildWait::Shortage { of: Shortage::Disk } => {
+            "The workers that could build it have too little free disk space.".to_owned()
+        }
         BuildWait::Draining => "The only workers that could build it are about to go and take nothing new.".to_owned(),
     }
 }

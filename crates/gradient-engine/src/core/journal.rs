@@ -22,7 +22,7 @@ const WAITING: usize = 1024;
 const DECISIONS: usize = 512;
 
 /// The longest pause between tries when the database is away.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decisions that were made at once.
 pub(super) struct Batch {

@@ -49,10 +49,11 @@ impl Engine {
         };
         let registered = accepted.iter().map(|peer| peer.registered_at).min().unwrap_or(known.connected_at);
         let turn = self.sessions().turn().await;
-        let (number, outbox) = self.sessions().open(known.clone(), token.hash(), registered).map_err(|_| Refused {
-            code: RefusalCode::Unavailable,
-            message: format!("another worker is connected as {}; every worker needs an id of its own", hello.worker),
-        })?;
+        let (number, outbox) =
+            self.sessions().open(known.clone(), hello.process, token.hash(), registered).map_err(|_| Refused {
+                code: RefusalCode::Unavailable,
+                message: format!("another worker is connected as {}; every worker needs an id of its own", hello.worker),
+            })?;
         self.signing().forget_worker(known.worker);
         self.core().worker_connected(&known, hello.running).await;
         self.signing().look();

@@ -22,6 +22,7 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
         }
         ToServer::Load(load) => {
             engine.sessions().update(worker, |known| known.load = Some(load));
+            engine.core().worker_short(worker, load.shortage).await;
             Ok(())
         }
         ToServer::Draining {} => {
@@ -33,7 +34,7 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
         ToServer::Report { number, job, epoch, report } => {
             if let Some(lease) = engine.held_lease(job, epoch, worker) {
                 take_report(engine, job, lease, report).await?;
-            } else if !matches!(report, Report::Started {} | Report::Derivations { .. }) {
+            } else if !matches!(report, Report::Started {} | Report::Made {} | Report::Derivations { .. }) {
                 engine.core().send(Event::JobStopped { job, epoch, worker }).await;
             }
             // What comes from an assignment that has ended is of no interest, and must not be sent again.
@@ -79,6 +80,10 @@ async fn take_log(
 async fn take_report(engine: &Engine, job: Job, lease: Lease, report: Report) -> Result<(), EngineError> {
     match (job, report) {
         (_, Report::Started {}) => results::started(engine, job, lease).await,
+        (Job::Build(_), Report::Made {}) => {
+            engine.core().send(Event::BuilderEnded { job, epoch: lease.epoch, worker: lease.worker }).await;
+            Ok(())
+        }
         (_, Report::Failed { failure, log_bytes }) => results::failed(engine, job, lease, failure, log_bytes).await,
         (Job::Fetch(evaluation), Report::Fetched { source }) => results::fetched(engine, evaluation, lease, source).await,
         (Job::Evaluate(evaluation), Report::Derivations { derivations, entry_points, messages }) => {

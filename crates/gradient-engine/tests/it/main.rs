@@ -9,5 +9,6 @@ mod polling;
 mod reaper;
 mod repository;
 mod retention;
+mod sessions;
 mod tenants;
 mod world;

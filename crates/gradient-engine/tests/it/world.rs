@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, future::Future, num::NonZeroUsize, time::Durati
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys, WorkerToken};
 use gradient_blobs::{BlobKey, Blobs};
 use gradient_domain::{
-    BuildId, CommitId, DerivationId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId, Priority, ProjectId, Publish,
-    WorkerId,
+    BuildId, BuildStatus, CommitId, DerivationId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId, Priority, ProjectId,
+    Publish, WorkerId,
 };
 use gradient_engine::{Engine, EngineSettings, Opened, Parts, Refused};
 use gradient_forge::{Forge, ForgeSettings};
@@ -127,7 +127,7 @@ impl World {
                 let row = NewOrganizationPath { path, nar_hash, references: vec![], deriver: None, content_address: None };
                 paths::insert_many(conn, organization, vec![row], now).await?;
                 let evaluation = evaluation(conn, organization, project, now).await?;
-                let build = build(conn, organization, evaluation, 2, now).await?;
+                let build = build(conn, organization, evaluation, 2, 0, now).await?;
                 attempts::assign(conn, build, Tenant::EPOCH, worker, now).await?;
                 Ok((evaluation, build))
             }
@@ -138,14 +138,23 @@ impl World {
 
     /// One more evaluation of the tenant, which has found all there is: a build that is queued.
     pub(crate) async fn queued(&self, tenant: &Tenant) -> BuildId {
+        self.queued_with(tenant, 0).await
+    }
+
+    /// The same, with so many bytes of environment in its derivation.
+    pub(crate) async fn queued_with(&self, tenant: &Tenant, bytes: usize) -> BuildId {
         let (organization, now) = (tenant.organization, Moment::now());
         let insert = async move |conn: &mut Conn| {
             let evaluation = evaluation(conn, organization, None, now).await?;
-            let build = build(conn, organization, evaluation, 5, now).await?;
+            let build = build(conn, organization, evaluation, 5, bytes, now).await?;
             evaluations::set_sealed(conn, evaluation, Epoch::NONE, now).await?;
             Ok(build)
         };
         self.storage.transaction(insert).await.unwrap()
+    }
+
+    pub(crate) async fn build_status(&self, build: BuildId) -> BuildStatus {
+        self.storage.read(async move |conn: &mut Conn| builds::find(conn, build).await).await.unwrap().status
     }
 
     /// One more evaluation that needs the tenant's build.
@@ -238,12 +247,13 @@ async fn evaluation(
     Ok(id)
 }
 
-/// A queued build of a package with this number.
+/// A queued build of a package with this number, and so many bytes of environment.
 async fn build(
     conn: &mut Conn,
     organization: OrganizationId,
     evaluation: EvaluationId,
     number: u8,
+    bytes: usize,
     now: Moment,
 ) -> Result<BuildId, gradient_storage::StorageError> {
     let output = store_path(number.into(), "package");
@@ -255,7 +265,8 @@ async fn build(
         system: "x86_64-linux".to_owned(),
         features: vec![],
         aterm: format!(
-            r#"Derive([("out","/nix/store/{output}","","")],[],[],"x86_64-linux","/bin/sh",[],[("out","/nix/store/{output}")])"#
+            r#"Derive([("out","/nix/store/{output}","","")],[],[],"x86_64-linux","/bin/sh",[],[("more","{}"),("out","/nix/store/{output}")])"#,
+            "m".repeat(bytes)
         )
         .into_bytes(),
         input_hash: InputDerivationHash::Regular([number; 32]),
@@ -283,7 +294,22 @@ pub(crate) async fn connect(
     token: &str,
     running: Vec<(Job, Epoch)>,
 ) -> Result<Opened, Refused> {
-    let hello = Hello {
+    soon(engine.open_worker_session(hello(worker, token, running))).await
+}
+
+/// The tenant's worker introduces itself, and says which of its processes it is.
+pub(crate) async fn connect_process(
+    engine: &Engine,
+    tenant: &Tenant,
+    running: Vec<(Job, Epoch)>,
+    process: u64,
+) -> Result<Opened, Refused> {
+    let hello = Hello { process: Some(process), ..hello(tenant.worker, &tenant.token, running) };
+    soon(engine.open_worker_session(hello)).await
+}
+
+fn hello(worker: WorkerId, token: &str, running: Vec<(Job, Epoch)>) -> Hello {
+    Hello {
         versions: VERSIONS,
         worker,
         program: "test".to_owned(),
@@ -291,8 +317,8 @@ pub(crate) async fn connect(
         capabilities: capabilities(1),
         running,
         draining: false,
-    };
-    soon(engine.open_worker_session(hello)).await
+        process: None,
+    }
 }
 
 pub(crate) fn capabilities(build_slots: u32) -> Capabilities {

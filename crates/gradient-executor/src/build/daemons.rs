@@ -1,12 +1,14 @@
 use std::{
+    collections::HashSet,
     ffi::OsString,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use gradient_domain::{Failure, FailureKind};
+use gradient_nix::StorePath;
 use gradient_nix_daemon::{Connection, Daemon, Error};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::lost;
 use crate::{Nix, job::failure};
@@ -17,6 +19,9 @@ const MAX_BUILDS: u32 = 32;
 /// How many idle connections are kept.
 const MAX_IDLE: usize = 64;
 
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// How long a daemon may take to answer for the first time.
 const CONNECT: Duration = Duration::from_mins(1);
 
@@ -25,13 +30,16 @@ const CONNECT: Duration = Duration::from_mins(1);
 pub struct Daemons {
     nix: Nix,
     daemon: Daemon,
-    idle: Mutex<Vec<HeldDaemon>>,
+    idle: Arc<Mutex<Vec<HeldDaemon>>>,
 }
 
 /// A connection in the hands of one build. It is given back when all went well, and dropped otherwise.
 pub(super) struct HeldDaemon {
     pub(super) connection: Connection,
+    /// What its temporary roots hold, and is there.
+    pub(super) held: HashSet<StorePath>,
     builds: u32,
+    given_back: Instant,
 }
 
 impl std::fmt::Debug for HeldDaemon {
@@ -55,7 +63,7 @@ impl Daemons {
             }
             daemon = daemon.env(name, value);
         }
-        Self { nix: nix.clone(), daemon: daemon.env("NIX_REMOTE", &remote), idle: Mutex::default() }
+        Self { nix: nix.clone(), daemon: daemon.env("NIX_REMOTE", &remote), idle: Arc::default() }
     }
 
     /// The Nix that they belong to.
@@ -75,7 +83,7 @@ impl Daemons {
     /// A new connection, which holds no temporary roots.
     pub(super) async fn open(&self) -> Result<HeldDaemon, Failure> {
         let connection = self.connect().await.map_err(lost)?;
-        Ok(HeldDaemon { connection, builds: 0 })
+        Ok(HeldDaemon { connection, held: HashSet::new(), builds: 0, given_back: Instant::now() })
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, Error> {
@@ -85,12 +93,20 @@ impl Daemons {
         }
     }
 
-    /// Keeps a connection for a later build, unless it has served for long.
+    /// Keeps a connection for a later build, unless it has served for long. When none comes soon it is closed, so that the garbage
+    /// collector may take what it held.
     pub(super) fn put_back(&self, mut held: HeldDaemon) {
         held.builds += 1;
+        held.given_back = Instant::now();
         let mut idle = self.idle();
         if held.connection.is_in_step() && held.builds < MAX_BUILDS && idle.len() < MAX_IDLE {
             idle.push(held);
+            let idle = Arc::clone(&self.idle);
+            tokio::spawn(async move {
+                sleep(IDLE).await;
+                let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+                idle.retain(|held| held.given_back.elapsed() < IDLE);
+            });
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a builder needs, brought to the local store.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use gradient_domain::{Failure, FailureKind};
 use gradient_nix::StorePath;
@@ -43,14 +43,21 @@ pub(super) async fn bring(
 
 async fn bring_over(daemon: &mut HeldDaemon, inputs: &[InputPath], transfer: &JobTransfer) -> Result<(), Failure> {
     // First the roots, then the question: what is there stays there.
-    let paths: Vec<&StorePath> = inputs.iter().map(|input| &input.path).collect();
-    soon(daemon.connection.add_temp_roots(&paths)).await?;
-    let valid: HashSet<StorePath> = soon(daemon.connection.query_valid_paths(paths.into_iter())).await?.into_iter().collect();
-    for input in inputs.iter().filter(|input| !valid.contains(&input.path)) {
+    let paths: Vec<&StorePath> = inputs.iter().map(|input| &input.path).filter(|path| !daemon.held.contains(path)).collect();
+    if !paths.is_empty() {
+        soon(daemon.connection.add_temp_roots(&paths)).await?;
+        let valid = soon(daemon.connection.query_valid_paths(paths.into_iter())).await?;
+        daemon.held.extend(valid);
+    }
+    for input in inputs {
+        if daemon.held.contains(&input.path) {
+            continue;
+        }
         match timeout(INPUT_TIME, add(daemon, input, transfer)).await {
             Ok(added) => added?,
             Err(_) => return Err(failure(FailureKind::Transient, format!("{} did not come within 6 hours", input.path))),
         }
+        daemon.held.insert(input.path.clone());
     }
     Ok(())
 }

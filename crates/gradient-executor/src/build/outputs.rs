@@ -1,17 +1,22 @@
 //! What a build has made, and its way to the server.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gradient_domain::{Failure, FailureKind};
 use gradient_nix::StorePath;
 use gradient_nix_daemon::Connection;
 use gradient_protocol::{BuildLimits, BuiltOutput};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::daemons::{Daemons, HeldDaemon, soon};
 use crate::{
     job::failure,
     transfer::{JobTransfer, NarFile},
 };
+
+/// How many outputs of one build are on their way at once.
+const UPLOADS: usize = 4;
 
 /// An output's name and path.
 type Output = (String, StorePath);
@@ -33,16 +38,17 @@ pub(super) async fn remove_leftovers(daemons: &Daemons, daemon: &mut HeldDaemon,
 
 /// Tells what the outputs are, when all of them are there and not larger than allowed.
 pub(super) async fn describe(
-    connection: &mut Connection,
+    daemon: &mut HeldDaemon,
     outputs: &[Output],
     limits: &BuildLimits,
 ) -> Result<Vec<BuiltOutput>, Failure> {
     let mut built = Vec::with_capacity(outputs.len());
     let mut bytes = 0_u64;
     for (name, path) in outputs {
-        soon(connection.add_temp_root(path)).await?;
-        let info = soon(connection.query_path_info(path)).await?;
+        soon(daemon.connection.add_temp_root(path)).await?;
+        let info = soon(daemon.connection.query_path_info(path)).await?;
         let info = info.ok_or_else(|| failure(FailureKind::Transient, format!("{path} is gone again after it was built")))?;
+        daemon.held.insert(path.clone());
         bytes = bytes.saturating_add(info.nar_size);
         built.push(BuiltOutput {
             name: name.clone(),
@@ -61,8 +67,47 @@ pub(super) async fn describe(
     }
 }
 
+/// Takes the outputs to the server, several at a time.
+pub(super) async fn upload_all(
+    daemons: &Daemons,
+    budget: &UploadBudget,
+    outputs: &[BuiltOutput],
+    transfer: &JobTransfer,
+) -> Result<(), Failure> {
+    stream::iter(outputs)
+        .map(Ok)
+        .try_for_each_concurrent(UPLOADS, |output| async {
+            let _room = budget.room_for(output.nar_size).await?;
+            upload(daemons, output, transfer).await
+        })
+        .await
+}
+
+/// How many bytes may be on their way out at once, for all builds of a machine. One that is larger than all of it goes alone.
+#[derive(Debug, Clone)]
+pub struct UploadBudget {
+    mebibytes: Arc<Semaphore>,
+}
+
+impl UploadBudget {
+    /// All of it.
+    const MEBIBYTES: u16 = 1024;
+
+    async fn room_for(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Failure> {
+        let wanted = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).clamp(1, u32::from(Self::MEBIBYTES));
+        let room = Arc::clone(&self.mebibytes).acquire_many_owned(wanted).await;
+        room.map_err(|error| failure(FailureKind::Transient, error))
+    }
+}
+
+impl Default for UploadBudget {
+    fn default() -> Self {
+        Self { mebibytes: Arc::new(Semaphore::new(usize::from(Self::MEBIBYTES))) }
+    }
+}
+
 /// Takes one output to the server, which verifies it.
-pub(super) async fn upload(daemons: &Daemons, output: &BuiltOutput, transfer: &JobTransfer) -> Result<(), Failure> {
+async fn upload(daemons: &Daemons, output: &BuiltOutput, transfer: &JobTransfer) -> Result<(), Failure> {
     tracing::debug!(path = %output.path, bytes = output.nar_size, "uploading an output");
     Ok(transfer.put(&output.path, &NarFile::new(daemons.nix().real_path(&output.path)), None).await?)
 }

@@ -21,6 +21,7 @@ struct World {
     daemons: Daemons,
     server: Server,
     outbox: Arc<Outbox>,
+    transfer: Transfer,
     context: JobContext,
 }
 
@@ -37,7 +38,7 @@ impl World {
         let transfer = Transfer::new(&server.socket).unwrap();
         transfer.set_token("token");
         let context = JobContext::new(KEY.0, KEY.1, Arc::clone(&outbox), transfer.for_job(KEY.0, KEY.1));
-        Self { daemons: Daemons::new(&nix), store, nix, server, outbox, context }
+        Self { daemons: Daemons::new(&nix), store, nix, server, outbox, transfer, context }
     }
 
     /// The derivation of an expression in the Nix language, as the server would send it.
@@ -56,7 +57,24 @@ impl World {
     }
 
     async fn run(&self, task: BuildTask) -> Result<Report, Failure> {
-        run(&self.daemons, task, &self.context).await
+        self.run_in(task, &Arc::new(Semaphore::new(1))).await
+    }
+
+    async fn run_in(&self, task: BuildTask, slots: &Arc<Semaphore>) -> Result<Report, Failure> {
+        run(&self.daemons, &UploadBudget::default(), task, &self.context, slots).await
+    }
+
+    /// Until the job says this of itself.
+    async fn says(&self, wanted: &Report) {
+        loop {
+            while let Some(frame) = self.outbox.next_frame() {
+                match gradient_protocol::decode(&frame).unwrap() {
+                    ToServer::Report { report, .. } if report == *wanted => return,
+                    _ => {}
+                }
+            }
+            self.outbox.changed().await;
+        }
     }
 
     /// What the log of the job holds, as it would be sent.
@@ -194,6 +212,26 @@ async fn an_input_that_is_not_what_it_should_be_is_missing() {
         let absent = input(world, "absent.txt", "something\n");
         world.server.has.lock().unwrap().clear();
         assert_eq!(task(absent).await.kind, FailureKind::InputsMissing);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_built_frees_its_slot_and_waits_for_the_server() {
+    with_each_nix(async |world| {
+        let (task, slots) = (world.task("waiting", "echo done > $out", "").await, Arc::new(Semaphore::new(1)));
+        world.transfer.clear_token();
+        let built = world.run_in(task, &slots);
+        tokio::pin!(built);
+        tokio::select! {
+            ended = &mut built => panic!("nothing can be uploaded without a session: {ended:?}"),
+            () = world.says(&Report::Made {}) => {}
+        }
+        assert_eq!(slots.available_permits(), 1);
+        assert!(world.server.got.lock().unwrap().is_empty());
+        world.transfer.set_token("another");
+        assert!(matches!(built.await.unwrap(), Report::Built { .. }));
+        assert_eq!(world.server.got.lock().unwrap().len(), 1);
     })
     .await;
 }

@@ -18,6 +18,7 @@ pub(super) fn of(result: &BuildResult, was_silent: bool) -> Failure {
 fn kind(status: BuildStatus, message: &str) -> FailureKind {
     match status {
         BuildStatus::InputRejected | BuildStatus::MiscFailure if is_unfit(message) => FailureKind::WorkerUnfit,
+        BuildStatus::PermanentFailure if was_killed(message) => FailureKind::Transient,
         BuildStatus::PermanentFailure
         | BuildStatus::InputRejected
         | BuildStatus::OutputRejected
@@ -48,6 +49,12 @@ fn is_unfit(message: &str) -> bool {
     ["is required to build", "required system or feature not available", "missing system features", "platform mismatch"]
         .iter()
         .any(|words| message.contains(words))
+}
+
+/// Whether somebody ended the builder from outside, such as the kernel when there is no memory left: both versions of Nix name
+/// the signal in these words.
+fn was_killed(message: &str) -> bool {
+    ["due to signal 9 ", "due to signal 15 "].iter().any(|words| message.contains(words))
 }
 
 fn lacks_input(message: &str) -> bool {
@@ -84,6 +91,12 @@ mod tests {
             "error: builder for '/nix/store/x-failing.drv' failed with exit code 3;\n       last 1 log lines:\n       > it broke",
             FailureKind::Permanent,
             "builder for '/nix/store/x-failing.drv' failed with exit code 3",
+        );
+        check(
+            BuildStatus::PermanentFailure,
+            "builder for '/nix/store/x-hungry.drv' failed due to signal 9 (Killed)",
+            FailureKind::Transient,
+            "builder for '/nix/store/x-hungry.drv' failed due to signal 9 (Killed)",
         );
         check(
             BuildStatus::MiscFailure,

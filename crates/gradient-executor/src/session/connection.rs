@@ -7,7 +7,7 @@ use gradient_protocol::{DecodeError, Hello, MAX_FRAME_BYTES, RefusalCode, ToServ
 use tokio::{
     net::TcpStream,
     sync::mpsc,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
@@ -18,9 +18,11 @@ use url::Url;
 use super::{Session, load};
 use crate::peers::Peers;
 
-const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(15);
 const LOAD_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked whether the machine has run short of something, which is told at once.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PEERS_EVERY: Duration = Duration::from_secs(2);
 /// The server answers each ping, so this much silence means that nobody is there.
 const SILENCE: Duration = Duration::from_mins(1);
@@ -152,16 +154,27 @@ fn take(session: &Session, message: ToWorker, replies: &mpsc::Sender<ToServer>) 
 /// Says what there is to say.
 async fn write(sink: &mut SplitSink<Socket, Message>, session: &Session, mut replies: mpsc::Receiver<ToServer>) -> ConnectionEnd {
     let mut pings = interval(PING_EVERY);
-    let mut loads = interval(LOAD_EVERY);
+    let mut looks = interval(LOOK_EVERY);
+    let (mut told, mut shortage) = (None::<Instant>, None);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loads.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told_to_drain = false;
     loop {
         let message = tokio::select! {
             biased;
             _ = pings.tick() => Ok(Message::Ping(Bytes::new())),
             Some(reply) = replies.recv() => encode(&reply).map(Message::binary),
-            _ = loads.tick() => encode(&ToServer::Load(load::now())).map(Message::binary),
+            _ = looks.tick() => {
+                let load = load::now(&session.reserve);
+                if load.shortage == shortage && told.is_some_and(|told| told.elapsed() < LOAD_EVERY) {
+                    continue;
+                }
+                if load.shortage != shortage {
+                    tracing::warn!(shortage = load.shortage.map(tracing::field::debug), "what the machine has too little of to begin anything new has changed");
+                }
+                (told, shortage) = (Some(Instant::now()), load.shortage);
+                encode(&ToServer::Load(load)).map(Message::binary)
+            }
             () = session.stop.cancelled(), if !told_to_drain => {
                 told_to_drain = true;
                 encode(&ToServer::Draining {}).map(Message::binary)

@@ -69,11 +69,11 @@ impl Jobs {
                 if let Some(refusal) = refusal {
                     return Err(failure(FailureKind::WorkerUnfit, refusal));
                 }
-                let slot = slots.acquire_owned().await.map_err(|error| failure(FailureKind::Transient, error))?;
-                tracing::info!(%job, %epoch, "begins");
-                let outcome = job::run(&machine, task, &context).await;
-                drop(slot);
-                outcome
+                let task = match task {
+                    Task::Large {} => context.transfer().task().await?,
+                    task => task,
+                };
+                job::run(&machine, task, &context, &slots).await
             }
         });
         // Locked until it is in, so that the end of a very short job finds it.
@@ -119,14 +119,9 @@ impl Jobs {
 
     /// Why a job is not begun at all.
     fn refusal(&self, held: usize, job: Job, task: &Task) -> Option<&'static str> {
-        let kind = match task {
-            Task::Fetch(_) => JobKind::Fetch,
-            Task::Evaluate(_) => JobKind::Evaluate,
-            Task::Build(_) => JobKind::Build,
-        };
-        if kind != job.kind() {
+        if !task.fits(job.kind()) {
             Some("the task is of another kind than its job")
-        } else if !self.kinds.contains(&kind) {
+        } else if !self.kinds.contains(&job.kind()) {
             Some("this worker does not do jobs of this kind")
         } else if held >= MAX_JOBS {
             Some("this worker has too many jobs")

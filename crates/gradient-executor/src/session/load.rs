@@ -2,20 +2,34 @@
 
 use std::fs;
 
+use gradient_domain::Shortage;
 use gradient_nix::STORE_DIR;
 use gradient_protocol::Load;
+
+use crate::Reserve;
 
 /// The machine's memory.
 pub(super) fn memory_bytes() -> u64 {
     memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal")
 }
 
-/// How busy it is now.
-pub(super) fn now() -> Load {
+/// How busy it is now, and whether it has less than the reserve.
+pub(super) fn now(reserve: &Reserve) -> Load {
     let memory_free_bytes = memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemAvailable");
     let load_average = load_average(&fs::read_to_string("/proc/loadavg").unwrap_or_default());
     let disk_free_bytes = rustix::fs::statvfs(STORE_DIR).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-    Load { load_average, memory_free_bytes, disk_free_bytes }
+    let shortage = shortage(reserve, memory_free_bytes, disk_free_bytes);
+    Load { load_average, memory_free_bytes, disk_free_bytes, shortage }
+}
+
+fn shortage(reserve: &Reserve, memory_free_bytes: u64, disk_free_bytes: u64) -> Option<Shortage> {
+    if disk_free_bytes < reserve.disk_bytes {
+        Some(Shortage::Disk)
+    } else if memory_free_bytes < reserve.memory_bytes {
+        Some(Shortage::Memory)
+    } else {
+        None
+    }
 }
 
 /// One line of `/proc/meminfo`, in bytes.
@@ -42,5 +56,13 @@ mod tests {
         assert_eq!(memory("", "MemTotal"), 0);
         assert!((load_average("1.25 0.5 0.1 1/200 5\n") - 1.25).abs() < f32::EPSILON);
         assert!(load_average("").abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn what_is_short_is_told() {
+        let reserve = Reserve { memory_bytes: 10, disk_bytes: 20 };
+        assert_eq!(shortage(&reserve, 10, 20), None);
+        assert_eq!(shortage(&reserve, 9, 20), Some(Shortage::Memory));
+        assert_eq!(shortage(&reserve, 9, 19), Some(Shortage::Disk));
     }
 }

@@ -9,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use gradient_nix::nar::{CaseHack, encode_path, restore_reader};
-use reqwest::Body;
 use tokio::{io::AsyncRead, sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::SyncIoBridge;
@@ -35,11 +34,6 @@ impl NarFile {
     /// The tree at `path`.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, error: Arc::default() }
-    }
-
-    /// Its zstd-compressed NAR as a body.
-    pub(crate) fn compressed(&self) -> Body {
-        Body::wrap_stream(self.stream())
     }
 
     /// Its zstd-compressed NAR, always the same bytes, so that one can go on where another broke off: it is compressed where it is
@@ -104,13 +98,14 @@ pub(crate) async fn restore(nar: impl AsyncRead + Send + Unpin + 'static, destin
 mod tests {
     use async_compression::tokio::bufread::ZstdDecoder;
     use futures_util::TryStreamExt as _;
+    use reqwest::Body;
     use tokio::io::AsyncReadExt as _;
     use tokio_util::io::StreamReader;
 
     use super::*;
 
-    async fn received(body: Body) -> io::Result<Vec<u8>> {
-        let stream = http_response(body).bytes_stream().map_err(io::Error::other);
+    async fn received(stream: Compressed) -> io::Result<Vec<u8>> {
+        let stream = http_response(Body::wrap_stream(stream)).bytes_stream().map_err(io::Error::other);
         let mut nar = Vec::new();
         ZstdDecoder::new(StreamReader::new(Box::pin(stream))).read_to_end(&mut nar).await?;
         Ok(nar)
@@ -128,7 +123,7 @@ mod tests {
         std::fs::write(there.join("large"), vec![7; 1 << 20]).unwrap();
         std::os::unix::fs::symlink("large", there.join("link")).unwrap();
 
-        let nar = received(NarFile::new(there).compressed()).await.unwrap();
+        let nar = received(NarFile::new(there).stream()).await.unwrap();
         restore(io::Cursor::new(nar), &back).await.unwrap();
         assert_eq!(std::fs::read(back.join("large")).unwrap(), vec![7; 1 << 20]);
         assert_eq!(std::fs::read_link(back.join("link")).unwrap(), Path::new("large"));
@@ -154,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_read_never_looks_whole() {
         let file = NarFile::new("/nowhere/at/all".into());
-        assert!(received(file.compressed()).await.is_err());
+        assert!(received(file.stream()).await.is_err());
         assert!(file.take_error().is_some());
     }
 

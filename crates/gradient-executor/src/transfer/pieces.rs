@@ -12,10 +12,10 @@ use gradient_nix::StorePath;
 use gradient_protocol::transfer::{
     CONTENT_ADDRESS_HEADER, OFFSET_HEADER, REFERENCES_HEADER, WRONG_OFFSET, job_pieces, job_pieces_finish,
 };
-use reqwest::{Body, Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
-use super::{Declaration, JobTransfer, PATIENCE, TransferError, nar::Compressed, nar::NarFile};
+use super::{Declaration, JobTransfer, PATIENCE, TransferError, VERDICT, counted::CountedBody, nar::Compressed, nar::NarFile};
 use crate::backoff::Backoff;
 
 /// The size of the first piece in bytes. Each one that is cut halves it.
@@ -69,9 +69,9 @@ impl Source {
 }
 
 /// A body of the next bytes of a source, at most so many.
-fn piece(source: &Arc<Mutex<Source>>, bytes: u64) -> Body {
+fn piece(source: &Arc<Mutex<Source>>, bytes: u64) -> CountedBody {
     let state = (Arc::clone(source), bytes);
-    Body::wrap_stream(stream::try_unfold(state, async |(source, left)| {
+    CountedBody::new(stream::try_unfold(state, async |(source, left)| {
         if left == 0 {
             return Ok::<_, io::Error>(None);
         }
@@ -113,7 +113,7 @@ impl JobTransfer {
         let local = |source| TransferError::Local { what: what.clone(), source };
         let mut source = Arc::new(Mutex::new(Source::new(nar)));
         let (mut offset, mut furthest, mut last) = (0, 0, Instant::now());
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(3));
         loop {
             let error = match self.send_piece(&what, path, offset, piece(&source, bytes)).await? {
                 // All of the body was read, so nobody holds the source. Of one that was cut, somebody may for long.
@@ -121,7 +121,7 @@ impl JobTransfer {
                     let mut given = source.lock().await;
                     if end == given.offset {
                         (offset, last) = (end, Instant::now());
-                        backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+                        backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(3));
                         if given.is_at_end().await.map_err(local)? {
                             break;
                         }
@@ -137,6 +137,10 @@ impl JobTransfer {
             };
             if let Some(source) = nar.take_error() {
                 return Err(local(source));
+            }
+            if self.transfer.token.borrow().is_none() {
+                self.transfer.session().await?;
+                last = Instant::now();
             }
             if last.elapsed() > PATIENCE {
                 return Err(TransferError::Unreachable(error));
@@ -166,7 +170,8 @@ impl JobTransfer {
             }
         }
         let route = job_pieces_finish(self.job, self.epoch, path);
-        let finish = |client: &Client, url: Url| declared(client.post(url), declaration);
+        // All of it is verified before the answer comes.
+        let finish = |_: &Client, url: Url| declared(self.transfer.uploads.post(url).timeout(VERDICT), declaration);
         match self.transfer.send(&what, &route, finish).await {
             Ok(_) => Ok(Some(bytes)),
             Err(TransferError::Refused { status, .. }) if status == StatusCode::BAD_REQUEST => Ok(None),
@@ -181,10 +186,10 @@ impl JobTransfer {
     }
 
     /// Sends one piece, once.
-    async fn send_piece(&self, what: &str, path: &StorePath, offset: u64, body: Body) -> Result<Sent, TransferError> {
+    async fn send_piece(&self, what: &str, path: &StorePath, offset: u64, body: CountedBody) -> Result<Sent, TransferError> {
         let route = job_pieces(self.job, self.epoch, path);
         let query = format!("offset={offset}");
-        let put = |client: &Client, url: Url| client.put(url).body(body);
+        let put = async |url, token: &str| super::upload(self.transfer.uploads.put(url).bearer_auth(token), body).await;
         let (_, sent) = self.transfer.try_once(&route, &query, put).await?;
         match sent {
             Ok(response) if response.status().is_success() => Ok(match come(&response) {
@@ -200,8 +205,8 @@ impl JobTransfer {
                 (_, error) => Err(error),
             },
             // It may have been cut for its size.
-            Err(error) if !error.is_connect() => Ok(Sent::Cut(super::chain(&error))),
-            Err(error) => Ok(Sent::Lost(super::chain(&error))),
+            Err(error) if !error.unconnected && self.transfer.token.borrow().is_some() => Ok(Sent::Cut(error.reason)),
+            Err(error) => Ok(Sent::Lost(error.reason)),
         }
     }
 }

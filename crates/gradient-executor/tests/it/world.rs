@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use gradient_domain::{JobKind, WorkerId};
-use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, WorkerError, WorkerSettings};
+use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, Reserve, UploadBudget, WorkerError, WorkerSettings};
 use gradient_test_support::nix::{Installation, Store};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,14 @@ impl Worker {
             drain_time: None,
         };
         let daemons = Arc::new(Daemons::new(&nix));
-        let machine = Machine { nix, daemons, scratch, evaluation: EvaluationLimits { processes: 2, memory_bytes: None } };
+        let machine = Machine {
+            nix,
+            daemons,
+            scratch,
+            uploads: UploadBudget::default(),
+            evaluation: EvaluationLimits { processes: 2, memory_bytes: None },
+            reserve: Reserve { memory_bytes: 0, disk_bytes: 0 },
+        };
         let stop = CancellationToken::new();
         let running = tokio::spawn(gradient_executor::run(settings, machine, stop.clone()));
         Self { store, id, stop, running }

@@ -24,6 +24,7 @@ fn hello() -> ToServer {
         },
         running: vec![(Job::Build(Id::new()), Epoch(3))],
         draining: false,
+        process: None,
     })
 }
 
@@ -52,6 +53,17 @@ fn an_unknown_type_is_not_malformed() {
 }
 
 #[test]
+fn a_report_of_a_newer_worker_is_not_malformed() {
+    let job = Job::Build(Id::new());
+    let report = ToServer::Report { number: 1, job, epoch: Epoch(1), report: Report::Started {} };
+    let mut frame = encode(&report).unwrap();
+    let at = frame.windows(7).position(|word| word == b"started").unwrap();
+    frame[at..at + 7].copy_from_slice(b"stared!");
+    let Err(DecodeError::Unsupported { message_type }) = decode::<ToServer>(&frame) else { panic!("it is understood") };
+    assert!(message_type.starts_with("report: ") && message_type.contains("stared!"), "{message_type}");
+}
+
+#[test]
 fn a_known_type_with_wrong_fields_is_malformed() {
     let frame = b"\x81\xacacknowledged\x81\xa6number\xa1x";
     assert!(matches!(decode::<ToWorker>(frame), Err(DecodeError::Malformed(_))));
@@ -60,7 +72,7 @@ fn a_known_type_with_wrong_fields_is_malformed() {
 #[test]
 fn what_is_too_large_is_not_sent() {
     let log = ToServer::Log { job: Job::Build(Id::new()), epoch: Epoch(1), offset: 0, bytes: vec![0; MAX_FRAME_BYTES] };
-    assert!(matches!(encode(&log), Err(EncodeError::TooLarge(_))));
+    assert!(matches!(encode(&log), Err(EncodeError::TooLarge { .. })));
 }
 
 #[test]

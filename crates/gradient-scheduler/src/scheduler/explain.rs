@@ -2,7 +2,7 @@
 
 use gradient_domain::{BuildId, BuildWait, EvaluationId, EvaluationWait, Job, Moment};
 
-use super::Scheduler;
+use super::{Scheduler, status::Hindrance};
 use crate::{
     OwnedJob, Tick, WorkerView,
     class::{Class, Need},
@@ -28,12 +28,13 @@ impl Scheduler {
                 let position = u32::try_from(self.position(slot)).unwrap_or(u32::MAX);
                 Some(BuildWait::Slots { position, eta_secs: None })
             }
-            Phase::Ready if self.is_drained(node.class) => Some(BuildWait::Draining),
-            Phase::Ready => match &self.classes[node.class].requirement.need {
-                Need::Build { system, features } => {
+            Phase::Ready => match (self.hindrance(node.class), &self.classes[node.class].requirement.need) {
+                (Some(Hindrance::Draining), _) => Some(BuildWait::Draining),
+                (Some(Hindrance::Shortage(of)), _) => Some(BuildWait::Shortage { of }),
+                (None, Need::Build { system, features }) => {
                     Some(BuildWait::Workers { architecture: system.clone(), required_features: features.clone() })
                 }
-                Need::Fetch | Need::Evaluate => None,
+                (None, Need::Fetch | Need::Evaluate) => None,
             },
         }
     }

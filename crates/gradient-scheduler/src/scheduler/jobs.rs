@@ -24,6 +24,15 @@ impl Scheduler {
         }
     }
 
+    pub(super) fn end_builder(&mut self, job: Job, epoch: Epoch, worker: WorkerId) {
+        if self.owned(job, epoch, worker).is_some()
+            && let Some(owner) = self.workers.get_mut(&worker)
+        {
+            owner.deliver(job);
+            self.refresh_worker(worker);
+        }
+    }
+
     pub(super) fn finish_job(&mut self, job: Job, epoch: Epoch, worker: WorkerId) {
         if let Some(slot) = self.owned(job, epoch, worker) {
             match job {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gradient_domain::{Epoch, FailureKind, Job, WorkerId};
+use gradient_domain::{Epoch, FailureKind, Job, Shortage, WorkerId};
 
 use super::{Scheduler, Timer, jobs::Retry};
 use crate::{
@@ -21,7 +21,7 @@ impl Scheduler {
     ) {
         self.forget_stopping(id);
         let worker = self.workers.entry(id).or_default();
-        worker.session = Some(Session { organizations, capabilities, draining: false, connected_at: self.now });
+        worker.session = Some(Session { organizations, capabilities, draining: false, shortage: None, connected_at: self.now });
         let owned: Vec<(Job, NodeSlot)> = worker.jobs.iter().map(|(&job, holding)| (job, holding.node)).collect();
         self.refit(id);
 
@@ -65,6 +65,15 @@ impl Scheduler {
     pub(super) fn drain(&mut self, id: WorkerId) {
         if let Some(session) = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut()) {
             session.draining = true;
+            self.refit(id);
+        }
+    }
+
+    pub(super) fn run_short(&mut self, id: WorkerId, shortage: Option<Shortage>) {
+        if let Some(session) = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut())
+            && session.shortage != shortage
+        {
+            session.shortage = shortage;
             self.refit(id);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gradient_domain::{EvaluationStatus, EvaluationWait, UnmetWorkers};
+use gradient_domain::{EvaluationStatus, EvaluationWait, Shortage, UnmetWorkers};
 
 use super::Scheduler;
 use crate::{
@@ -10,10 +10,27 @@ use crate::{
     class::{ClassSlot, Need},
     evaluation::{Evaluation, EvaluationSlot},
     node::NodeSlot,
+    worker::Session,
 };
 
 /// How many kinds of missing workers are named.
 const UNMET_MAX: usize = 20;
+
+/// Why a worker that fits is given nothing; what passes sooner is more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hindrance {
+    Draining,
+    Shortage(Shortage),
+}
+
+impl From<Hindrance> for EvaluationWait {
+    fn from(hindrance: Hindrance) -> Self {
+        match hindrance {
+            Hindrance::Draining => Self::Draining,
+            Hindrance::Shortage(of) => Self::Shortage { of },
+        }
+    }
+}
 
 impl Scheduler {
     /// Decides about every evaluation whose status may have changed, and lets go of those that end.
@@ -100,35 +117,38 @@ impl Scheduler {
         !self.classes[class].workers.is_empty()
     }
 
-    /// Whether the only workers for a class that is not served are draining.
-    pub(super) fn is_drained(&self, class: ClassSlot) -> bool {
+    /// What keeps the only workers for a class that is not served from it; `None` when there are none at all.
+    pub(super) fn hindrance(&self, class: ClassSlot) -> Option<Hindrance> {
         let requirement = &self.classes[class].requirement;
-        self.workers.iter().any(|(id, worker)| {
-            worker.session.as_ref().is_some_and(|session| session.draining && session.fits(requirement))
-                && !requirement.excluded.contains(id)
-        })
+        let fitting = self.workers.iter().filter(|(id, _)| !requirement.excluded.contains(id));
+        let sessions = fitting.filter_map(|(_, worker)| worker.session.as_ref()).filter(|session| session.fits(requirement));
+        let hindrance = |session: &Session| match session.shortage {
+            Some(of) if !session.draining => Hindrance::Shortage(of),
+            _ => Hindrance::Draining,
+        };
+        sessions.map(hindrance).max()
     }
 
     fn wait_for_evaluator(&self, job: NodeSlot) -> EvaluationWait {
-        if self.is_drained(self.nodes[job].class) {
-            EvaluationWait::Draining
-        } else {
-            EvaluationWait::EvalWorkers { capability: self.nodes[job].job.kind() }
+        match self.hindrance(self.nodes[job].class) {
+            Some(hindrance) => hindrance.into(),
+            None => EvaluationWait::EvalWorkers { capability: self.nodes[job].job.kind() },
         }
     }
 
     fn wait_for_builders(&self, evaluation: &Evaluation) -> EvaluationWait {
         let unserved = evaluation.classes.iter().filter(|&(&class, _)| !self.is_served(class));
         let mut unmet: BTreeMap<(&str, &[String]), u32> = BTreeMap::new();
-        let mut all_drained = true;
+        let mut hindrances = Vec::new();
         for (&class, counts) in unserved {
-            all_drained = all_drained && self.is_drained(class);
+            hindrances.push(self.hindrance(class));
             if let Need::Build { system, features } = &self.classes[class].requirement.need {
                 *unmet.entry((system, features)).or_default() += counts.blocked + counts.ready;
             }
         }
-        if all_drained {
-            return EvaluationWait::Draining;
+        // None comes first: of what nobody can do, the rest is told.
+        if let Some(hindrance) = hindrances.into_iter().min().unwrap_or(Some(Hindrance::Draining)) {
+            return hindrance.into();
         }
         let unmet = unmet.into_iter().take(UNMET_MAX).map(|((system, features), build_count)| UnmetWorkers {
             architecture: system.to_owned(),

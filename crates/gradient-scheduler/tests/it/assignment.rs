@@ -1,6 +1,6 @@
 //! Who gets what, and in which order.
 
-use gradient_domain::{Epoch, Job, Priority};
+use gradient_domain::{BuildWait, Epoch, EvaluationWait, Job, Priority, Shortage};
 use gradient_scheduler::{Event, NewBuild, NewEvaluation, Stage, WorkerCapabilities, WorkerOrganization};
 
 use crate::fixture::{
@@ -132,6 +132,32 @@ fn a_draining_worker_takes_nothing_new() {
     bench.apply(Event::WorkerDraining { worker: worker(1) });
     assert_eq!(bench.finish(build_job(1), 1, 1).assigned(), []);
     assert!(bench.scheduler.workers().all(|worker| worker.draining && worker.jobs.is_empty()));
+}
+
+#[test]
+fn a_worker_that_is_short_of_something_takes_nothing_until_it_is_not() {
+    let mut bench = Bench::new();
+    bench.connect(1, 2);
+    bench.apply(Event::WorkerShort { worker: worker(1), shortage: Some(Shortage::Disk) });
+    let waits = bench.evaluated(1, vec![new_build(1, &[])]).waits();
+    assert_eq!(waits, [EvaluationWait::Shortage { of: Shortage::Disk }]);
+    let why = bench.scheduler.explain_build(build(1), bench.moment(), bench.now);
+    assert_eq!(why, Some(BuildWait::Shortage { of: Shortage::Disk }));
+    assert_eq!(bench.apply(Event::WorkerShort { worker: worker(1), shortage: None }).assigned_builds(), [1]);
+}
+
+#[test]
+fn outputs_on_their_way_take_no_slot_but_are_not_more_than_there_are_slots() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    assert_eq!(bench.evaluated(1, (1..=3).map(|n| new_build(n, &[])).collect()).assigned_builds(), [1]);
+    let ended = |n| Event::BuilderEnded { job: build_job(n), epoch: Epoch(1), worker: worker(1) };
+    assert_eq!(bench.apply(ended(1)).assigned_builds(), [2]);
+    assert_eq!(bench.apply(ended(1)).assigned_builds(), [], "said twice");
+    assert_eq!(bench.apply(ended(2)).assigned_builds(), [], "one is on its way already");
+    assert_eq!(bench.finish(build_job(1), 1, 1).assigned_builds(), [], "its slot was free before");
+    assert_eq!(bench.finish(build_job(2), 1, 1).assigned_builds(), [3]);
+    assert_eq!(bench.finish(build_job(3), 1, 1).assigned_builds(), []);
 }
 
 #[test]

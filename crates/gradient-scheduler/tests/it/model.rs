@@ -1,6 +1,6 @@
 //! Random graphs and random histories: whatever happens, the rules hold and everything ends.
 
-use gradient_domain::{FailureKind, Job};
+use gradient_domain::{FailureKind, Job, Shortage};
 use gradient_scheduler::Decision;
 use proptest::{collection::vec, prelude::*};
 
@@ -18,6 +18,8 @@ enum Action {
     Connect { pick: usize, forgets: bool },
     Lose { pick: usize },
     Drain { pick: usize },
+    Short { pick: usize, of: Option<Shortage> },
+    Deliver { pick: usize },
     Cache { owner: usize, writable: bool },
     Pass { secs: u64 },
     Restart,
@@ -45,6 +47,9 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (pick(), prop::bool::weighted(0.3)).prop_map(|(pick, forgets)| Action::Connect { pick, forgets }),
         2 => pick().prop_map(|pick| Action::Lose { pick }),
         1 => pick().prop_map(|pick| Action::Drain { pick }),
+        2 => (pick(), prop::sample::select(vec![None, Some(Shortage::Memory), Some(Shortage::Disk)]))
+            .prop_map(|(pick, of)| Action::Short { pick, of }),
+        6 => pick().prop_map(|pick| Action::Deliver { pick }),
         1 => (0..ORGANIZATIONS, any::<bool>()).prop_map(|(owner, writable)| Action::Cache { owner, writable }),
         3 => prop::sample::select(vec![1, 10, 200, 400]).prop_map(|secs| Action::Pass { secs }),
         1 => Just(Action::Restart),
@@ -72,6 +77,8 @@ fn run(derivations: &[Derivation], actions: &[Action]) -> Vec<Decision> {
             Action::Connect { pick, forgets } => world.connect(pick, forgets),
             Action::Lose { pick } => world.lose(pick),
             Action::Drain { pick } => world.drain(pick),
+            Action::Short { pick, of } => world.run_short(pick, of),
+            Action::Deliver { pick } => pick_running(pick).into_iter().for_each(|job| world.deliver(job)),
             Action::Cache { owner, writable } => world.set_cache(owner, writable),
             Action::Pass { secs } => world.pass(secs),
             Action::Restart => world.restart(),

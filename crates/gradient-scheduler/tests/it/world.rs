@@ -12,7 +12,7 @@ use std::{
 
 use gradient_domain::{
     BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Job, OrganizationId, Priority,
-    WorkerId,
+    Shortage, WorkerId,
 };
 use gradient_scheduler::{Decision, Event, Scheduler, SchedulerSettings, Stage, Tick};
 
@@ -222,6 +222,14 @@ impl World {
         self.report(Event::JobFinished { job, epoch, worker: by });
     }
 
+    /// The builder of a build has ended; its outputs are on their way.
+    pub(crate) fn deliver(&mut self, (job, epoch, by): (Job, Epoch, WorkerId)) {
+        if matches!(job, Job::Build(_)) {
+            self.machine(by).deliver((job, epoch));
+            self.apply([Event::BuilderEnded { job, epoch, worker: by }]);
+        }
+    }
+
     pub(crate) fn fail(&mut self, (job, epoch, by): (Job, Epoch, WorkerId), kind: FailureKind) {
         if let (Job::Build(id), FailureKind::WorkerUnfit) = (job, kind) {
             self.unfit.insert((id, by));
@@ -275,6 +283,7 @@ impl World {
         let machine = &mut self.machines[n];
         if forgets {
             machine.jobs.clear();
+            machine.delivering.clear();
         }
         let running: Vec<(Job, Epoch)> = machine.jobs.keys().copied().collect();
         for stop in machine.jobs.values_mut() {
@@ -282,6 +291,7 @@ impl World {
         }
         machine.connected = true;
         machine.draining = false;
+        machine.short = false;
         let event = Event::WorkerConnected {
             worker: machine.id,
             organizations: machine.organizations.clone(),
@@ -303,6 +313,12 @@ impl World {
         self.apply([Event::WorkerDraining { worker: self.machines[n].id }]);
     }
 
+    pub(crate) fn run_short(&mut self, pick: usize, of: Option<Shortage>) {
+        let n = pick % self.machines.len();
+        self.machines[n].short = self.machines[n].connected && of.is_some();
+        self.apply([Event::WorkerShort { worker: self.machines[n].id, shortage: of }]);
+    }
+
     pub(crate) fn pass(&mut self, secs: u64) {
         self.now = self.now.plus(seconds(secs));
         let now = self.now;
@@ -320,6 +336,7 @@ impl World {
         self.unfit.clear();
         for machine in &mut self.machines {
             machine.connected = false;
+            machine.delivering.clear();
         }
         let mut events = Vec::new();
         for n in 0..ORGANIZATIONS {

@@ -104,6 +104,7 @@ impl Worker {
             },
             running: vec![],
             draining: false,
+            process: None,
         }
     }
 

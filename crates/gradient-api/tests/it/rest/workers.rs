@@ -81,6 +81,7 @@ async fn connect(server: &Server, token: &str) -> Result<Opened, Refused> {
         },
         running: vec![],
         draining: false,
+        process: None,
     };
     server.engine.open_worker_session(hello).await
 }

@@ -50,7 +50,7 @@ impl World {
                 let free = open.into_iter().find(|machine| machine.free(JobKind::Build) > 0);
                 assert!(free.is_none(), "no fitting slot is free while a build could run: {id} {free:?}");
             }
-            BuildWait::Workers { .. } | BuildWait::Draining => {
+            BuildWait::Workers { .. } | BuildWait::Draining | BuildWait::Shortage { .. } => {
                 assert!(self.is_unblocked(build));
                 assert!(!fitting.any(|machine| open(&machine)), "a machine that fits {id} is there");
             }

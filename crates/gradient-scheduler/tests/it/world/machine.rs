@@ -1,6 +1,6 @@
 //! The machines that workers run on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gradient_domain::{Epoch, Job, JobKind, OrganizationId, WorkerId};
 use gradient_scheduler::{Tick, WorkerCapabilities, WorkerOrganization};
@@ -15,8 +15,11 @@ pub(super) struct Machine {
     pub(super) capabilities: WorkerCapabilities,
     pub(super) connected: bool,
     pub(super) draining: bool,
+    pub(super) short: bool,
     /// What runs on it, and since when it is told to stop.
     pub(super) jobs: BTreeMap<(Job, Epoch), Option<Tick>>,
+    /// Those of which only the outputs are on their way.
+    pub(super) delivering: BTreeSet<(Job, Epoch)>,
 }
 
 impl Machine {
@@ -32,7 +35,16 @@ impl Machine {
         let strings = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
         let capabilities = WorkerCapabilities { systems: strings(systems), features: strings(features), build_slots };
         let id = worker(n as u128);
-        Self { id, organizations, capabilities, connected: false, draining: false, jobs: BTreeMap::new() }
+        Self {
+            id,
+            organizations,
+            capabilities,
+            connected: false,
+            draining: false,
+            short: false,
+            jobs: BTreeMap::new(),
+            delivering: BTreeSet::new(),
+        }
     }
 
     pub(super) fn able(n: u128) -> Self {
@@ -43,11 +55,25 @@ impl Machine {
 
     pub(super) fn free(&self, kind: JobKind) -> usize {
         let slots = if kind == JobKind::Build { self.capabilities.build_slots as usize } else { 1 };
-        slots.saturating_sub(self.jobs.keys().filter(|(job, _)| job.kind() == kind).count())
+        let takes_a_slot = |job: &(Job, Epoch)| job.0.kind() == kind && !self.is_delivering(job);
+        slots.saturating_sub(self.jobs.keys().filter(|job| takes_a_slot(job)).count())
+    }
+
+    /// One that was told to stop is not known to deliver any more.
+    fn is_delivering(&self, job: &(Job, Epoch)) -> bool {
+        self.delivering.contains(job) && self.jobs.get(job) == Some(&None)
+    }
+
+    /// The builder of a build that nobody wants stopped has ended; whether that frees its slot.
+    pub(super) fn deliver(&mut self, job: (Job, Epoch)) {
+        let delivering = self.delivering.iter().filter(|job| self.is_delivering(job)).count();
+        if delivering < self.capabilities.build_slots as usize {
+            self.delivering.insert(job);
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.connected && !self.draining
+        self.connected && !self.draining && !self.short
     }
 
     pub(super) fn serves(&self, organization: OrganizationId, kind: JobKind) -> bool {

@@ -28,7 +28,7 @@ impl World {
         let doubled = self.running().into_iter().find(|(running, ..)| *running == job);
         assert_eq!(doubled, None, "one owner at a time");
         let machine = self.machines.iter().find(|machine| machine.id == worker).unwrap();
-        assert!(machine.connected && !machine.draining, "only who takes jobs gets one");
+        assert!(machine.is_open(), "only who takes jobs gets one");
         assert!(machine.free(job.kind()) > 0, "never more jobs than slots");
         match job {
             Job::Build(id) => {

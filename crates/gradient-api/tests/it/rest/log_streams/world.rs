@@ -67,6 +67,7 @@ impl World {
             },
             running: builds.iter().map(|build| (Job::Build(*build), EPOCH)).collect(),
             draining: false,
+            process: None,
         };
         let Opened { session, outbox, .. } = server.engine.open_worker_session(hello).await.unwrap();
         let sent = Mutex::new(vec![0; builds.len()]);

@@ -1,0 +1,90 @@
+//! What a session means for the jobs of its worker.
+
+use gradient_domain::{BuildStatus, Epoch, Job, Moment};
+use gradient_engine::EngineSettings;
+use gradient_protocol::{RefusalCode, Report, Task, ToServer, ToWorker, decode_task};
+use gradient_storage::{Conn, builds};
+
+use crate::{
+    tenants::{next, until},
+    world::{Tenant, World, connect, connect_process},
+};
+
+gradient_test_support::both_databases!(
+    a_task_that_is_too_large_for_a_message_is_read_beside_it,
+    of_two_processes_with_one_id_the_one_that_is_heard_stays,
+    a_worker_that_is_removed_has_no_session_and_no_jobs,
+    a_build_that_was_published_unheard_ends_when_it_is_said_again,
+);
+
+fn assigned(message: &ToWorker) -> Option<(Job, Epoch, Task)> {
+    match message {
+        ToWorker::Assign { job, epoch, task, .. } => Some((*job, *epoch, (**task).clone())),
+        _ => None,
+    }
+}
+
+async fn a_task_that_is_too_large_for_a_message_is_read_beside_it(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("acme").await;
+    let large = world.queued_with(&tenant, 5 << 20).await;
+    let engine = world.start(EngineSettings::default()).await;
+    // What it had is lost, and comes anew when its time has come; the other one is assigned at once.
+    let mut opened = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
+    let report = Report::Made {};
+    let (job, epoch) = (tenant.job(), Tenant::EPOCH);
+    opened.session.receive(ToServer::Report { number: 1, job, epoch, report }).await.unwrap();
+
+    let (job, epoch, task) = next(&mut opened.outbox, assigned).await;
+    assert_eq!((job, task), (Job::Build(large), Task::Large {}));
+    let bytes = engine.task(&opened.welcome.session_token, job, epoch).await.unwrap();
+    let Task::Build(task) = decode_task(&bytes).unwrap() else { panic!("no build") };
+    assert!(task.aterm.len() > 5 << 20);
+    engine.task(&opened.welcome.session_token, job, Epoch(epoch.0 + 1)).await.expect_err("another assignment");
+}
+
+async fn of_two_processes_with_one_id_the_one_that_is_heard_stays(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("acme").await;
+    let engine = world.start(EngineSettings::default()).await;
+    let running = vec![(tenant.job(), Tenant::EPOCH)];
+    let first = connect_process(&engine, &tenant, running.clone(), 1).await.unwrap();
+    let refused = connect_process(&engine, &tenant, vec![], 2).await.map(drop).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Unavailable);
+    assert!(refused.message.contains("every worker needs an id of its own"), "{refused}");
+    // The same process comes over a new connection, before the end of the old one was noticed.
+    let again = connect_process(&engine, &tenant, running, 1).await.unwrap();
+    first.session.close().await;
+    again.session.close().await;
+    connect_process(&engine, &tenant, vec![], 2).await.expect("nobody else is there");
+}
+
+async fn a_worker_that_is_removed_has_no_session_and_no_jobs(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("acme").await;
+    let engine = world.start(EngineSettings::default()).await;
+    let mut opened = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
+    engine.unregister_worker(tenant.organization, tenant.worker).await.unwrap();
+    while opened.outbox.recv().await.is_some() {}
+    opened.session.close().await;
+    until(async || world.build_status(tenant.build).await == BuildStatus::Queued).await;
+    let refused = connect(&engine, tenant.worker, &tenant.token, vec![]).await.map(drop).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Unauthorized);
+}
+
+async fn a_build_that_was_published_unheard_ends_when_it_is_said_again(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("acme").await;
+    let engine = world.start(EngineSettings::default()).await;
+    let mut opened = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
+    let (build, now) = (tenant.build, Moment::now());
+    let published = async move |conn: &mut Conn| builds::complete(conn, build, Tenant::EPOCH, 5, now).await;
+    assert!(world.storage.transaction(published).await.unwrap());
+
+    let (job, epoch, report) = (tenant.job(), Tenant::EPOCH, Report::Built { outputs: vec![], build_ms: 5, log_bytes: 0 });
+    opened.session.receive(ToServer::Report { number: 1, job, epoch, report }).await.unwrap();
+    until(async || engine.live_workers().await.iter().all(|live| live.assigned_jobs == 0)).await;
+    let attempts = world.storage.read(async move |conn: &mut Conn| gradient_storage::attempts::list(conn, build).await).await;
+    assert!(attempts.unwrap().iter().all(|attempt| attempt.failure_kind.is_none()));
+    assert_eq!(world.build_status(tenant.build).await, BuildStatus::Completed);
+}
