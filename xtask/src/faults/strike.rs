@@ -63,9 +63,9 @@ pub(super) fn strike(site: &mut Site, evaluation: &Evaluation, fault: Fault, str
         Fault::PostgresKilled | Fault::PostgresRestarted => {
             let postgres = site.postgres.as_mut().context("the server has no PostgreSQL")?;
             if fault == Fault::PostgresKilled {
-                postgres.kill()?
+                postgres.kill()?;
             } else {
-                postgres.shut_down()?
+                postgres.shut_down()?;
             }
             sleep(lasts);
             let over = Instant::now();
