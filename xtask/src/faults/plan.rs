@@ -86,6 +86,16 @@ impl Fault {
         !matches!(self, Self::WorkerStopped | Self::Silent | Self::Delayed | Self::PostgresRestarted | Self::Late | Self::Twins)
     }
 
+    /// How long it lasts when it lasts long, where that is something else: those that are stopped hear nothing for longer than either
+    /// side waits for a word of the other, and a worker that finds nobody waits longer from try to try.
+    const fn long(self) -> Option<Duration> {
+        match self {
+            Self::ServerStopped | Self::WorkerStopped => Some(Duration::from_mins(1)),
+            Self::ServerKilled | Self::Cut => Some(Duration::from_secs(20)),
+            _ => None,
+        }
+    }
+
     /// How often a build may run again for each time that it strikes: not at all where what runs can go on.
     pub(super) const fn repeats(self) -> Repeats {
         match self {
@@ -125,9 +135,6 @@ pub(super) struct Plan {
     pub(super) strikes: Vec<Strike>,
 }
 
-/// How long somebody is stopped who is stopped for long: longer than either side waits for a word of the other.
-const LONG: Duration = Duration::from_mins(1);
-
 impl Plan {
     /// What a seed says; nothing when its fault cannot happen on this database. The first seeds are quick, for the short list.
     pub(super) fn of(seed: u64, database: Database) -> Option<Self> {
@@ -136,15 +143,15 @@ impl Plan {
         let fault = Fault::ALL.get(place).copied().filter(|fault| fault.applies_to(database))?;
         let mut random = StdRng::seed_from_u64(seed);
         let is_quick = seed < kinds;
-        let is_long = !is_quick && matches!(fault, Fault::ServerStopped | Fault::WorkerStopped) && random.random_bool(0.5);
+        let long = fault.long().filter(|_| !is_quick && random.random_bool(0.5));
         // What is silent for ever is noticed after a minute.
-        let count = if is_quick || is_long || fault == Fault::Silent { 1 } else { random.random_range(1..=3) };
+        let count = if is_quick || long.is_some() || fault == Fault::Silent { 1 } else { random.random_range(1..=3) };
         let strikes = (0..count).map(|number| {
             let before = if number == 0 { 200..7000 } else { 0..2500 };
             let lasts = Duration::from_millis(random.random_range(500..if is_quick { 2000 } else { 5000 }));
             Strike {
                 after: Duration::from_millis(random.random_range(before)),
-                lasts: if is_long { LONG } else { lasts },
+                lasts: long.unwrap_or(lasts),
                 way: if random.random_bool(0.5) { Way::ToServer } else { Way::ToWorker },
             }
         });

@@ -8,7 +8,7 @@ use gradient_test_support::deployment::{Evaluation, Programs, wait};
 use serde_json::Value;
 
 use super::invariants::{self, Ended};
-use super::plan::{Plan, Repeats};
+use super::plan::{Fault, Plan, Repeats};
 use super::site::Site;
 use super::strike::strike;
 use crate::bench::database::Database;
@@ -52,8 +52,11 @@ pub(super) fn disturbed(programs: &Programs, plan: &Plan, expected: &Ended, fold
     for each in &plan.strikes {
         interrupt::check()?;
         std::thread::sleep(each.after);
+        let session = session(&site);
         let over = strike(&mut site, &evaluation, plan.fault, each)?;
-        outcome.resumed = outcome.resumed.max(Some(resumed(&mut site, &evaluation, over)?));
+        // As long as the connection is there that nothing comes through, what goes on is only what had begun.
+        let dead = if plan.fault == Fault::Silent { session } else { None };
+        outcome.resumed = outcome.resumed.max(Some(resumed(&mut site, &evaluation, over, dead.as_ref())?));
     }
     evaluation.wait_for_end(END_LIMIT)?;
     finish(&mut site, &evaluation, plan.fault.repeats(), plan.strikes.len(), &mut outcome)?;
@@ -66,8 +69,13 @@ pub(super) fn disturbed(programs: &Programs, plan: &Plan, expected: &Ended, fold
     Ok(outcome)
 }
 
-/// Waits until a build or the evaluation goes on, and says how long that took.
-fn resumed(site: &mut Site, evaluation: &Evaluation, over: Instant) -> Result<Duration> {
+/// When the worker's present session began.
+fn session(site: &Site) -> Option<Value> {
+    site.installation.live_worker().ok().flatten()?.get("connected_at").cloned()
+}
+
+/// Waits until a build or the evaluation goes on, over another session than the dead one, and says how long that took.
+fn resumed(site: &mut Site, evaluation: &Evaluation, over: Instant, dead: Option<&Value>) -> Result<Duration> {
     let mut before: Option<Value> = None;
     wait::until("progress after the fault", RESUME_LIMIT, || {
         site.installation.expect_running()?;
@@ -78,7 +86,8 @@ fn resumed(site: &mut Site, evaluation: &Evaluation, over: Instant) -> Result<Du
         let has_ended = matches!(state("/status").as_str(), Some("Completed" | "Failed" | "Aborted"));
         let goes_on = before.as_ref().is_some_and(|before| *before != now);
         before.get_or_insert(now);
-        let is_connected = site.installation.live_worker().is_ok_and(|live| live.is_some());
+        let session = session(site);
+        let is_connected = session.is_some() && session.as_ref() != dead;
         Ok((is_connected && (has_ended || goes_on)).then(|| over.elapsed()))
     })
 }
