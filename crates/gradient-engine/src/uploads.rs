@@ -242,8 +242,21 @@ impl Upload {
     }
 }
 
-/// Stores what was found good, and notes whose it is.
+/// Stores what was found good, and notes whose it is. That goes on when the sender does not wait for it: a file that has its name gets
+/// its row.
 async fn keep(
+    engine: &Engine,
+    purpose: Purpose,
+    path: StorePath,
+    verified: VerifiedUpload,
+    staged: StagedFile,
+) -> Result<(), UploadError> {
+    let engine = engine.clone();
+    let keeping = tokio::spawn(async move { keep_now(&engine, purpose, path, verified, staged).await });
+    keeping.await.map_err(|_| EngineError::Stopping)?
+}
+
+async fn keep_now(
     engine: &Engine,
     purpose: Purpose,
     path: StorePath,
