@@ -4,17 +4,17 @@
 mod api;
 mod cache;
 mod collect;
-mod database;
+pub(crate) mod database;
 mod figures;
 mod graph;
-mod http;
+pub(crate) mod http;
 mod load;
 mod overhead;
 mod proc;
 mod push;
 mod scheduler;
 mod store_paths;
-mod stub_worker;
+pub(crate) mod stub_worker;
 mod transfer;
 
 use anyhow::Result;

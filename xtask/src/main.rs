@@ -5,6 +5,7 @@ mod bench;
 mod contract;
 mod corrupt;
 mod demo;
+mod faults;
 mod fuzz;
 mod interrupt;
 mod openapi;
@@ -44,6 +45,8 @@ enum Command {
     Contract(contract::Options),
     /// Send 10,000 damaged uploads to a server with each database, and see each refused with nothing left behind.
     Corrupt,
+    /// Throw faults at server, worker and database while they build, and see that nothing is lost.
+    Faults(faults::Options),
     /// Run the fuzz targets, each for a while; see docs/fuzzing.md.
     Fuzz(fuzz::Options),
     /// Run all checks and tests, with a throwaway PostgreSQL and real Nix.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Contract(options) => contract::run(&options),
         Command::Corrupt => corrupt::run(),
+        Command::Faults(options) => faults::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Test(options) => test::run(&options),
     };

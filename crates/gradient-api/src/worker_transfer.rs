@@ -8,6 +8,7 @@ use actix_web::{
     web,
 };
 use futures_util::{StreamExt, TryStreamExt};
+use gradient_cache_protocol::ingest::IngestError;
 use gradient_domain::{Epoch, Job, JobKind};
 use gradient_engine::{Engine, SourceDeclaration, UploadError};
 use gradient_nix::StorePath;
@@ -106,6 +107,10 @@ impl From<UploadError> for Refused {
             UploadError::NotOwner { .. } => Self(StatusCode::CONFLICT, "not_owner", message),
             UploadError::NotAnOutput { .. } => Self(StatusCode::FORBIDDEN, "not_an_output", message),
             UploadError::Undeclared(_) => Self(StatusCode::BAD_REQUEST, "undeclared", message),
+            UploadError::Refused(IngestError::Keep(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "an upload cannot be kept");
+                Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the server cannot store this now".into())
+            }
             UploadError::Refused(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
             UploadError::TooLarge(_) => Self(StatusCode::UNPROCESSABLE_ENTITY, TOO_LARGE, message),
             UploadError::Incomplete(_) => Self(StatusCode::BAD_REQUEST, "incomplete", message),

@@ -20,7 +20,7 @@ pub use error::{IngestError, Subject};
 pub use expectation::{Candidates, Expectation};
 pub use mentions::Mentions;
 pub use nar_file::{NarFileName, NarFileNameError};
-pub use receive::{ReceivedNar, receive, receive_expected};
+pub use receive::{ReceivedNar, receive, receive_expected, verify_and_keep};
 
 /// What a NAR turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ mod incoming;
 mod pieces;
 mod store;
 
-use std::{collections::BTreeSet, io::Write as _, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use gradient_blobs::{Blob, BlobKey, StagedFile};
@@ -217,22 +217,8 @@ fn verify(
     expectation: &Expectation,
     mut staged: StagedFile,
 ) -> Result<(VerifiedUpload, StagedFile), UploadError> {
-    let verified = ingest::verify(Tee { from, copy: &mut staged }, expectation)?;
+    let verified = ingest::verify_and_keep(from, &mut staged, expectation)?;
     Ok((verified, staged))
-}
-
-/// Reads what the sender sends and keeps a copy.
-struct Tee<'a> {
-    from: Incoming,
-    copy: &'a mut StagedFile,
-}
-
-impl std::io::Read for Tee<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        self.copy.write_all(buffer.get(..count).unwrap_or_default())?;
-        Ok(count)
-    }
 }
 
 impl Upload {
@@ -256,8 +242,21 @@ impl Upload {
     }
 }
 
-/// Stores what was found good, and notes whose it is.
+/// Stores what was found good, and notes whose it is. That goes on when the sender does not wait for it: a file that has its name gets
+/// its row.
 async fn keep(
+    engine: &Engine,
+    purpose: Purpose,
+    path: StorePath,
+    verified: VerifiedUpload,
+    staged: StagedFile,
+) -> Result<(), UploadError> {
+    let engine = engine.clone();
+    let keeping = tokio::spawn(async move { keep_now(&engine, purpose, path, verified, staged).await });
+    keeping.await.map_err(|_| EngineError::Stopping)?
+}
+
+async fn keep_now(
     engine: &Engine,
     purpose: Purpose,
     path: StorePath,

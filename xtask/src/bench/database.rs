@@ -16,11 +16,11 @@ impl Database {
     const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
 
     /// Only this one, or all.
-    pub(super) fn chosen(only: Option<Self>) -> impl Iterator<Item = Self> {
+    pub(crate) fn chosen(only: Option<Self>) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |database| only.is_none_or(|only| only == *database))
     }
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",

@@ -11,19 +11,19 @@ use anyhow::{Context, Result, bail};
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// An open connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 /// An answer; its body is in the connection's buffer until the next request.
-pub(super) struct Answer<'c> {
-    pub(super) status: u16,
-    pub(super) body: &'c [u8],
+pub(crate) struct Answer<'c> {
+    pub(crate) status: u16,
+    pub(crate) body: &'c [u8],
 }
 
 impl Connection {
-    pub(super) fn open(address: &str) -> Result<Self> {
+    pub(crate) fn open(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
@@ -32,7 +32,7 @@ impl Connection {
     }
 
     /// Sends a whole request and reads the whole answer.
-    pub(super) fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>> {
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>> {
         self.stream.write_all(request)?;
         self.buffer.clear();
         let head = loop {
@@ -61,12 +61,12 @@ impl Connection {
 }
 
 /// A `GET` with further headers, each line ended.
-pub(super) fn get(address: &str, path: &str, headers: &str) -> Vec<u8> {
+pub(crate) fn get(address: &str, path: &str, headers: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n").into()
 }
 
 /// A `PUT` with a bearer token and further headers, each line ended.
-pub(super) fn put(address: &str, path: &str, token: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn put(address: &str, path: &str, token: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
         "PUT {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n{headers}content-length: {length}\r\n\r\n"

@@ -59,7 +59,8 @@ impl StubWorker {
         let (socket, _) = client(format!("ws://{}/proto", plan.address), stream.try_clone()?)?;
         let (sender, progress) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let worked = Session::open(socket, &plan).and_then(|session| session.work(plan, &sender));
+            let worked = Session::open(socket, &plan.address, &plan.worker_id, &plan.token)
+                .and_then(|session| session.work(plan, &sender));
             // Nobody listens any more once the measurement has ended.
             if let Err(error) = worked {
                 let _ = sender.send(Err(error));
@@ -88,7 +89,8 @@ impl Drop for StubWorker {
     }
 }
 
-struct Session {
+/// A session of a worker, as the protocol has it.
+pub(crate) struct Session {
     socket: WebSocket<TcpStream>,
     address: String,
     token: String,
@@ -98,12 +100,13 @@ struct Session {
 }
 
 impl Session {
-    fn open(mut socket: WebSocket<TcpStream>, plan: &Plan) -> Result<Self> {
+    /// Shakes hands as this worker.
+    pub(crate) fn open(mut socket: WebSocket<TcpStream>, address: &str, worker_id: &str, token: &str) -> Result<Self> {
         let hello = Hello {
             versions: VERSIONS,
-            worker: plan.worker_id.parse()?,
+            worker: worker_id.parse()?,
             program: "bench".to_owned(),
-            tokens: vec![PeerToken { peer: PeerSelector::Any, token: plan.token.clone() }],
+            tokens: vec![PeerToken { peer: PeerSelector::Any, token: token.to_owned() }],
             capabilities: capabilities(),
             running: vec![],
             draining: false,
@@ -111,8 +114,13 @@ impl Session {
         };
         socket.send(Message::binary(encode(&ToServer::Hello(hello))?))?;
         let ToWorker::Welcome(welcome) = read(&mut socket)? else { bail!("no welcome") };
-        let (address, token) = (plan.address.clone(), welcome.session_token);
+        let (address, token) = (address.to_owned(), welcome.session_token);
         Ok(Self { socket, address, token, reports: 0, waiting: VecDeque::new() })
+    }
+
+    /// What proves it beside the socket.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     fn work(mut self, plan: Plan, progress: &mpsc::Sender<Result<Progress>>) -> Result<()> {
@@ -139,7 +147,7 @@ impl Session {
     }
 
     /// The next assignment. Reading also answers the server's pings.
-    fn next(&mut self) -> Result<(Job, Epoch, Task)> {
+    pub(crate) fn next(&mut self) -> Result<(Job, Epoch, Task)> {
         loop {
             if let Some(assigned) = self.waiting.pop_front() {
                 return Ok(assigned);
@@ -157,7 +165,7 @@ impl Session {
         Ok(None)
     }
 
-    fn fetch(&mut self, job: Job, epoch: Epoch) -> Result<()> {
+    pub(crate) fn fetch(&mut self, job: Job, epoch: Epoch) -> Result<()> {
         let nar = Nar::of_a_file(b"{ outputs = _: { }; }\n")?;
         let address = CAHash::Nar(NixHash::Sha256(nar.hash.0));
         let path = StoreDir::default().build_ca_path("source", &address, std::iter::empty::<&_>(), false)?;
@@ -181,7 +189,7 @@ impl Session {
         self.report(job, epoch, Report::Evaluated {})
     }
 
-    fn build(&mut self, job: Job, epoch: Epoch, task: &BuildTask) -> Result<()> {
+    pub(crate) fn build(&mut self, job: Job, epoch: Epoch, task: &BuildTask) -> Result<()> {
         let name = task.derivation.name().trim_end_matches(".drv");
         let outputs = nix_derivation::Derivation::from_aterm_bytes(&task.aterm, name)?.resolved_outputs()?;
         let path = outputs.get("out").and_then(|output| output.path.clone()).context("no output")?;
@@ -193,7 +201,7 @@ impl Session {
         self.report(job, epoch, Report::Built { outputs: vec![output], build_ms: 1234, log_bytes: 0 })
     }
 
-    fn upload(&mut self, job: Job, epoch: Epoch, path: &StorePath, nar: &Nar, headers: &str) -> Result<()> {
+    pub(crate) fn upload(&mut self, job: Job, epoch: Epoch, path: &StorePath, nar: &Nar, headers: &str) -> Result<()> {
         let request = http::put(&self.address, &job_path(job, epoch, path), &self.token, headers, &nar.compressed);
         // One of its own: the server closes a connection on which nothing comes, and much time may have gone by since the last one.
         let mut connection = Connection::open(&self.address)?;
@@ -205,7 +213,7 @@ impl Session {
     }
 
     /// Sends a report and waits until it is durable.
-    fn report(&mut self, job: Job, epoch: Epoch, report: Report) -> Result<()> {
+    pub(crate) fn report(&mut self, job: Job, epoch: Epoch, report: Report) -> Result<()> {
         self.reports += 1;
         let number = self.reports;
         self.socket.send(Message::binary(encode(&ToServer::Report { number, job, epoch, report })?))?;
@@ -239,14 +247,14 @@ fn read(socket: &mut WebSocket<TcpStream>) -> Result<ToWorker> {
 }
 
 /// A NAR of one small file.
-struct Nar {
-    compressed: Vec<u8>,
-    hash: NarHash,
-    size: u64,
+pub(crate) struct Nar {
+    pub(crate) compressed: Vec<u8>,
+    pub(crate) hash: NarHash,
+    pub(crate) size: u64,
 }
 
 impl Nar {
-    fn of_a_file(contents: &[u8]) -> Result<Self> {
+    pub(crate) fn of_a_file(contents: &[u8]) -> Result<Self> {
         let mut nar = Vec::new();
         for word in [b"nix-archive-1".as_slice(), b"(", b"type", b"regular", b"contents", contents, b")"] {
             nar.extend(u64::try_from(word.len())?.to_le_bytes());

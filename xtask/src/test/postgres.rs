@@ -18,12 +18,28 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 pub(crate) struct Postgres {
     server: Child,
     port: u16,
+    settings: &'static [&'static str],
     folder: TempDir,
 }
+
+/// Nobody needs the data of a test after a crash.
+const FLEETING: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=400"];
+
+/// What is committed is there after its processes were killed; only the machine must not crash.
+const LASTING: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=100"];
 
 impl Postgres {
     /// Makes a cluster and waits until it answers.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_with(FLEETING)
+    }
+
+    /// Makes one that loses nothing when it is killed.
+    pub(crate) fn start_lasting() -> Result<Self> {
+        Self::start_with(LASTING)
+    }
+
+    fn start_with(settings: &'static [&'static str]) -> Result<Self> {
         let programs = prerequisites::postgres_programs().context("PostgreSQL's programs are missing")?;
         let folder = tempfile::Builder::new().prefix("gradient-postgres-").tempdir()?;
         if prerequisites::is_root() {
@@ -35,18 +51,35 @@ impl Postgres {
         expect_success(&mut initdb)?;
 
         let port = free_port()?;
-        let mut command = as_postgres(&programs.join("postgres"));
-        command.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-        // Nobody needs these data after a crash.
-        for setting in ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=400"] {
-            command.args(["-c", setting]);
-        }
-        let log = std::fs::File::create(folder.path().join("log"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let server = command.spawn().context("starting postgres")?;
-        let mut started = Self { server, port, folder };
+        let server = spawn(folder.path(), port, settings)?;
+        let mut started = Self { server, port, settings, folder };
         started.wait_until_ready(&programs.join("pg_isready"))?;
         Ok(started)
+    }
+
+    /// Ends it without a chance to put anything in order. Its children end when they notice.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.server.kill()?;
+        self.server.wait()?;
+        Ok(())
+    }
+
+    /// Ends it in good order, whoever is connected.
+    pub(crate) fn shut_down(&mut self) -> Result<()> {
+        self.signal(rustix::process::Signal::INT);
+        self.server.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again, with what it had.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        let programs = prerequisites::postgres_programs().context("PostgreSQL's programs are missing")?;
+        let pg_isready = programs.join("pg_isready");
+        wait::until("postgres to start again", START_LIMIT, || {
+            // It refuses to as long as children of the killed one live.
+            self.server = spawn(self.folder.path(), self.port, self.settings)?;
+            Ok(self.wait_until_ready(&pg_isready).ok())
+        })
     }
 
     /// Its URL, with the database that is always there.
@@ -58,6 +91,12 @@ impl Postgres {
     pub(crate) fn offer_to(&self, tests: &mut Command) {
         tests.env("GRADIENT_TEST_POSTGRES_URL", self.url());
         tests.env("GRADIENT_TEST_REQUIRE_POSTGRES", "1");
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(process) = i32::try_from(self.server.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(process, signal);
+        }
     }
 
     fn wait_until_ready(&mut self, pg_isready: &Path) -> Result<()> {
@@ -76,11 +115,21 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // SIGQUIT is PostgreSQL's immediate shutdown: its children end too.
-        if let Some(process) = i32::try_from(self.server.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::QUIT);
-        }
+        self.signal(rustix::process::Signal::QUIT);
         let _ = self.server.wait();
     }
+}
+
+fn spawn(folder: &Path, port: u16, settings: &[&str]) -> Result<Child> {
+    let programs = prerequisites::postgres_programs().context("PostgreSQL's programs are missing")?;
+    let mut command = as_postgres(&programs.join("postgres"));
+    command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log"))?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().context("starting postgres")
 }
 
 /// PostgreSQL refuses to run as root. `setpriv` replaces itself with the program, so that signals reach it.

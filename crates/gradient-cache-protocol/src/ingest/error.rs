@@ -5,7 +5,8 @@ use gradient_nix::{CAHash, NarHash, StorePath, nar::NarError};
 use super::{MAX_WINDOW_LOG, NarFileName};
 use crate::content_address::ContentAddressError;
 
-/// Why a NAR is refused. All but [`Read`](Self::Read) say that the upload itself is wrong: sending it again does not help.
+/// Why a NAR is refused. All but [`Read`](Self::Read) and [`Keep`](Self::Keep) say that the upload itself is wrong: sending it again
+/// does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The bytes stopped coming.
@@ -121,7 +122,7 @@ pub enum IngestError {
         /// The hash of what was sent.
         found: NarHash,
     },
-    /// The verified bytes could not be kept.
+    /// What came could not be kept, which is not the upload's fault.
     #[error("what was sent cannot be kept: {0}")]
     Keep(#[source] io::Error),
     /// Its path does not follow from the address that was claimed.

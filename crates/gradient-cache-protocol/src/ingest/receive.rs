@@ -58,6 +58,13 @@ pub fn receive_expected(
     Ok(kept)
 }
 
+/// As [`verify`](super::verify), and writes what comes to `kept`, as it comes.
+pub fn verify_and_keep(sent: impl Read, kept: impl Write, expectation: &Expectation) -> Result<VerifiedUpload, IngestError> {
+    let kept = keep_zstd(sent, kept, expectation, None)?;
+    expectation.check_file(kept.file_hash, kept.file_size)?;
+    Ok(kept)
+}
+
 /// What was kept, with the hash and the size of what was sent. `extension` tells of a compression that has no beginning of its own.
 fn keep(
     sent: impl Read,
@@ -75,10 +82,9 @@ fn keep(
         IngestError::Compression { subject: expectation.subject.clone(), source }
     })?;
     if format == Format::Zstd {
-        let mut decoder = Decoder::new(Copying { from: sent, to: kept })?;
-        let nar = pass::read(&mut decoder, expectation, mentions)?;
-        let (file_hash, file_size) = decoder.finish();
-        Ok((VerifiedUpload { nar, file_hash, file_size }, (file_hash, file_size)))
+        let kept = keep_zstd(sent, kept, expectation, mentions)?;
+        let sent = (kept.file_hash, kept.file_size);
+        Ok((kept, sent))
     } else {
         let decompressor = Decompressor::new(sent, format).map_err(IngestError::Read)?;
         let mut source = Recompressing::new(decompressor, kept).map_err(IngestError::Keep)?;
@@ -88,16 +94,39 @@ fn keep(
     }
 }
 
+fn keep_zstd(
+    sent: impl Read,
+    kept: impl Write,
+    expectation: &Expectation,
+    mentions: Option<&mut Mentions>,
+) -> Result<VerifiedUpload, IngestError> {
+    let mut copying = Copying { from: sent, to: kept, failed: None };
+    let mut decoder = Decoder::new(&mut copying)?;
+    let nar = pass::read(&mut decoder, expectation, mentions);
+    let (file_hash, file_size) = decoder.finish();
+    match copying.failed {
+        // A full disk says nothing of the upload.
+        Some(error) => Err(IngestError::Keep(error)),
+        None => Ok(VerifiedUpload { nar: nar?, file_hash, file_size }),
+    }
+}
+
 /// Keeps what is read through it.
 struct Copying<R, W> {
     from: R,
     to: W,
+    /// Why it could not be kept.
+    failed: Option<io::Error>,
 }
 
 impl<R: Read, W: Write> Read for Copying<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
-        self.to.write_all(&buffer[..count])?;
+        if let Err(error) = self.to.write_all(&buffer[..count]) {
+            let kind = error.kind();
+            self.failed = Some(error);
+            return Err(kind.into());
+        }
         Ok(count)
     }
 }

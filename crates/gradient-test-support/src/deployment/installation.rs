@@ -210,9 +210,9 @@ impl Installation {
         self.worker.as_mut()
     }
 
-    /// Forgets a worker that has ended.
-    pub fn forget_worker(&mut self) {
-        self.worker = None;
+    /// Forgets a worker that has ended, and hands it to whom wants to know what is left of it.
+    pub fn forget_worker(&mut self) -> Option<Worker> {
+        self.worker.take()
     }
 
     /// Ends the server in good order and starts it again, at the same place.

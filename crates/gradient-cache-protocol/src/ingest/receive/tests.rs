@@ -193,3 +193,24 @@ proptest! {
         let _ = receive(bytes.as_slice(), &name(NarHash([7; 32]), extension), std::io::sink(), MIB);
     }
 }
+
+#[test]
+fn what_cannot_be_kept_is_not_the_uploads_fault() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    for format in [".zst", ".xz"] {
+        let sent = encoded(TREE, format);
+        let refused = receive(sent.as_slice(), &name(sha256(TREE), format), Full, MIB).unwrap_err();
+        assert!(matches!(&refused, IngestError::Keep(error) if error.kind() == io::ErrorKind::StorageFull), "{refused}");
+    }
+    let expectation = Expectation::new(path("tree"), Candidates::new([]), MIB);
+    let refused = verify_and_keep(encoded(TREE, ".zst").as_slice(), Full, &expectation).unwrap_err();
+    assert!(matches!(refused, IngestError::Keep(_)), "{refused}");
+}
