@@ -54,6 +54,7 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     prerequisites::ensure(&[&GIT, &NIX, &POSTGRES])?;
+    prerequisites::ensure_store_is_writable()?;
     let programs = programs(options)?;
     let flake = Flake::new(options)?;
     eprintln!("{} attributes, {} derivations, {} edges", flake.attributes(), flake.derivations(), flake.edges());

@@ -26,13 +26,8 @@ pub(super) struct Flake {
 impl Flake {
     pub(super) fn new(options: &Options) -> Result<Self> {
         let wanted = options.attributes;
-        let shape = match &options.graph {
-            Some(file) => Shape::read(file)?,
-            None => {
-                let plan = Plan { builds: wanted * BUILDS_PER_HUNDRED / 100 + 100, chained: 150, mixed: false, scarce: 10 };
-                plan.generate(&mut Draws::new(1))
-            }
-        };
+        let plan = Plan { builds: wanted * BUILDS_PER_HUNDRED / 100 + 100, chained: 150, mixed: false, scarce: 10 };
+        let shape = options.graph.as_deref().map_or_else(|| Ok(plan.generate(&mut Draws::new(1))), Shape::read)?;
         Ok(Self::of(&shape, wanted))
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Evaluated {
     pub(super) second_run: Duration,
 }
 
-/// Evaluates it with a new server, a new store, and a worker that builds nothing.
+/// Evaluates it with a new server, and a worker that builds nothing, on the machine's own store.
 pub(super) fn evaluate(programs: &Programs, flake: &Flake, processes: u32) -> Result<Evaluated> {
     let folder = tempfile::Builder::new().prefix("gradient-bench-").tempdir()?;
     let mut installation = Installation::start(programs, folder.path(), None)?;
@@ -54,7 +54,6 @@ fn measure(installation: &mut Installation, flake: &Flake, processes: u32, folde
     installation.create_project(PROJECT, &url, &format!("{SET}.#"))?;
     installation.register_worker()?;
     let environment = vec![
-        ("NIX_REMOTE", folder.join("store").display().to_string()),
         ("GRADIENT_WORKER_CAPABILITIES_BUILD", "false".to_owned()),
         ("GRADIENT_WORKER_EVAL_PROCESSES", processes.to_string()),
     ];

@@ -1,8 +1,8 @@
 # Packages as a large package set makes them: functions of other packages that can be overridden, a builder that looks at every
 # input and at what a package says of itself, and some thirty variables for each derivation.
 #
-# `builds` is a list of `[name, system, fixed output, inputs]`, `attributes` a list of `[attribute, build]`.
-{ builds, attributes }:
+# `nonce` makes all derivations new, `builds` is a list of `[name, system, fixed output, inputs]`, `attributes` a list of `[attribute, build]`.
+{ nonce, builds, attributes }:
 let
   inherit (builtins) attrNames concatLists concatStringsSep elem elemAt filter genList isAttrs isList isString length listToAttrs map;
 
@@ -42,6 +42,7 @@ let
       environment = filterAttrs (_: value: value != null) hooked // removeAttrs attributes [ "meta" "passthru" "pname" "version" ] // {
         name = "${attributes.pname}-${attributes.version}";
         builder = "/bin/sh";
+        inherit nonce;
         args = [ "-e" ./packages.nix ];
         depsPropagated = concatStringsSep " " (propagated inputs);
         configureFlags = concatStringsSep " " (map (flag: "--enable-${flag}") (attributes.configureFlags ++ map (input: input.pname) inputs));
