@@ -17,6 +17,7 @@ use url::Url;
 use crate::{Machine, PeersFile, SigningKeys, backoff::Backoff, peers::Peers, transfer::Transfer};
 use connection::{Connection, ConnectionEnd};
 use jobs::Jobs;
+pub(crate) use load::memory_bytes;
 pub(crate) use outbox::Outbox;
 
 /// How long to wait before asking again after the server did not know any of the tokens.

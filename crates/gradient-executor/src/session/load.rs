@@ -6,7 +6,7 @@ use gradient_nix::STORE_DIR;
 use gradient_protocol::Load;
 
 /// The machine's memory.
-pub(super) fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal")
 }
 
