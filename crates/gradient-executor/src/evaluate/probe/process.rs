@@ -68,8 +68,8 @@ pub(super) async fn run(
     let mut follower =
         Follower { mark, queries, claim, answers, ready: false, answered: 0, said: Vec::new(), warned: BTreeSet::new() };
     // An evaluator that fails early closes its input; why it did is in its error output.
-    let (_, followed) = tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr));
-    match followed.map_err(lost)? {
+    let (_, way) = tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr));
+    match way.map_err(lost)? {
         Followed::ToTheEnd => {}
         Followed::ToAnothers => {
             child.kill().await.map_err(lost)?;
