@@ -5,6 +5,7 @@ mod api;
 mod cache;
 mod collect;
 pub(crate) mod database;
+mod eval;
 mod figures;
 mod graph;
 pub(crate) mod http;
@@ -41,6 +42,8 @@ enum What {
     Transfer(transfer::Options),
     /// How good the order is in which the scheduler builds, and how fast it decides, in simulated worlds.
     Scheduler(scheduler::Options),
+    /// How long an evaluation of a large package set takes through server and worker, beside `nix eval`.
+    Eval(eval::Options),
     /// How long it takes to find out what a large cache does not keep.
     Collect,
 }
@@ -53,6 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Overhead(options) => overhead::run(options),
         What::Transfer(options) => transfer::run(options),
         What::Scheduler(options) => scheduler::run(options),
+        What::Eval(options) => eval::run(options),
         What::Collect => collect::run(),
     }
 }

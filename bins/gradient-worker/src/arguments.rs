@@ -66,9 +66,10 @@ pub struct Arguments {
     #[arg(long, env = "GRADIENT_WORKER_SYSTEM_FEATURES", value_name = "LIST", value_delimiter = ',')]
     pub system_features: Option<Vec<String>>,
 
-    /// How many evaluator processes run at once.
-    #[arg(long, env = "GRADIENT_WORKER_EVAL_PROCESSES", value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub eval_processes: u32,
+    /// How many evaluator processes run at once [default: as many as the machine has cores, but no more than one for each 4 GiB
+    /// of its memory, nor than 4].
+    #[arg(long, env = "GRADIENT_WORKER_EVAL_PROCESSES", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub eval_processes: Option<u32>,
 
     /// How large the heap of each evaluator may become, in bytes; one that needs more goes on in a new process [default: as
     /// large as it likes].

@@ -49,8 +49,9 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
                 "this worker cannot build (docs/worker.md tells what Nix needs for it); GRADIENT_WORKER_CAPABILITIES_BUILD=false makes it do the rest",
             )?;
     }
-    let evaluation =
-        EvaluationLimits { processes: usize::try_from(arguments.eval_processes)?, memory_bytes: arguments.eval_memory_bytes };
+    let processes =
+        arguments.eval_processes.map_or_else(|| Ok(EvaluationLimits::processes_of_this_machine()), usize::try_from)?;
+    let evaluation = EvaluationLimits { processes, memory_bytes: arguments.eval_memory_bytes };
     tracing::info!(worker = %id, nix = nix.version(), systems = nix.systems().join(" "), features = nix.features().join(" "), "starting");
     let reserve = Reserve { memory_bytes: arguments.min_free_memory_bytes, disk_bytes: arguments.min_free_disk_bytes };
     let machine = Machine {

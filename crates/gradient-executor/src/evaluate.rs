@@ -2,15 +2,17 @@
 //! still evaluates.
 
 mod delivery;
+mod drafts;
 mod expansion;
 mod graph;
 mod probe;
+mod walks;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::try_join_all;
 use gradient_domain::{Failure, FailureKind, MessageLevel, Wildcard};
-use gradient_nix::NixHash;
+use gradient_nix::{NixHash, StorePath};
+use gradient_nix_daemon::DerivationKeeper as _;
 use gradient_protocol::{EntryPoint, EvaluateTask, EvaluationMessage, Source};
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 
@@ -19,14 +21,12 @@ use crate::{
     job::{JobContext, failure},
     store,
 };
+use drafts::DraftStore;
 use expansion::{Expansion, Match};
-use probe::{Answer, Evaluator, Query};
+use probe::{Answer, Evaluator};
 
 /// How long an evaluation may take in all.
 const EVALUATION_TIME: Duration = Duration::from_hours(4);
-
-/// How many attributes are worth a process of their own.
-const ATTRIBUTES_PER_PROCESS: usize = 200;
 
 /// How many attributes that throw are evaluated once more to see what they say.
 const MAX_EXPLANATIONS: usize = 20;
@@ -52,12 +52,23 @@ async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -
     let wildcard: Wildcard =
         task.wildcard.parse().map_err(|error| failure(FailureKind::Permanent, format!("the wildcard: {error}")))?;
     store::import(machine, context.transfer(), &task.source.path).await?;
-    let evaluator = Evaluator::new(machine, flake_reference(&task.source), task.allow_ifd);
+    let drafts = DraftStore::open(machine).unwrap_or_else(|error| {
+        tracing::warn!(%error, "derivations are written to the store, which takes longer");
+        None
+    });
+    let kept = drafts.as_ref().map(|store| Arc::clone(store.drafts()));
+    let evaluator = Evaluator::new(machine, flake_reference(&task.source), task.allow_ifd, drafts);
 
     let (items, found) = mpsc::channel(64);
     let (nodes, read) = mpsc::channel(256);
-    let machine_store = machine.nix.clone();
-    let reading = spawn_blocking(move || graph::read(&|path| machine_store.real_path(path), found, &nodes));
+    let nix = machine.nix.clone();
+    let reading = spawn_blocking(move || {
+        let read_file = |path: &StorePath| match kept.as_ref().map_or(Ok(None), |kept| kept.kept(path))? {
+            Some(aterm) => Ok(aterm),
+            None => graph::read_file(&nix.real_path(path)),
+        };
+        graph::read(&read_file, found, &nodes);
+    });
     tokio::try_join!(search(&evaluator, &wildcard, items), delivery::deliver(machine, context, read))?;
     reading.await.map_err(|error| failure(FailureKind::Transient, format!("reading derivations stopped: {error}")))
 }
@@ -78,21 +89,13 @@ async fn search(evaluator: &Evaluator<'_>, wildcard: &Wildcard, items: mpsc::Sen
             }
             Ok(())
         };
-        tokio::try_join!(ask(evaluator, &queries, answers), taking)?;
+        tokio::try_join!(walks::ask(evaluator, &queries, answers), taking)?;
     }
     for pattern in expansion.patterns_without_match() {
         let message = format!("the pattern `{pattern}` matches nothing");
         let level = MessageLevel::Warning;
         send(&items, Item::Message(EvaluationMessage { level, source: "wildcard".into(), attribute: None, message })).await;
     }
-    Ok(())
-}
-
-/// Evaluates all queries of a round, in several processes when there are many.
-async fn ask(evaluator: &Evaluator<'_>, queries: &[Query], answers: mpsc::Sender<Answer>) -> Result<(), Failure> {
-    let processes = queries.len().div_ceil(ATTRIBUTES_PER_PROCESS).clamp(1, evaluator.processes());
-    let part = queries.len().div_ceil(processes).max(1);
-    try_join_all(queries.chunks(part).map(|queries| evaluator.ask(queries, &answers))).await?;
     Ok(())
 }
 

@@ -74,3 +74,13 @@ pub struct EvaluationLimits {
     /// How large the heap of each may become, in bytes.
     pub memory_bytes: Option<u64>,
 }
+
+impl EvaluationLimits {
+    /// How many processes suit this machine: as many as it has cores, but no more than one for each 4 GiB of its memory, nor than
+    /// 4, as each evaluates once more what its attributes share with those of others.
+    pub fn processes_of_this_machine() -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let room = usize::try_from(session::memory_bytes() >> 32).unwrap_or(usize::MAX);
+        cores.min(room).clamp(1, 4)
+    }
+}

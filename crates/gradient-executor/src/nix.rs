@@ -93,10 +93,19 @@ impl Nix {
 
     /// Where the bytes of a path of the store are.
     pub fn real_path(&self, path: &StorePath) -> PathBuf {
+        self.store_root().unwrap_or(Path::new("/")).join(STORE_DIR.trim_start_matches('/')).join(path.to_string())
+    }
+
+    /// Where the store is, when it has a root of its own; its paths are the same, but not on the disk.
+    pub(crate) fn store_root(&self) -> Option<&Path> {
         let remote = self.environment.iter().rev().find(|(name, _)| name == "NIX_REMOTE");
-        // A store with a root of its own; its paths are the same, but not on the disk.
-        let root = remote.map(|(_, value)| Path::new(value)).filter(|value| value.is_absolute()).unwrap_or(Path::new("/"));
-        root.join(STORE_DIR.trim_start_matches('/')).join(path.to_string())
+        remote.map(|(_, value)| Path::new(value)).filter(|value| value.is_absolute())
+    }
+
+    /// Whether its version is this one or a newer one.
+    pub(crate) fn is_at_least(&self, version: (u32, u32)) -> bool {
+        let mut numbers = self.version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
     }
 
     async fn settings(&self) -> Result<Settings, NixError> {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{Machine, PeersFile, Reserve, SigningKeys, backoff::Backoff, peers::Peers, transfer::Transfer};
 use connection::{Connection, ConnectionEnd};
 use jobs::Jobs;
+pub(crate) use load::memory_bytes;
 pub(crate) use outbox::Outbox;
 
 /// How long to wait before asking again after the server did not know any of the tokens.

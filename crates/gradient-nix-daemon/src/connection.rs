@@ -1,7 +1,7 @@
 mod build;
-mod handshake;
+pub(crate) mod handshake;
 mod options;
-mod process;
+pub(crate) mod process;
 mod store;
 
 use gradient_nix::StorePath;
@@ -60,7 +60,7 @@ impl Connection {
     ) -> Result<Self, Error> {
         let mut reader = Reader::new(Box::new(reader));
         let mut writer = Writer::new(Box::new(writer));
-        let peer = handshake::shake(&mut reader, &mut writer).await?;
+        let peer = handshake::shake(&mut reader, &mut writer, handshake::NEWEST_MINOR).await?;
         Ok(Self { reader, writer, peer, in_step: true, process: None })
     }
 
@@ -107,7 +107,7 @@ impl Operation {
     }
 }
 
-async fn skip_events(reader: &mut Reader) -> Result<(), Error> {
+pub(crate) async fn skip_events(reader: &mut Reader) -> Result<(), Error> {
     while let Some(event) = event::next(reader).await? {
         if let Event::Message(message) = event {
             tracing::debug!(%message, "nix daemon");

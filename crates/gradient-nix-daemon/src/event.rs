@@ -41,12 +41,12 @@ impl Event {
     pub const BUILD: u64 = 105;
 }
 
-const NEXT: u64 = 0x6f6c_6d67;
-const LAST: u64 = 0x616c_7473;
-const ERROR: u64 = 0x6378_7470;
-const START_ACTIVITY: u64 = 0x5354_5254;
-const STOP_ACTIVITY: u64 = 0x5354_4f50;
-const RESULT: u64 = 0x5253_4c54;
+pub(crate) const NEXT: u64 = 0x6f6c_6d67;
+pub(crate) const LAST: u64 = 0x616c_7473;
+pub(crate) const ERROR: u64 = 0x6378_7470;
+pub(crate) const START_ACTIVITY: u64 = 0x5354_5254;
+pub(crate) const STOP_ACTIVITY: u64 = 0x5354_4f50;
+pub(crate) const RESULT: u64 = 0x5253_4c54;
 
 const BUILD_LOG_LINE: u64 = 101;
 const SET_PHASE: u64 = 104;

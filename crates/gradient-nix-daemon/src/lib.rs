@@ -29,6 +29,7 @@
 mod connection;
 mod error;
 mod event;
+mod relay;
 mod wire;
 
 pub use connection::{
@@ -36,3 +37,4 @@ pub use connection::{
 };
 pub use error::Error;
 pub use event::Event;
+pub use relay::{DerivationKeeper, relay};

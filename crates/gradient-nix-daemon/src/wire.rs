@@ -1,7 +1,7 @@
 //! The primitive values of the worker protocol: little-endian 64-bit numbers, and byte strings that are padded with zeros to a
 //! multiple of eight. Whatever is read has a bound, because a length is only what the other side says it is.
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::Error;
 
@@ -24,6 +24,11 @@ impl Reader {
 
     pub(crate) async fn number(&mut self) -> Result<u64, Error> {
         Ok(self.0.read_u64_le().await?)
+    }
+
+    /// Whether nothing more comes.
+    pub(crate) async fn is_over(&mut self) -> Result<bool, Error> {
+        Ok(self.0.fill_buf().await?.is_empty())
     }
 
     pub(crate) async fn flag(&mut self) -> Result<bool, Error> {
@@ -132,6 +137,18 @@ impl Writer {
         self.sink.write_all(&self.pending).await?;
         self.pending.clear();
         Ok(self.sink.flush().await?)
+    }
+
+    /// Passes frames on as they come, the empty one at the end included.
+    pub(crate) async fn pass_frames(&mut self, source: &mut Reader) -> Result<(), Error> {
+        loop {
+            let bytes = source.number().await?;
+            self.number(bytes).flush().await?;
+            if bytes == 0 {
+                return Ok(());
+            }
+            source.copy(bytes, &mut *self.sink).await?;
+        }
     }
 
     /// Sends exactly `bytes` bytes of `source` as frames, which have no padding, and ends with an empty one.

@@ -23,6 +23,8 @@ pub(super) struct Graph {
     /// Inputs before what needs them.
     pub(super) derivations: Vec<DerivationFile>,
     pub(super) entry_points: Vec<EntryPoint>,
+    /// How many inputs all derivations have together.
+    pub(super) edges: usize,
 }
 
 /// Makes one of so many derivations, each time the same one.
@@ -49,7 +51,8 @@ pub(super) fn generate(count: usize) -> Result<Graph> {
         let (path, _) = made.all.get(number)?;
         Some(EntryPoint { attribute: format!("packages.x86_64-linux.package-{number}"), outcome: Ok(path.clone().into()) })
     };
-    Ok(Graph { entry_points: unneeded.into_iter().filter_map(attribute).collect(), derivations: made.files })
+    let entry_points = unneeded.into_iter().filter_map(attribute).collect();
+    Ok(Graph { entry_points, derivations: made.files, edges: made.edges })
 }
 
 /// An earlier derivation; the earlier, the likelier, as libraries are used by more packages than programs are.
@@ -64,6 +67,7 @@ struct Made {
     /// The path of each derivation, and that of its output.
     all: Vec<(StorePath, String)>,
     hashes: HashMap<StorePath, InputDerivationHash>,
+    edges: usize,
 }
 
 impl Made {
@@ -85,11 +89,13 @@ impl Made {
         // Every input was made before.
         let hash_of = |path: &StorePath| self.hashes.get(path).copied().unwrap_or(InputDerivationHash::Deferred);
         let built = builder.build_with_input_hashes(hash_of)?;
+        let edges = built.input_derivations().len();
         let hash = built.hash_input_derivation_modulo(hash_of)?;
         let output = built.resolved_outputs().remove("out").and_then(|output| output.path);
         let path = built.drv_path();
         self.files.push(DerivationFile { path: path.clone().into(), aterm: built.to_aterm_bytes() });
         self.hashes.insert(path.clone(), hash);
+        self.edges += edges;
         self.all.push((path, output.map(|output| output.to_absolute_path()).unwrap_or_default()));
         Ok(())
     }
@@ -111,7 +117,7 @@ mod tests {
             inputs += verified.input_derivations().len();
             hashes.insert(file.path.clone(), verified.input_hash());
         }
-        assert_eq!((graph.derivations.len(), graph.entry_points.len()), (2000, 500));
+        assert_eq!((graph.derivations.len(), graph.entry_points.len(), graph.edges), (2000, 500, inputs));
         assert!((12_000..16_000).contains(&inputs), "{inputs}");
     }
 }

@@ -10,7 +10,27 @@ const TICK: Duration = Duration::from_millis(10);
 /// The processor time that a process has used, in user and in kernel mode.
 pub(super) fn cpu_time(process: u32) -> Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    parse_cpu_time(&stat).with_context(|| format!("reading `{stat}`"))
+    parse_cpu_time(&stat, 2).with_context(|| format!("reading `{stat}`"))
+}
+
+/// The same with that of its children that have ended.
+pub(super) fn cpu_time_with_children(process: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    parse_cpu_time(&stat, 4).with_context(|| format!("reading `{stat}`"))
+}
+
+/// The memory that all processes of a group have resident, in bytes. What they share counts for each.
+pub(super) fn rss_of_group(group: u32) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(process) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // Some end meanwhile.
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        if parse_group(&stat) == Some(group) {
+            bytes += rss(process).unwrap_or(0);
+        }
+    }
+    Ok(bytes)
 }
 
 /// The most memory that a process had resident since it started, in bytes.
@@ -60,12 +80,21 @@ fn parse_listeners(table: &str, port: u16) -> Vec<String> {
     sockets
 }
 
-/// The 14th and the 15th field; the second one is a name in parentheses that may hold anything.
-fn parse_cpu_time(stat: &str) -> Option<Duration> {
+/// So many fields from the 14th on: its own time, then that of its children.
+fn parse_cpu_time(stat: &str, fields: usize) -> Option<Duration> {
+    let ticks = fields_after_name(stat)?.skip(11).take(fields).map(|field| field.parse::<u32>().ok());
+    Some(TICK * ticks.sum::<Option<u32>>()?)
+}
+
+/// The fifth field.
+fn parse_group(stat: &str) -> Option<u32> {
+    fields_after_name(stat)?.nth(2)?.parse().ok()
+}
+
+/// The fields from the third on; the second one is a name in parentheses that may hold anything.
+fn fields_after_name(stat: &str) -> Option<impl Iterator<Item = &str>> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace().skip(11);
-    let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some(TICK * (user + system))
+    Some(after_name.split_whitespace())
 }
 
 fn parse_memory(status: &str, name: &str) -> Option<u64> {
@@ -86,8 +115,10 @@ mod tests {
 
     #[test]
     fn the_kernels_texts_are_read() {
-        let stat = "42 (a) b) S 1 42 42 0 -1 4194304 5 0 0 0 250 50 0 0 20 0 4 0 100 1 1";
-        assert_eq!(parse_cpu_time(stat), Some(Duration::from_secs(3)));
+        let stat = "42 (a) b) S 1 42 42 0 -1 4194304 5 0 0 0 250 50 60 40 20 0 4 0 100 1 1";
+        assert_eq!(parse_cpu_time(stat, 2), Some(Duration::from_secs(3)));
+        assert_eq!(parse_cpu_time(stat, 4), Some(Duration::from_secs(4)));
+        assert_eq!(parse_group(stat), Some(42));
         assert_eq!(parse_memory("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n", "VmHWM:"), Some(2 << 20));
         let table = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 \
              00:00000000 00000000     0        0 4242 1 0000000000000000 100 0 0 10 0\n   1: 0100007F:1F90 0100007F:C000 01 \

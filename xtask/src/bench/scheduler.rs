@@ -4,14 +4,14 @@
 mod baselines;
 mod bounds;
 mod cases;
-mod draws;
+pub(super) mod draws;
 mod exact;
 mod fleet;
 mod greedy;
 mod idle;
 mod production;
 mod report;
-mod shape;
+pub(super) mod shape;
 mod shares;
 mod small;
 mod speed;

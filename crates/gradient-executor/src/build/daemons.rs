@@ -71,6 +71,11 @@ impl Daemons {
         &self.nix
     }
 
+    /// How one is started.
+    pub(crate) fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
     /// A connection that an earlier build has left, or a new one.
     pub(super) async fn take(&self) -> Result<HeldDaemon, Failure> {
         let idle = self.idle().pop();

@@ -3,8 +3,8 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fs::File,
-    io::Read as _,
-    path::PathBuf,
+    io::{self, Read as _},
+    path::Path,
 };
 
 use gradient_nix::{Derivation, StorePath};
@@ -28,8 +28,12 @@ pub(super) enum Node {
 }
 
 /// Reads the derivations of all items that come, until no more do. Blocks.
-pub(super) fn read(real_path: &dyn Fn(&StorePath) -> PathBuf, mut items: mpsc::Receiver<Item>, nodes: &mpsc::Sender<Node>) {
-    let mut reader = Reader { real_path, nodes, seen: HashSet::new(), failed: HashMap::new() };
+pub(super) fn read(
+    read_file: &dyn Fn(&StorePath) -> io::Result<Vec<u8>>,
+    mut items: mpsc::Receiver<Item>,
+    nodes: &mpsc::Sender<Node>,
+) {
+    let mut reader = Reader { read_file, nodes, seen: HashSet::new(), failed: HashMap::new() };
     while let Some(item) = items.blocking_recv() {
         let node = match item {
             Item::Message(message) => Node::Message(message),
@@ -41,8 +45,15 @@ pub(super) fn read(real_path: &dyn Fn(&StorePath) -> PathBuf, mut items: mpsc::R
     }
 }
 
+/// A derivation's file, as far as it may be read.
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut aterm = Vec::new();
+    File::open(path)?.take(MAX_DERIVATION_BYTES + 1).read_to_end(&mut aterm)?;
+    Ok(aterm)
+}
+
 struct Reader<'a> {
-    real_path: &'a dyn Fn(&StorePath) -> PathBuf,
+    read_file: &'a dyn Fn(&StorePath) -> io::Result<Vec<u8>>,
     nodes: &'a mpsc::Sender<Node>,
     seen: HashSet<StorePath>,
     /// Derivations that cannot be given, and why.
@@ -98,10 +109,7 @@ impl Reader<'_> {
     }
 
     fn open(&self, path: &StorePath) -> Result<Open, String> {
-        let mut aterm = Vec::new();
-        File::open((self.real_path)(path))
-            .and_then(|file| file.take(MAX_DERIVATION_BYTES + 1).read_to_end(&mut aterm))
-            .map_err(|error| format!("cannot read {path}: {error}"))?;
+        let aterm = (self.read_file)(path).map_err(|error| format!("cannot read {path}: {error}"))?;
         if u64::try_from(aterm.len()).unwrap_or(u64::MAX) > MAX_DERIVATION_BYTES {
             return Err(format!("{path} is larger than {MAX_DERIVATION_BYTES} bytes"));
         }

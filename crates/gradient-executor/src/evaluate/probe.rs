@@ -8,6 +8,7 @@ use gradient_nix::StorePath;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::drafts::DraftStore;
 use crate::{
     Machine,
     expression::nix_string,
@@ -95,12 +96,13 @@ pub(super) struct Evaluator<'m> {
     machine: &'m Machine,
     flake: String,
     allow_ifd: bool,
+    drafts: Option<DraftStore>,
 }
 
 impl<'m> Evaluator<'m> {
     /// For the flake with this locked reference.
-    pub(super) fn new(machine: &'m Machine, flake: String, allow_ifd: bool) -> Self {
-        Self { machine, flake, allow_ifd }
+    pub(super) fn new(machine: &'m Machine, flake: String, allow_ifd: bool, drafts: Option<DraftStore>) -> Self {
+        Self { machine, flake, allow_ifd, drafts }
     }
 
     /// How many processes may run at once.
@@ -108,17 +110,30 @@ impl<'m> Evaluator<'m> {
         self.machine.evaluation.processes.max(1)
     }
 
-    /// Answers all queries, in order.
-    pub(super) async fn ask(&self, queries: &[Query], answers: &mpsc::Sender<Answer>) -> Result<(), Failure> {
+    /// Answers all queries, in order, until one is not to be claimed any more: then somebody else is at the rest.
+    pub(super) async fn ask(
+        &self,
+        queries: &[&Query],
+        claim: &(dyn Fn(usize) -> bool + Sync),
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<(), Failure> {
         let mut next = 0;
         while let Some(rest) = queries.get(next..).filter(|rest| !rest.is_empty()) {
             let mark = uuid::Uuid::new_v4().simple().to_string();
             let text = serde_json::to_string(rest).map_err(|error| failure(FailureKind::Permanent, error))?;
             let probe = self.expression(PROBE).replace("@MARK@", &mark).replace("@QUERIES@", &nix_string(&text));
-            let ended = process::run(self.command(), probe, &mark, rest, answers).await?;
+            let drafts = self.drafts.as_ref().filter(|drafts| !drafts.has_failed());
+            let claim_of_rest = |number| claim(next + number);
+            let ended = process::run(self.command(drafts), probe, &mark, rest, &claim_of_rest, answers).await?;
             next += ended.answered;
+            if drafts.is_some_and(DraftStore::has_failed) && !matches!(ended.ending, Ending::Complete | Ending::Met) {
+                // The others go on with the real store as well.
+                tracing::debug!("evaluating with the store itself");
+                continue;
+            }
             let (blamed, error) = match ended.ending {
                 Ending::Complete => continue,
+                Ending::Met => return Ok(()),
                 Ending::Early(error) => return Err(failure(FailureKind::Permanent, error)),
                 Ending::Error(error) => (true, error),
                 // Perhaps those before it used the memory up: it gets a process for itself before it is blamed.
@@ -137,7 +152,7 @@ impl<'m> Evaluator<'m> {
     pub(super) async fn explain(&self, path: &[String]) -> String {
         let text = serde_json::to_string(path).unwrap_or_default();
         let expression = self.expression(EXPLAIN).replace("@PATH@", &nix_string(&text));
-        match process::error_of(self.command(), expression).await {
+        match process::error_of(self.command(None), expression).await {
             Some(error) => cut(error, MAX_ERROR_BYTES),
             None => "it throws an error".to_owned(),
         }
@@ -148,12 +163,15 @@ impl<'m> Evaluator<'m> {
     }
 
     /// Nix, to be given an expression on its standard input: there it may be long, and nobody else on the machine reads it.
-    fn command(&self) -> tokio::process::Command {
+    fn command(&self, drafts: Option<&DraftStore>) -> tokio::process::Command {
         let mut command = self.machine.nix.command("nix-instantiate");
         command.args(["--eval", "--strict", "--json", "--read-write-mode", "--option", "pure-eval", "true"]);
         command.args(["--option", "allow-import-from-derivation", if self.allow_ifd { "true" } else { "false" }]);
         if let Some(bytes) = self.machine.evaluation.memory_bytes {
             command.env("GC_MAXIMUM_HEAP_SIZE", bytes.to_string());
+        }
+        if let Some(drafts) = drafts {
+            command.env("NIX_REMOTE", drafts.remote());
         }
         command.arg("-");
         command

@@ -9,7 +9,7 @@ use gradient_protocol::Load;
 use crate::Reserve;
 
 /// The machine's memory.
-pub(super) fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal")
 }
 

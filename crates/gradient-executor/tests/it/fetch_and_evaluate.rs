@@ -20,7 +20,7 @@ fn assign(job: Job, task: Task) -> ToWorker {
     ToWorker::Assign { job, epoch: Epoch(1), peer, task: Box::new(task) }
 }
 
-async fn fetch(peer: &mut Peer, repository: &Path, commit: &str, reference: Option<&str>) -> Result<Source, String> {
+pub(crate) async fn fetch(peer: &mut Peer, repository: &Path, commit: &str, reference: Option<&str>) -> Result<Source, String> {
     let repository = repository.display().to_string();
     let task = FetchTask { repository, commit: commit.into(), reference: reference.map(Into::into), access: None };
     peer.send(&assign(Job::Fetch(EvaluationId::new()), Task::Fetch(task))).await;
@@ -34,13 +34,13 @@ async fn fetch(peer: &mut Peer, repository: &Path, commit: &str, reference: Opti
 
 /// What an evaluation says.
 #[derive(Debug, Default)]
-struct Evaluation {
-    entry_points: BTreeMap<String, Result<StorePath, String>>,
+pub(crate) struct Evaluation {
+    pub(crate) entry_points: BTreeMap<String, Result<StorePath, String>>,
     messages: Vec<EvaluationMessage>,
-    derivations: HashMap<StorePath, gradient_nix::VerifiedDerivation>,
+    pub(crate) derivations: HashMap<StorePath, gradient_nix::VerifiedDerivation>,
 }
 
-async fn evaluate(peer: &mut Peer, source: &Source, wildcard: &str, allow_ifd: bool) -> Result<Evaluation, String> {
+pub(crate) async fn evaluate(peer: &mut Peer, source: &Source, wildcard: &str, allow_ifd: bool) -> Result<Evaluation, String> {
     let task = EvaluateTask { source: source.clone(), wildcard: wildcard.into(), allow_ifd };
     peer.send(&assign(Job::Evaluate(EvaluationId::new()), Task::Evaluate(task))).await;
     assert_eq!(peer.report().await, Report::Started {});
@@ -70,7 +70,7 @@ async fn evaluate(peer: &mut Peer, source: &Source, wildcard: &str, allow_ifd: b
     }
 }
 
-fn each(mut test: impl AsyncFnMut(Installation)) {
+pub(crate) fn each(mut test: impl AsyncFnMut(Installation)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for installation in installations().unwrap() {
         println!("with {}", installation.bin.display());

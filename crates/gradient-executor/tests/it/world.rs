@@ -1,6 +1,6 @@
 //! A worker with a store of its own, and a git repository with a flake.
 
-use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{ffi::OsString, fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use gradient_domain::{JobKind, WorkerId};
 use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, Reserve, UploadBudget, WorkerError, WorkerSettings};
@@ -29,9 +29,21 @@ pub(crate) fn peer_line(letter: char) -> String {
 impl Worker {
     /// Starts one with an empty store.
     pub(crate) async fn start(installation: &Installation, server: &Url) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let store = Store::new("").unwrap();
-        let nix = Nix::discover(Some(installation.bin.clone()), store.environment()).await.unwrap();
+        let environment = store.environment();
+        Self::start_in(installation, server, store, environment).await
+    }
+
+    /// Starts one that works on the machine's own store, with the settings of one of its own.
+    pub(crate) async fn start_on_the_machine(installation: &Installation, server: &Url) -> Self {
+        let store = Store::new("").unwrap();
+        let environment = store.environment().into_iter().filter(|(name, _)| name != "NIX_REMOTE").collect();
+        Self::start_in(installation, server, store, environment).await
+    }
+
+    async fn start_in(installation: &Installation, server: &Url, store: Store, environment: Vec<(OsString, OsString)>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let nix = Nix::discover(Some(installation.bin.clone()), environment).await.unwrap();
         let scratch = store.home().join("scratch");
         fs::create_dir(&scratch).unwrap();
         let peers = store.home().join("peers");

@@ -4,17 +4,17 @@ use crate::{
     wire::{Reader, Writer},
 };
 
-const CLIENT_MAGIC: u64 = 0x6e69_7863;
-const DAEMON_MAGIC: u64 = 0x6478_696f;
+pub(crate) const CLIENT_MAGIC: u64 = 0x6e69_7863;
+pub(crate) const DAEMON_MAGIC: u64 = 0x6478_696f;
 
-const MAJOR: u64 = 1;
+pub(crate) const MAJOR: u64 = 1;
 const OLDEST_MINOR: u64 = 34;
 /// The newest that this crate knows; a newer daemon steps down to it.
-const NEWEST_MINOR: u64 = 38;
+pub(crate) const NEWEST_MINOR: u64 = 38;
 
-/// Agrees on a version and learns who answers.
-pub(super) async fn shake(reader: &mut Reader, writer: &mut Writer) -> Result<Peer, Error> {
-    writer.number(CLIENT_MAGIC).number(MAJOR << 8 | NEWEST_MINOR).flush().await?;
+/// Agrees on a version, which is `newest` or older, and learns who answers.
+pub(crate) async fn shake(reader: &mut Reader, writer: &mut Writer, newest: u64) -> Result<Peer, Error> {
+    writer.number(CLIENT_MAGIC).number(MAJOR << 8 | newest).flush().await?;
     let magic = reader.number().await?;
     if magic != DAEMON_MAGIC {
         return Err(Error::NotADaemon(magic));
@@ -24,7 +24,7 @@ pub(super) async fn shake(reader: &mut Reader, writer: &mut Writer) -> Result<Pe
     if major != MAJOR || minor < OLDEST_MINOR {
         return Err(Error::Version { major, minor });
     }
-    let minor = minor.min(NEWEST_MINOR);
+    let minor = minor.min(newest);
     if minor >= 38 {
         // Of the optional features none is used; what the daemon has is of no interest then.
         writer.texts([""; 0].iter()).flush().await?;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::{Child, Command},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
 };
 
@@ -45,15 +45,7 @@ impl Daemon {
 
     /// Starts it and shakes hands.
     pub async fn connect(&self) -> Result<Connection, Error> {
-        let mut command = Command::new(&self.program);
-        command.arg("--stdio").envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        // A Ctrl-C in the terminal is for the worker, which ends its builds in order.
-        command.process_group(0);
-        let mut child = command.spawn().map_err(|source| Error::Spawn { program: self.program.clone(), source })?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-            return Err(Error::Malformed("no pipes"));
-        };
+        let Started { child, stdin, stdout, stderr } = self.start()?;
         let last_words = LastWords::listen(stderr);
         match Connection::open(stdout, stdin).await {
             Ok(mut connection) => {
@@ -64,6 +56,35 @@ impl Daemon {
             Err(error) => Err(error),
         }
     }
+
+    /// Starts it for somebody who shakes hands in another way.
+    pub(crate) fn start_silently(&self) -> Result<(ChildStdout, ChildStdin, Process), Error> {
+        let Started { child, stdin, stdout, stderr } = self.start()?;
+        // Listened to all the same, as a full pipe would stop it.
+        LastWords::listen(stderr);
+        Ok((stdout, stdin, Process { child: Some(child) }))
+    }
+
+    fn start(&self) -> Result<Started, Error> {
+        let mut command = Command::new(&self.program);
+        command.arg("--stdio").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // A Ctrl-C in the terminal is for the worker, which ends its builds in order.
+        command.process_group(0);
+        let mut child = command.spawn().map_err(|source| Error::Spawn { program: self.program.clone(), source })?;
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+            return Err(Error::Malformed("no pipes"));
+        };
+        Ok(Started { child, stdin, stdout, stderr })
+    }
+}
+
+/// A daemon with its pipes.
+struct Started {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
 }
 
 /// What a program prints last, which says why it ended.
@@ -98,7 +119,7 @@ impl LastWords {
 }
 
 /// A started daemon. It ends by itself when its connection does, and its builder with it; it is only killed when it does not.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Option<Child>,
 }
 

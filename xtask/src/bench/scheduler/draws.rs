@@ -6,10 +6,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 /// A sequence of draws.
 #[derive(Debug)]
-pub(super) struct Draws(StdRng);
+pub(in crate::bench) struct Draws(StdRng);
 
 impl Draws {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::bench) fn new(seed: u64) -> Self {
         Self(StdRng::seed_from_u64(seed))
     }
 

@@ -5,31 +5,31 @@ use super::draws::Draws;
 mod generated;
 mod read;
 
-pub(super) use self::generated::Plan;
+pub(in crate::bench) use self::generated::Plan;
 
 /// A graph, dependencies before what needs them.
 #[derive(Debug, Default)]
-pub(super) struct Shape {
-    pub(super) builds: Vec<Build>,
-    pub(super) needs: Vec<Need>,
-    pub(super) dependents: Vec<Vec<u32>>,
+pub(in crate::bench) struct Shape {
+    pub(in crate::bench) builds: Vec<Build>,
+    pub(in crate::bench) needs: Vec<Need>,
+    pub(in crate::bench) dependents: Vec<Vec<u32>>,
 }
 
 /// A derivation.
 #[derive(Debug, Clone)]
-pub(super) struct Build {
-    pub(super) name: String,
+pub(in crate::bench) struct Build {
+    pub(in crate::bench) name: String,
     /// What it asks of a machine, one of the graph's needs.
-    pub(super) need: usize,
-    pub(super) fixed_output: bool,
-    pub(super) dependencies: Vec<u32>,
+    pub(in crate::bench) need: usize,
+    pub(in crate::bench) fixed_output: bool,
+    pub(in crate::bench) dependencies: Vec<u32>,
 }
 
 /// What builds ask of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Need {
-    pub(super) system: String,
-    pub(super) features: Vec<String>,
+pub(in crate::bench) struct Need {
+    pub(in crate::bench) system: String,
+    pub(in crate::bench) features: Vec<String>,
 }
 
 impl Shape {
@@ -64,7 +64,7 @@ impl Shape {
         Self::new((0..).zip(dependencies).map(build).collect(), vec![need])
     }
 
-    pub(super) fn need(&self, build: usize) -> &Need {
+    pub(in crate::bench) fn need(&self, build: usize) -> &Need {
         &self.needs[self.builds[build].need]
     }
 

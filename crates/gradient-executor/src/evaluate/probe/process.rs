@@ -39,6 +39,8 @@ pub(super) struct Ended {
 pub(super) enum Ending {
     /// It answered everything.
     Complete,
+    /// It came to a query that is somebody else's, and was ended.
+    Met,
     /// The flake itself does not evaluate.
     Early(String),
     /// The attribute it was at is an error that cannot be caught.
@@ -52,7 +54,8 @@ pub(super) async fn run(
     mut command: Command,
     expression: String,
     mark: &str,
-    queries: &[Query],
+    queries: &[&Query],
+    claim: &(dyn Fn(usize) -> bool + Sync),
     answers: &mpsc::Sender<Answer>,
 ) -> Result<Ended, Failure> {
     let program = process::name(&command);
@@ -62,12 +65,20 @@ pub(super) async fn run(
     let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
         return Err(failure(FailureKind::Transient, format!("cannot speak with `{program}`")));
     };
-    let mut follower = Follower { mark, queries, answers, ready: false, answered: 0, said: Vec::new(), warned: BTreeSet::new() };
+    let mut follower =
+        Follower { mark, queries, claim, answers, ready: false, answered: 0, said: Vec::new(), warned: BTreeSet::new() };
     // An evaluator that fails early closes its input; why it did is in its error output.
-    let (_, in_time) = tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr));
-    if !in_time.map_err(lost)? {
-        child.kill().await.map_err(lost)?;
-        return Ok(follower.ended(Ending::Killed, format!("it does not evaluate within {} minutes", SILENCE.as_secs() / 60)));
+    let (_, way) = tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr));
+    match way.map_err(lost)? {
+        Followed::ToTheEnd => {}
+        Followed::ToAnothers => {
+            child.kill().await.map_err(lost)?;
+            return Ok(Ended { answered: follower.answered, ending: Ending::Met });
+        }
+        Followed::Silent => {
+            child.kill().await.map_err(lost)?;
+            return Ok(follower.ended(Ending::Killed, format!("it does not evaluate within {} minutes", SILENCE.as_secs() / 60)));
+        }
     }
     let status = child.wait().await.map_err(lost)?;
     if status.success() && follower.answered == queries.len() {
@@ -87,6 +98,7 @@ pub(super) async fn error_of(mut command: Command, expression: String) -> Option
     let mut follower = Follower {
         mark: "",
         queries: &[],
+        claim: &|_| true,
         answers: &mpsc::channel(1).0,
         ready: true,
         answered: 0,
@@ -98,9 +110,20 @@ pub(super) async fn error_of(mut command: Command, expression: String) -> Option
     Some(follower.error()).filter(|error| !error.is_empty())
 }
 
+/// How far a process was followed.
+enum Followed {
+    /// Until it said nothing more.
+    ToTheEnd,
+    /// Until it came to a query that is somebody else's.
+    ToAnothers,
+    /// Until nothing came for too long.
+    Silent,
+}
+
 struct Follower<'a> {
     mark: &'a str,
-    queries: &'a [Query],
+    queries: &'a [&'a Query],
+    claim: &'a (dyn Fn(usize) -> bool + Sync),
     answers: &'a mpsc::Sender<Answer>,
     ready: bool,
     answered: usize,
@@ -110,23 +133,25 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    /// Reads to the end; false when nothing came for too long.
-    async fn follow(&mut self, stderr: impl AsyncRead + Unpin) -> io::Result<bool> {
+    async fn follow(&mut self, stderr: impl AsyncRead + Unpin) -> io::Result<Followed> {
         let mut reader = BufReader::with_capacity(64 << 10, stderr);
         let mut line = Vec::new();
         loop {
             line.clear();
             let Ok(read) = timeout(SILENCE, (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)).await else {
-                return Ok(false);
+                return Ok(Followed::Silent);
             };
             if read? == 0 {
-                return Ok(true);
+                return Ok(Followed::ToTheEnd);
             }
-            self.line(&line).await;
+            if !self.line(&line).await {
+                return Ok(Followed::ToAnothers);
+            }
         }
     }
 
-    async fn line(&mut self, line: &[u8]) {
+    /// Takes a line; false when it says that a query begins that is somebody else's.
+    async fn line(&mut self, line: &[u8]) -> bool {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end();
         let marked = text.strip_prefix("trace: ").and_then(|text| text.strip_prefix(self.mark)).filter(|_| !self.mark.is_empty());
@@ -134,11 +159,14 @@ impl Follower<'_> {
             Some("ready") => self.ready = true,
             Some(rest) if rest.starts_with("begin ") => {
                 self.said.clear();
-                self.skip_to(rest.strip_prefix("begin ").and_then(|number| number.parse().ok())).await;
+                let number = rest.strip_prefix("begin ").and_then(|number| number.parse().ok());
+                self.skip_to(number).await;
+                return number.is_none_or(|number| (self.claim)(number));
             }
             Some(rest) => self.end(rest.strip_prefix("end ").and_then(|rest| rest.split_once(' '))).await,
             None => self.keep(line, text).await,
         }
+        true
     }
 
     /// The answer to a query.

@@ -10,14 +10,14 @@ const FETCHES: usize = 53;
 
 /// What graph is wanted.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Plan {
-    pub(in super::super) builds: usize,
+pub(in crate::bench) struct Plan {
+    pub(in crate::bench) builds: usize,
     /// How many of a thousand dependencies are on a package just before, which makes chains long.
-    pub(in super::super) chained: usize,
+    pub(in crate::bench) chained: usize,
     /// Whether a fourth of the builds is for a second system.
-    pub(in super::super) mixed: bool,
+    pub(in crate::bench) mixed: bool,
     /// How many of a thousand builds need a feature that few machines have; a fourth of these needs a second one too.
-    pub(in super::super) scarce: usize,
+    pub(in crate::bench) scarce: usize,
 }
 
 const X86: usize = 0;
@@ -27,7 +27,7 @@ const BIG_KVM: usize = 3;
 const BUILTIN: usize = 4;
 
 impl Plan {
-    pub(in super::super) fn generate(self, draws: &mut Draws) -> Shape {
+    pub(in crate::bench) fn generate(self, draws: &mut Draws) -> Shape {
         let need = |system: &str, features: &[&str]| Need {
             system: system.to_owned(),
             features: features.iter().map(|&feature| feature.to_owned()).collect(),

@@ -14,7 +14,7 @@ const FIXED_OUTPUT: u64 = 1;
 
 impl Shape {
     /// The graph of a file.
-    pub(in super::super) fn read(path: &Path) -> Result<Self> {
+    pub(in crate::bench) fn read(path: &Path) -> Result<Self> {
         let file = BufReader::new(File::open(path).with_context(|| format!("opening {}", path.display()))?);
         let value: Value = if path.extension().is_some_and(|extension| extension == "zst") {
             serde_json::from_reader(zstd::Decoder::with_buffer(file)?)?

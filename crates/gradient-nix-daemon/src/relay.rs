@@ -1,0 +1,278 @@
+//! A daemon for evaluators that stands between them and a real one. What they write most, derivations, it keeps itself, where a
+//! store would register each in its database while all other evaluators wait; everything else the real daemon does.
+
+mod shape;
+
+use std::io;
+
+use gradient_nix::{CAHash, Derivation, HashAlgorithm, NixHash, NixHasher, StoreDir, StorePath};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    Daemon, Error,
+    connection::{
+        handshake::{CLIENT_MAGIC, DAEMON_MAGIC, MAJOR, shake},
+        process::Process,
+        skip_events,
+    },
+    event::{self, LAST},
+    wire::{Reader, Writer},
+};
+use shape::{Field, Value};
+
+/// The protocol's version on both sides: the last one in which everything that an evaluator asks has one simple shape.
+const MINOR: u64 = 33;
+
+/// What clients are told of this daemon's version; they only show it.
+const NIX_VERSION: &str = "2.8.0";
+
+/// The largest derivation.
+const MAX_DERIVATION_BYTES: u64 = 64 << 20;
+
+const IS_VALID_PATH: u64 = 1;
+const ADD_TO_STORE: u64 = 7;
+const ENSURE_PATH: u64 = 10;
+const ADD_TEMP_ROOT: u64 = 11;
+const QUERY_PATH_INFO: u64 = 26;
+
+/// Where derivations are kept.
+pub trait DerivationKeeper: Sync {
+    /// Takes one; the same one may come again.
+    fn keep(&self, path: &StorePath, aterm: &[u8]) -> io::Result<()>;
+    /// Gives one back, when it is there.
+    fn kept(&self, path: &StorePath) -> io::Result<Option<Vec<u8>>>;
+    /// Notes that the store has one now; false when it was noted before.
+    fn note_stored(&self, path: &StorePath) -> bool;
+}
+
+/// Serves one client until it leaves; [`Error::Io`] means that it, or the daemon, left in the middle of something. An operation
+/// that is not known here is another error, after which the client is alone.
+pub async fn relay(
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    writer: impl AsyncWrite + Send + Unpin + 'static,
+    daemon: &Daemon,
+    keeper: &dyn DerivationKeeper,
+) -> Result<(), Error> {
+    let client = Side { reader: Reader::new(Box::new(reader)), writer: Writer::new(Box::new(writer)) };
+    let (stdout, stdin, process) = daemon.start_silently()?;
+    let mut store = Side { reader: Reader::new(Box::new(stdout)), writer: Writer::new(Box::new(stdin)) };
+    shake(&mut store.reader, &mut store.writer, MINOR).await.map_err(|error| Error::Ended(error.to_string()))?;
+    let mut relay = Relay { client, store, keeper, _process: process };
+    relay.welcome().await?;
+    while !relay.client.reader.is_over().await? {
+        relay.operation().await?;
+    }
+    Ok(())
+}
+
+struct Side {
+    reader: Reader,
+    writer: Writer,
+}
+
+struct Relay<'k> {
+    client: Side,
+    store: Side,
+    keeper: &'k dyn DerivationKeeper,
+    _process: Process,
+}
+
+impl Relay<'_> {
+    async fn welcome(&mut self) -> Result<(), Error> {
+        let Side { reader, writer } = &mut self.client;
+        let magic = reader.number().await?;
+        if magic != CLIENT_MAGIC {
+            return Err(Error::NotADaemon(magic));
+        }
+        writer.number(DAEMON_MAGIC).number(MAJOR << 8 | MINOR).flush().await?;
+        let version = reader.number().await?;
+        if version < MAJOR << 8 | MINOR {
+            return Err(Error::Version { major: version >> 8, minor: version & 0xff });
+        }
+        // A processor to be bound to and space to be kept free, which both mean nothing any more.
+        if reader.flag().await? {
+            reader.number().await?;
+        }
+        reader.number().await?;
+        writer.text(NIX_VERSION).number(LAST).flush().await
+    }
+
+    async fn operation(&mut self) -> Result<(), Error> {
+        let operation = self.client.reader.number().await?;
+        if operation == ADD_TO_STORE {
+            return self.add_to_store().await;
+        }
+        let (request, answer) = shape::of(operation).ok_or(Error::Malformed("an operation that is not known"))?;
+        let request = shape::read(&mut self.client.reader, request).await?;
+        if let Some(path) = request.first().and_then(Value::as_path)
+            && matches!(operation, IS_VALID_PATH | ENSURE_PATH | ADD_TEMP_ROOT | QUERY_PATH_INFO)
+            && let Some(aterm) = self.kept(&path)?
+        {
+            let writer = &mut self.client.writer;
+            writer.number(LAST).number(1);
+            if operation == QUERY_PATH_INFO {
+                Info::of(&path, &aterm)?.write(writer);
+            }
+            return writer.flush().await;
+        }
+        for path in request.iter().flat_map(Value::mentioned) {
+            self.store_closure(path).await?;
+        }
+        self.store.writer.number(operation);
+        shape::write(&mut self.store.writer, &request);
+        self.store.writer.flush().await?;
+        self.pass_answer(answer).await
+    }
+
+    async fn add_to_store(&mut self) -> Result<(), Error> {
+        const REQUEST: &[Field] = &[Field::Text, Field::Text, Field::Texts, Field::Number];
+        let request = shape::read(&mut self.client.reader, REQUEST).await?;
+        if let [Value::Text(name), Value::Text(method), Value::Texts(references), _] = request.as_slice()
+            && name.ends_with(b".drv")
+            && method == b"text:sha256"
+        {
+            let name = String::from_utf8_lossy(name).into_owned();
+            let references = references.iter().map(|path| shape::path(path)).collect::<Option<Vec<_>>>();
+            let references = references.ok_or(Error::Malformed("references"))?;
+            return self.keep(&name, &references).await;
+        }
+        self.store.writer.number(ADD_TO_STORE);
+        shape::write(&mut self.store.writer, &request);
+        self.store.writer.pass_frames(&mut self.client.reader).await?;
+        self.pass_answer(&[Field::Text, Field::Info]).await
+    }
+
+    /// A derivation comes: it stays here.
+    async fn keep(&mut self, name: &str, references: &[StorePath]) -> Result<(), Error> {
+        let mut aterm = Vec::new();
+        loop {
+            let bytes = self.client.reader.number().await?;
+            let size = bytes.saturating_add(u64::try_from(aterm.len()).unwrap_or(u64::MAX));
+            if size > MAX_DERIVATION_BYTES {
+                return Err(Error::TooLarge { what: "a derivation", size, limit: MAX_DERIVATION_BYTES });
+            }
+            if bytes == 0 {
+                break;
+            }
+            self.client.reader.copy(bytes, &mut aterm).await?;
+        }
+        let address = CAHash::Text(sha256(&aterm)?);
+        let path = StoreDir::default().build_ca_path(name, &address, references.iter().map(StorePath::as_inner), false);
+        let path = StorePath::from(path.map_err(|_| Error::Malformed("a derivation's name"))?);
+        self.keeper.keep(&path, &aterm)?;
+        let info = Info { references: references.to_vec(), ..Info::new(&aterm)? };
+        let writer = &mut self.client.writer;
+        writer.number(LAST).text(path.to_absolute());
+        info.write(writer);
+        writer.flush().await
+    }
+
+    fn kept(&self, path: &StorePath) -> Result<Option<Vec<u8>>, Error> {
+        if path.is_derivation() { Ok(self.keeper.kept(path)?) } else { Ok(None) }
+    }
+
+    /// Brings a derivation and all that it needs into the store: something is to be done with it that only a store can do.
+    async fn store_closure(&mut self, root: StorePath) -> Result<(), Error> {
+        let mut stack = vec![(root, false)];
+        while let Some((path, after_inputs)) = stack.pop() {
+            let Some(aterm) = self.kept(&path)? else { continue };
+            let references = references(&path, &aterm)?;
+            if after_inputs {
+                if self.keeper.note_stored(&path) {
+                    self.store_one(&path, &aterm, &references).await?;
+                }
+            } else {
+                stack.push((path, true));
+                stack.extend(references.into_iter().filter(StorePath::is_derivation).map(|input| (input, false)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_one(&mut self, path: &StorePath, aterm: &[u8], references: &[StorePath]) -> Result<(), Error> {
+        let Side { reader, writer } = &mut self.store;
+        writer.number(ADD_TO_STORE).text(path.name()).text("text:sha256");
+        writer.texts(references.iter().map(StorePath::to_absolute)).number(0);
+        writer.frames(u64::try_from(aterm.len()).unwrap_or(u64::MAX), &mut &*aterm).await?;
+        skip_events(reader).await?;
+        shape::read(reader, &[Field::Text, Field::Info]).await.map(drop)
+    }
+
+    /// Passes on what the store says while it works, and its answer.
+    async fn pass_answer(&mut self, answer: &[Field]) -> Result<(), Error> {
+        let (reader, writer) = (&mut self.store.reader, &mut self.client.writer);
+        loop {
+            let kind = reader.number().await?;
+            let fields = match kind {
+                LAST => answer,
+                event::ERROR => &[Field::Text, Field::Number, Field::Text, Field::Text, Field::Number, Field::Traces],
+                event::NEXT => &[Field::Text],
+                event::START_ACTIVITY => {
+                    &[Field::Number, Field::Number, Field::Number, Field::Text, Field::Details, Field::Number] as &[_]
+                }
+                event::STOP_ACTIVITY => &[Field::Number],
+                event::RESULT => &[Field::Number, Field::Number, Field::Details],
+                _ => return Err(Error::Malformed("a message")),
+            };
+            let values = shape::read(reader, fields).await?;
+            shape::write(writer.number(kind), &values);
+            writer.flush().await?;
+            if matches!(kind, LAST | event::ERROR) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What a store says of a derivation.
+struct Info {
+    nar_hash: [u8; 32],
+    nar_size: u64,
+    references: Vec<StorePath>,
+    address: CAHash,
+}
+
+impl Info {
+    fn of(path: &StorePath, aterm: &[u8]) -> Result<Self, Error> {
+        Ok(Self { references: references(path, aterm)?, ..Self::new(aterm)? })
+    }
+
+    fn new(aterm: &[u8]) -> Result<Self, Error> {
+        let mut nar = Vec::with_capacity(aterm.len() + 160);
+        for word in [b"nix-archive-1".as_slice(), b"(", b"type", b"regular", b"contents", aterm, b")"] {
+            nar.extend(u64::try_from(word.len()).unwrap_or(u64::MAX).to_le_bytes());
+            nar.extend(word);
+            nar.resize(nar.len().next_multiple_of(8), 0);
+        }
+        let nar_size = u64::try_from(nar.len()).unwrap_or(u64::MAX);
+        Ok(Self { nar_hash: sha256(&nar)?, nar_size, references: Vec::new(), address: CAHash::Text(sha256(aterm)?) })
+    }
+
+    /// No deriver, no time, its own work, no signatures.
+    fn write(&self, writer: &mut Writer) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = self.nar_hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let nar_hash: Vec<u8> = digits.filter_map(|digit| DIGITS.get(usize::from(digit)).copied()).collect();
+        writer.text("").text(nar_hash).texts(self.references.iter().map(StorePath::to_absolute));
+        writer.number(0).number(self.nar_size).flag(true).texts([""; 0].iter()).text(self.address.to_nix_string());
+    }
+}
+
+/// What a derivation refers to: its inputs and its sources.
+fn references(path: &StorePath, aterm: &[u8]) -> Result<Vec<StorePath>, Error> {
+    let name = path.name().strip_suffix(".drv").unwrap_or(path.name());
+    let derivation = Derivation::from_aterm_bytes(aterm, name).map_err(|_| Error::Malformed("a derivation"))?;
+    let inputs = derivation.input_derivations().keys().chain(derivation.input_sources());
+    let mut references: Vec<StorePath> = inputs.cloned().map(StorePath::from).collect();
+    references.sort();
+    Ok(references)
+}
+
+fn sha256(bytes: &[u8]) -> Result<[u8; 32], Error> {
+    let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
+    hasher.update(bytes);
+    match hasher.finalize() {
+        NixHash::Sha256(digest) => Ok(digest),
+        _ => Err(Error::Malformed("a hash")),
+    }
+}
