@@ -53,6 +53,11 @@ enum Databases {
 }
 
 impl Options {
+    /// The short list, with these programs.
+    pub(crate) fn short(programs: Programs) -> Self {
+        Self { runs: None, seed: None, database: Databases::Both, server: Some(programs.server), json: false }
+    }
+
     fn plans(&self) -> Vec<Plan> {
         let only = match self.database {
             Databases::Sqlite => Some(Database::Sqlite),

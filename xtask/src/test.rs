@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::prerequisites::packages::Packages;
 use crate::prerequisites::{self, BUSYBOX, GIT, NIX, POSTGRES, SSHD};
 use crate::workspace::cargo;
-use crate::{arrows, contract, interrupt, openapi, tidy, workspace};
+use crate::{arrows, contract, faults, interrupt, openapi, tidy, workspace};
 use postgres::Postgres;
 use steps::Steps;
 
@@ -46,6 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         steps.check("answers against the description of the API", || {
             contract::check(&contract, &packages, &workspace::debug_programs()?)
         })?;
+        steps.check("faults", || faults::run(&faults::Options::short(workspace::debug_programs()?)))?;
         steps.command("examples in the documentation", cargo(&["test", "--doc", "--workspace", "--no-fail-fast"]))?;
     }
     steps.finish()

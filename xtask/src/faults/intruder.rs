@@ -79,6 +79,7 @@ pub(super) fn forge(site: &mut Site, victim: &Evaluation, way: Way, lasts: Durat
                 session.build(job, epoch, &task)?;
                 built += 1;
             }
+            Task::Large {} => bail!("a task that is too large for a message"),
         }
     }
     if way == Way::ToServer && built > 0 {

@@ -81,9 +81,9 @@ impl Fault {
         !matches!(self, Self::PostgresKilled | Self::PostgresRestarted) || matches!(database, Database::Postgres)
     }
 
-    /// Whether it is in the short list: those that differ most, and take seconds.
+    /// Whether it is in the short list, which every change runs: those that differ most, and take seconds.
     const fn is_short(self) -> bool {
-        !matches!(self, Self::WorkerStopped | Self::Silent | Self::Delayed | Self::PostgresRestarted | Self::Late | Self::Twins)
+        matches!(self, Self::ServerKilled | Self::WorkerKilled | Self::Cut | Self::PostgresKilled | Self::Forged | Self::Twins)
     }
 
     /// How long it lasts when it lasts long, where that is something else: those that are stopped hear nothing for longer than either
@@ -100,8 +100,8 @@ impl Fault {
     pub(super) const fn repeats(self) -> Repeats {
         match self {
             Self::WorkerKilled => Repeats::OncePerStrike,
-            // What was not durable is done again; two that take each other's place lose the other's builds each time.
-            Self::DiskFull | Self::PowerLoss | Self::Twins => Repeats::Any,
+            // What was not durable is done again.
+            Self::DiskFull | Self::PowerLoss => Repeats::Any,
             _ => Repeats::None,
         }
     }
@@ -200,13 +200,13 @@ mod tests {
     #[test]
     fn the_short_list_is_quick_and_on_both_databases() {
         let plans = Plan::short_list(&BOTH);
-        assert_eq!(plans.len(), 12);
+        assert_eq!(plans.len(), 6);
         for plan in &plans {
             assert_eq!(plan.strikes.len(), 1, "{plan:?}");
             assert!(plan.strikes.iter().all(|strike| strike.lasts < Duration::from_secs(2)), "{plan:?}");
         }
         let on_postgres = plans.iter().filter(|plan| plan.database == Database::Postgres).count();
-        assert!((5..=8).contains(&on_postgres), "{on_postgres}");
-        assert_eq!(Plan::short_list(&[Database::Sqlite]).len(), 11);
+        assert!((2..=4).contains(&on_postgres), "{on_postgres}");
+        assert_eq!(Plan::short_list(&[Database::Sqlite]).len(), 5);
     }
 }

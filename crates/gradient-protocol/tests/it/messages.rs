@@ -6,8 +6,8 @@ use gradient_domain::{Epoch, Failure, FailureKind, Job, JobKind, MessageLevel, O
 use gradient_nix::{NarHash, StorePath};
 use gradient_protocol::{
     AcceptedPeer, BuildLimits, BuildTask, BuiltOutput, Capabilities, DerivationFile, EntryPoint, EvaluateTask, EvaluationMessage,
-    FetchTask, GitAccess, Hello, InputPath, Load, PeerSelector, PeerToken, RefusalCode, RefusedPeer, Report, Source, Task, ToServer,
-    ToWorker, VersionRange, Welcome,
+    FetchTask, GitAccess, Hello, InputPath, Load, PeerSelector, PeerToken, RefusalCode, RefusedPeer, Report, Source, Task,
+    ToServer, ToWorker, VersionRange, Welcome,
 };
 
 const EPOCH: Epoch = Epoch(3);
@@ -129,8 +129,12 @@ pub(crate) fn of_servers() -> Vec<(&'static str, ToWorker)> {
         deriver: Some(path("glibc.drv")),
         content_address: Some("fixed:r:sha256:0000000000000000000000000000000000000000000000000000".into()),
     };
-    let limits =
-        BuildLimits { timeout_secs: Some(60), max_silent_secs: Some(10), max_log_bytes: 64 << 20, max_output_bytes: Some(1 << 30) };
+    let limits = BuildLimits {
+        timeout_secs: Some(60),
+        max_silent_secs: Some(10),
+        max_log_bytes: 64 << 20,
+        max_output_bytes: Some(1 << 30),
+    };
     let build = BuildTask { derivation: path("hello.drv"), aterm: b"Derive()".to_vec(), inputs: vec![input], limits };
     let evaluate = EvaluateTask { source: source(), wildcard: "packages.*".into(), allow_ifd: true };
     vec![
