@@ -173,6 +173,8 @@ in
         StateDirectory = "gradient";
         StateDirectoryMode = "0700";
         Restart = "on-failure";
+        # More often, systemd would give up while the database is away.
+        RestartSec = 5;
         # Code 2 means wrong settings: trying again does not help.
         RestartPreventExitStatus = 2;
         TimeoutStopSec = "2min";

@@ -6,6 +6,7 @@ mod commands;
 mod directories;
 mod file_limit;
 mod hosted_worker;
+mod leading;
 mod metrics;
 mod secrets;
 mod start;

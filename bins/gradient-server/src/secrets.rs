@@ -4,7 +4,7 @@ use std::{
     fs::{self, OpenOptions, Permissions},
     io::{self, ErrorKind, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -12,6 +12,8 @@ use gradient_auth::SecretKeys;
 use gradient_storage::{Conn, Storage, settings};
 
 use gradient_worker::WrongSetting;
+
+use crate::arguments::Arguments;
 
 /// One of the server's secrets.
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +27,43 @@ pub(crate) struct SecretSetting {
 pub(crate) const JWT: SecretSetting = SecretSetting { setting: "GRADIENT_JWT_SECRET_FILE", fingerprint: "jwt_secret" };
 pub(crate) const CRYPT: SecretSetting = SecretSetting { setting: "GRADIENT_CRYPT_SECRET_FILE", fingerprint: "crypt_secret" };
 
+/// The secrets of a server that starts, with where they are.
+#[derive(Debug)]
+pub(crate) struct Secrets {
+    jwt: (SecretKeys, PathBuf),
+    crypt: (SecretKeys, PathBuf),
+}
+
+impl Secrets {
+    pub(crate) fn read_or_make(arguments: &Arguments, base: &Path) -> anyhow::Result<Self> {
+        let read = |setting: SecretSetting, file: &Option<PathBuf>, usual: &str| -> anyhow::Result<_> {
+            let file = file.clone().unwrap_or_else(|| base.join(usual));
+            Ok((setting.read_or_make(&file)?, file))
+        };
+        Ok(Self {
+            jwt: read(JWT, &arguments.jwt_secret_file, "jwt-secret")?,
+            crypt: read(CRYPT, &arguments.crypt_secret_file, "crypt-secret")?,
+        })
+    }
+
+    /// Refuses secrets that are not those this database was used with.
+    pub(crate) async fn check(&self, storage: &Storage) -> anyhow::Result<()> {
+        JWT.check(storage, &self.jwt.0, &self.jwt.1).await?;
+        CRYPT.check(storage, &self.crypt.0, &self.crypt.1).await
+    }
+
+    pub(crate) const fn jwt(&self) -> &SecretKeys {
+        &self.jwt.0
+    }
+
+    pub(crate) const fn crypt(&self) -> &SecretKeys {
+        &self.crypt.0
+    }
+}
+
 impl SecretSetting {
     /// Reads the file, or makes it when there is none.
-    pub(crate) fn read_or_make(self, path: &Path) -> anyhow::Result<SecretKeys> {
+    fn read_or_make(self, path: &Path) -> anyhow::Result<SecretKeys> {
         match fs::read_to_string(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let text = make(path).map_err(|error| {

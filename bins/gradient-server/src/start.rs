@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    pin::pin,
     time::Duration,
 };
 
@@ -20,17 +21,25 @@ use gradient_worker::{WrongSetting, stop_requested};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{arguments::Arguments, arguments::limit, commands, directories, file_limit, hosted_worker, metrics, secrets};
+use crate::{
+    arguments::Arguments, arguments::limit, commands, directories, file_limit, hosted_worker, leading, metrics, secrets::Secrets,
+};
 
 /// How long requests that run may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(30);
+
+pub(crate) const CANNOT_OPEN: &str = "cannot open the database of GRADIENT_DATABASE_URL";
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::init(&telemetry::Settings { format: arguments.log_format, filter: &arguments.log })
         .map_err(|error| WrongSetting::new("GRADIENT_LOG", &error.to_string()))?;
     // Only fails when a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve_or_do(arguments))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve_or_do(arguments));
+    // What still blocks a thread ends with the process.
+    runtime.shutdown_timeout(GRACE);
+    ended
 }
 
 async fn serve_or_do(mut arguments: Arguments) -> anyhow::Result<()> {
@@ -56,7 +65,6 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
 
     // Before anything is there to be counted.
     let metrics = arguments.metrics_token_file.as_deref().map(metrics::start).transpose()?;
-    let engine = engine(&arguments, &base, engine_settings(&arguments, serve_url.clone())?).await?;
     let settings = ApiSettings {
         max_request_bytes: arguments.max_request_bytes,
         request_timeout: Duration::from_secs(arguments.request_timeout_secs),
@@ -67,12 +75,21 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         certificate: certificate.clone(),
         ..ApiSettings::default()
     };
-    let server = gradient_api::serve(engine.clone(), settings, listener).context("cannot serve")?;
-    let handle = server.handle();
-    let running = tokio::spawn(server);
     if let Some(certificate) = certificate {
         certificate_renewal(&arguments, certificate)?;
     }
+    // What is wrong with other settings a standby says at once, too.
+    let engine_settings = engine_settings(&arguments, serve_url.clone())?;
+    let (database, bucket) = (database_url(&arguments, &base)?, arguments.s3.settings()?);
+    let secrets = Secrets::read_or_make(&arguments, &base)?;
+    let mut stop = pin!(stop_requested());
+    let Some(storage) = leading::storage(&database, &settings, &listener, stop.as_mut()).await? else { return Ok(()) };
+    secrets.check(&storage).await?;
+    let blobs = blobs(bucket, &base).await?;
+    let engine = engine(storage.clone(), blobs, &secrets, engine_settings).await?;
+    let server = gradient_api::serve(engine.clone(), settings, listener).context("cannot serve")?;
+    let handle = server.handle();
+    let running = tokio::spawn(server);
     tracing::info!(%address, url = serve_url, "listening");
     if let Some(token) = engine.setup_token() {
         let token = token.expose();
@@ -82,31 +99,33 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let drain = CancellationToken::new();
     let worker = arguments.with_worker.then(|| hosted_worker::start(&base, &worker_url, drain.clone())).transpose()?;
 
-    stop_requested().await?;
-    tracing::info!("going down: requests and sessions end, builds go on on their workers");
-    drain.cancel();
-    if let Some(worker) = worker {
-        worker.await??;
+    let ends = async {
+        stop.await?;
+        tracing::info!("going down: requests and sessions end, builds go on on their workers");
+        drain.cancel();
+        if let Some(worker) = worker {
+            worker.await??;
+        }
+        engine.stop();
+        // A request that does not end in time ends with the process.
+        let _ = tokio::time::timeout(GRACE, handle.stop(true)).await;
+        running.await??;
+        // What the last requests fetched.
+        engine.write_fetches().await?;
+        Ok(())
+    };
+    tokio::select! {
+        ended = ends => ended,
+        // What is still going on here, the other one does by now.
+        deposed = storage.deposed() => {
+            engine.stop();
+            handle.stop(false).await;
+            Err(deposed).context("this server does not lead any more; it ends, and can be started again as a standby")
+        }
     }
-    engine.stop();
-    // A request that does not end in time ends with the process.
-    let _ = tokio::time::timeout(GRACE, handle.stop(true)).await;
-    running.await??;
-    // What the last requests fetched.
-    engine.write_fetches().await?;
-    Ok(())
 }
 
-async fn engine(arguments: &Arguments, base: &Path, settings: EngineSettings) -> anyhow::Result<Engine> {
-    let (url, bucket) = (database_url(arguments, base)?, arguments.s3.settings()?);
-    let jwt_file = arguments.jwt_secret_file.clone().unwrap_or_else(|| base.join("jwt-secret"));
-    let crypt_file = arguments.crypt_secret_file.clone().unwrap_or_else(|| base.join("crypt-secret"));
-    let (jwt, crypt) = (secrets::JWT.read_or_make(&jwt_file)?, secrets::CRYPT.read_or_make(&crypt_file)?);
-    let storage = storage(&url).await?;
-    secrets::JWT.check(&storage, &jwt, &jwt_file).await?;
-    secrets::CRYPT.check(&storage, &crypt, &crypt_file).await?;
-
-    let blobs = blobs(bucket, base).await?;
+async fn engine(storage: Storage, blobs: Blobs, secrets: &Secrets, settings: EngineSettings) -> anyhow::Result<Engine> {
     let forge = ForgeSettings {
         git: settings.git.clone(),
         allow_local: settings.allow_local_repositories,
@@ -116,7 +135,8 @@ async fn engine(arguments: &Arguments, base: &Path, settings: EngineSettings) ->
     let forge = Forge::new(forge.with_environment(std::env::vars_os()));
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let passwords = PasswordHasher::new(cores, &mut rand::rng()).context("cannot hash passwords")?;
-    let parts = Parts { storage, blobs, forge, jwt: JwtKeys::new(&jwt), sealer: Sealer::new(&crypt), passwords, settings };
+    let (jwt, sealer) = (JwtKeys::new(secrets.jwt()), Sealer::new(secrets.crypt()));
+    let parts = Parts { storage, blobs, forge, jwt, sealer, passwords, settings };
     Engine::start(parts).await.context("cannot take up unfinished work")
 }
 
@@ -152,8 +172,9 @@ pub(crate) fn base(arguments: &Arguments) -> anyhow::Result<PathBuf> {
     Ok(base)
 }
 
+/// The database for what is done on the side, whether a server runs or not.
 pub(crate) async fn storage(url: &DatabaseUrl) -> anyhow::Result<Storage> {
-    Storage::connect(url, StorageSettings::default()).await.context("cannot open the database of GRADIENT_DATABASE_URL")
+    Storage::connect(url, StorageSettings::default()).await.context(CANNOT_OPEN)
 }
 
 /// The bucket, or else the directory `store` of the base directory.

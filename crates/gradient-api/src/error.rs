@@ -249,20 +249,22 @@ impl From<EngineError> for ApiError {
             EngineError::Forbidden(_) => Self::new(Code::Forbidden, message),
             EngineError::Repository(ForgeError::Git(_)) => Self::internal(&error),
             EngineError::Repository(_) => Self::new(Code::RepositoryUnreachable, message),
-            EngineError::Storage(StorageError::Unavailable(_)) | EngineError::PasswordHash(PasswordHashError::Overloaded) => {
-                Self::unavailable(&error)
-            }
+            EngineError::Storage(StorageError::Unavailable(_) | StorageError::Fenced)
+            | EngineError::PasswordHash(PasswordHashError::Overloaded)
+            | EngineError::Spool(_)
+            | EngineError::Upload(IngestError::Keep(_)) => Self::unavailable(&error),
             EngineError::TooLarge(_) | EngineError::Upload(IngestError::TooLarge { .. }) => {
                 Self::new(Code::PayloadTooLarge, message)
             }
             EngineError::Upload(IngestError::Read(_)) => Self::bad_request(message),
-            EngineError::Spool(_) | EngineError::Upload(IngestError::Keep(_)) => Self::unavailable(&error),
             EngineError::Upload(_) => Self::new(Code::Validation, message),
             EngineError::Busy | EngineError::Stopping | EngineError::Upstream(_) => Self::new(Code::Unavailable, message),
             EngineError::Storage(
                 StorageError::BrokenReference(_)
                 | StorageError::LogGap { .. }
                 | StorageError::NewerSchema { .. }
+                | StorageError::InUse(_)
+                | StorageError::Led
                 | StorageError::Migration(_)
                 | StorageError::Database(_),
             )

@@ -68,6 +68,36 @@ const LINGER: Duration = Duration::from_secs(10);
 /// How long a client may take to agree on how the connection is protected.
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// Serves an application on a listener, within the limits that hold for all connections.
+macro_rules! listen {
+    ($settings:expr, $listener:expr, $application:expr) => {{
+        let (request_timeout, keep_alive) = ($settings.request_timeout, $settings.keep_alive);
+        let tls = $settings.certificate.as_ref().map(Certificate::server_config).transpose().map_err(io::Error::other)?;
+        let connections = Connections::watch(request_timeout + keep_alive);
+        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let max_connections = $settings.max_connections.div_ceil(workers).max(1);
+        let server = HttpServer::new($application)
+            .disable_signals()
+            .shutdown_timeout(30)
+            .workers(workers)
+            .max_connections(max_connections)
+            .client_request_timeout(request_timeout)
+            .keep_alive(keep_alive)
+            .client_disconnect_timeout(request_timeout.min(LINGER))
+            .on_connect(move |stream, data| connections.opened(stream, data))
+            // Who closes its side has gone: a stream that has nothing to say would wait for it for ever.
+            .h1_allow_half_closed(false)
+            .tcp_nodelay(true)
+            .tls_handshake_timeout(request_timeout.min(TLS_HANDSHAKE));
+        let server = match tls {
+            // With HTTP/2 and HTTP/1.1, as the client likes it.
+            Some(tls) => server.listen_rustls_0_23($listener, tls)?,
+            None => server.listen($listener)?,
+        };
+        Ok(server.run())
+    }};
+}
+
 /// Serves the REST API, the binary cache and the workers' socket on a listener. The answer is a future that runs until it is
 /// stopped by its handle; signals are the caller's business. Needs a tokio runtime.
 pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> io::Result<Server> {
@@ -77,12 +107,7 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> io
     let body_limits = web::Data::new(BodyLimits::new(settings.max_request_bytes, settings.request_timeout));
     let stream_review = web::Data::new(StreamReview(settings.stream_review));
     let transfer_limits = web::Data::new(worker_transfer::body_limits(&settings));
-    let (request_timeout, keep_alive) = (settings.request_timeout, settings.keep_alive);
-    let tls = settings.certificate.as_ref().map(Certificate::server_config).transpose().map_err(io::Error::other)?;
-    let connections = Connections::watch(request_timeout + keep_alive);
-    let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let max_connections = settings.max_connections.div_ceil(workers).max(1);
-    let server = HttpServer::new(move || {
+    listen!(settings, listener, move || {
         App::new()
             .app_data(engine.clone())
             .app_data(limiter.clone())
@@ -97,24 +122,17 @@ pub fn serve(engine: Engine, settings: ApiSettings, listener: TcpListener) -> io
             // What people and builds have written is never taken for a page or a script.
             .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
             .configure(|config| routes::configure(config, &settings, &transfer_limits))
-    });
-    let server = server
-        .disable_signals()
-        .shutdown_timeout(30)
-        .workers(workers)
-        .max_connections(max_connections)
-        .client_request_timeout(request_timeout)
-        .keep_alive(keep_alive)
-        .client_disconnect_timeout(request_timeout.min(LINGER))
-        .on_connect(move |stream, data| connections.opened(stream, data))
-        // Who closes its side has gone: a stream that has nothing to say would wait for it for ever.
-        .h1_allow_half_closed(false)
-        .tcp_nodelay(true)
-        .tls_handshake_timeout(request_timeout.min(TLS_HANDSHAKE));
-    let server = match tls {
-        // With HTTP/2 and HTTP/1.1, as the client likes it.
-        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
-        None => server.listen(listener)?,
-    };
-    Ok(server.run())
+    })
+}
+
+/// Answers on a listener for a server that waits to lead: its health, and to everything else that it is not available. As
+/// [`serve`], it runs until it is stopped by its handle.
+pub fn standby(settings: &ApiSettings, listener: TcpListener) -> io::Result<Server> {
+    listen!(settings, listener, || {
+        App::new()
+            .wrap(from_fn(request_id::attach))
+            .wrap(from_fn(connections::track))
+            .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
+            .configure(crate::standby::configure)
+    })
 }

@@ -7,7 +7,7 @@ use diesel_async::{
     sync_connection_wrapper::SyncConnectionWrapper,
 };
 
-use crate::StorageError;
+use crate::{StorageError, leadership::Fence};
 
 pub(crate) type Lite = SyncConnectionWrapper<SqliteConnection>;
 
@@ -20,8 +20,8 @@ pub enum Conn {
     Sqlite(SqliteConn),
 }
 
-/// A pooled connection to PostgreSQL.
-pub struct PostgresConn(pub(crate) Object<AsyncPgConnection>);
+/// A pooled connection to PostgreSQL. With a fence it is one of the server that leads, and begins no transaction when that has ended.
+pub struct PostgresConn(pub(crate) Object<AsyncPgConnection>, pub(crate) Option<Fence>);
 
 /// A pooled connection to SQLite.
 pub struct SqliteConn(pub(crate) Object<Lite>);
@@ -144,7 +144,17 @@ impl Conn {
         result
     }
 
+    /// Whether it may write in transactions only.
+    pub(crate) const fn is_fenced(&self) -> bool {
+        matches!(self, Self::Postgres(PostgresConn(_, Some(_))))
+    }
+
     async fn begin(&mut self) -> Result<(), StorageError> {
+        if let Self::Postgres(PostgresConn(conn, Some(fence))) = self
+            && Transactions::<AsyncPgConnection>::transaction_manager_status_mut(&mut **conn).transaction_depth()?.is_none()
+        {
+            return fence.begin(conn).await;
+        }
         query!(
             self,
             postgres | c | Transactions::<AsyncPgConnection>::begin_transaction(c).await?,

@@ -1,4 +1,4 @@
-use std::{error::Error, time::Duration};
+use std::{error::Error, path::PathBuf, time::Duration};
 
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use thiserror::Error;
@@ -45,6 +45,15 @@ pub enum StorageError {
         /// One that the database has.
         found: String,
     },
+    /// Another server has taken over; see [`Deposed`](crate::Deposed).
+    #[error("another server leads on this database by now: this one may write nothing more")]
+    Fenced,
+    /// The database is an SQLite file that another server has.
+    #[error("another server uses this database and holds {}: only one can", .0.display())]
+    InUse(PathBuf),
+    /// The database would have to be migrated under a server that knows its older form.
+    #[error("the database has to be migrated, but a server leads on it that knows only its older form: stop that one first")]
+    Led,
     /// A migration failed; what it did is undone.
     #[error("the database could not be migrated")]
     Migration(#[source] Box<dyn Error + Send + Sync>),

@@ -8,9 +8,9 @@ use diesel::{
 };
 use diesel_async::{AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use tokio::task::spawn_blocking;
+use tokio::{runtime::Handle, task::spawn_blocking};
 
-use crate::{StorageError, pools::create_private};
+use crate::{StorageError, leadership, pools::create_private};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
@@ -18,14 +18,21 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 /// The advisory lock of servers that migrate; an arbitrary number that only has to stay the same.
 const POSTGRES_LOCK: &str = "SET lock_timeout = '300s'; SELECT pg_advisory_lock(7809353297153);";
 
-/// Brings a PostgreSQL database up to date, one server at a time.
-pub(crate) async fn postgres(url: &str) -> Result<(), StorageError> {
+/// Brings a PostgreSQL database up to date, one program at a time, and under no other server than this one.
+pub(crate) async fn postgres(url: &str, leads: bool) -> Result<(), StorageError> {
     let mut conn = AsyncPgConnection::establish(url).await.map_err(StorageError::unavailable)?;
     conn.batch_execute(POSTGRES_LOCK).await?;
-    // The harness blocks. The lock goes with the connection.
+    // The harness blocks. The locks go with the connection.
     spawn_blocking(move || {
         let mut harness = AsyncMigrationHarness::new(conn);
         let pending = pending(&mut harness, &POSTGRES)?;
+        if !leads && !pending.is_empty() {
+            let mut conn = harness.into_inner();
+            if !Handle::current().block_on(leadership::try_lock(&mut conn))? {
+                return Err(StorageError::Led);
+            }
+            harness = AsyncMigrationHarness::new(conn);
+        }
         run(&mut harness, &pending)
     })
     .await

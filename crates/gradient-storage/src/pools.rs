@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     Conn, StorageError, StorageSettings,
     conn::{Lite, PostgresConn, SqliteConn},
+    leadership::Fence,
     migrations,
     url::Target,
 };
@@ -47,7 +48,7 @@ impl PoolUsage {
 /// The open connections.
 #[derive(Clone)]
 pub(crate) enum Pools {
-    Postgres(Pool<AsyncPgConnection>, Duration),
+    Postgres { pool: Pool<AsyncPgConnection>, fence: Option<Fence>, wait: Duration },
     Sqlite { writer: Pool<Lite>, readers: Pool<Lite>, wait: Duration },
 }
 
@@ -56,9 +57,8 @@ impl Pools {
     pub(crate) async fn open(target: &Target, settings: StorageSettings) -> Result<Self, StorageError> {
         match target {
             Target::Postgres(url) => {
-                migrations::postgres(url).await?;
-                let pool = pool(url, POSTGRES_SETUP, settings.postgres_connections, settings.wait)?;
-                Ok(Self::Postgres(pool, settings.wait))
+                migrations::postgres(url, false).await?;
+                Self::postgres(url, settings, None)
             }
             Target::Sqlite(path) => {
                 create_private(path).map_err(StorageError::unavailable)?;
@@ -73,9 +73,15 @@ impl Pools {
         }
     }
 
+    /// Connections to a PostgreSQL database that is migrated already.
+    pub(crate) fn postgres(url: &str, settings: StorageSettings, fence: Option<Fence>) -> Result<Self, StorageError> {
+        let pool = pool(url, POSTGRES_SETUP, settings.postgres_connections, settings.wait)?;
+        Ok(Self::Postgres { pool, fence, wait: settings.wait })
+    }
+
     pub(crate) fn usage(&self) -> Vec<PoolUsage> {
         match self {
-            Self::Postgres(pool, _) => vec![PoolUsage::of("postgres", pool.status())],
+            Self::Postgres { pool, .. } => vec![PoolUsage::of("postgres", pool.status())],
             Self::Sqlite { writer, readers, .. } => {
                 vec![PoolUsage::of("writer", writer.status()), PoolUsage::of("readers", readers.status())]
             }
@@ -84,14 +90,16 @@ impl Pools {
 
     pub(crate) async fn reader(&self) -> Result<Conn, StorageError> {
         match self {
-            Self::Postgres(pool, wait) => checkout(pool, *wait).await.map(|conn| Conn::Postgres(PostgresConn(conn))),
+            Self::Postgres { .. } => self.writer().await,
             Self::Sqlite { readers, wait, .. } => checkout(readers, *wait).await.map(|conn| Conn::Sqlite(SqliteConn(conn))),
         }
     }
 
     pub(crate) async fn writer(&self) -> Result<Conn, StorageError> {
         match self {
-            Self::Postgres(pool, wait) => checkout(pool, *wait).await.map(|conn| Conn::Postgres(PostgresConn(conn))),
+            Self::Postgres { pool, fence, wait } => {
+                checkout(pool, *wait).await.map(|conn| Conn::Postgres(PostgresConn(conn, fence.clone())))
+            }
             Self::Sqlite { writer, wait, .. } => checkout(writer, *wait).await.map(|conn| Conn::Sqlite(SqliteConn(conn))),
         }
     }

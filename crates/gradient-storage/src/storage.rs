@@ -1,12 +1,17 @@
 use std::{sync::Arc, time::Duration};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinHandle,
+};
 
 use crate::{
-    Conn, DatabaseUrl, StorageError,
+    Conn, DatabaseUrl, Deposed, StorageError,
     conn::AsyncTask,
     conn::query,
+    leadership::{self, Leadership},
     pools::{PoolUsage, Pools},
+    url::Target,
 };
 
 /// How many connections to keep, and how long to wait for one.
@@ -38,32 +43,62 @@ impl Default for StorageSettings {
 pub struct Storage(Arc<Inner>);
 
 struct Inner {
-    /// `None` only while it is dropped.
-    runtime: Option<Runtime>,
+    threads: Threads,
     pools: Pools,
+    /// What makes this process the one that leads, when it does.
+    leadership: Option<Leadership>,
 }
 
 impl Storage {
     /// Opens the database, makes its file when there is none, and migrates it. An existing SQLite file is copied beside itself
-    /// before it is migrated; on PostgreSQL an advisory lock lets one server migrate at a time.
+    /// before it is migrated; on PostgreSQL advisory locks let one program migrate at a time, and none under a server that leads.
+    ///
+    /// Nothing else follows from a server that leads: this is for what is done on the side while it runs.
     pub async fn connect(url: &DatabaseUrl, settings: StorageSettings) -> Result<Self, StorageError> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("gradient-storage")
-            .enable_all()
-            .build()
-            .map_err(StorageError::unavailable)?;
         let target = url.target().clone();
-        let pools = runtime.spawn(async move { Pools::open(&target, settings).await });
-        match pools.await {
-            Ok(Ok(pools)) => Ok(Self(Arc::new(Inner { runtime: Some(runtime), pools }))),
-            failed => {
-                runtime.shutdown_background();
-                Err(failed.map_or_else(StorageError::unavailable, |pools| match pools {
-                    Err(error) => error,
-                    Ok(_) => StorageError::unavailable("the storage is shutting down"),
-                }))
+        Self::open(async move { Ok((Pools::open(&target, settings).await?, None)) }).await
+    }
+
+    /// Opens and migrates the database as the server that leads on it, with a name that others are told. On PostgreSQL it waits
+    /// until no other one leads, and `waiting` is told who does, as often as that changes; an SQLite file that another server has
+    /// is [`InUse`](StorageError::InUse).
+    ///
+    /// When it does not lead any more, all writes fail with [`Fenced`](StorageError::Fenced).
+    pub async fn lead(
+        url: &DatabaseUrl,
+        settings: StorageSettings,
+        name: &str,
+        waiting: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, StorageError> {
+        let (target, name) = (url.target().clone(), name.to_owned());
+        Self::open(async move {
+            match &target {
+                Target::Postgres(url) => {
+                    let (pools, leadership) = leadership::postgres(url, settings, &name, waiting).await?;
+                    Ok((pools, Some(leadership)))
+                }
+                Target::Sqlite(path) => {
+                    let leadership = leadership::sqlite(path)?;
+                    Ok((Pools::open(&target, settings).await?, Some(leadership)))
+                }
             }
+        })
+        .await
+    }
+
+    async fn open(
+        opening: impl Future<Output = Result<(Pools, Option<Leadership>), StorageError>> + Send + 'static,
+    ) -> Result<Self, StorageError> {
+        let threads = Threads::start()?;
+        let (pools, leadership) = threads.spawn(opening).await.map_err(StorageError::unavailable)??;
+        Ok(Self(Arc::new(Inner { threads, pools, leadership })))
+    }
+
+    /// Ends when this process led and does not any more: it is to end then.
+    pub async fn deposed(&self) -> Deposed {
+        match &self.0.leadership {
+            Some(leadership) => leadership.deposed().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -84,7 +119,7 @@ impl Storage {
         .await
     }
 
-    /// Runs `f` with a connection to write with, each statement its own transaction.
+    /// Runs `f` with a connection to write with, each statement its own transaction, or all one where it is checked who leads.
     pub async fn write<R, F>(&self, f: F) -> Result<R, StorageError>
     where
         for<'r> F: AsyncFnOnce(&'r mut Conn) -> Result<R, StorageError>
@@ -96,7 +131,7 @@ impl Storage {
         let pools = self.0.pools.clone();
         self.run(async move {
             let mut conn = pools.writer().await?;
-            f(&mut conn).await
+            if conn.is_fenced() { conn.transaction(f).await } else { f(&mut conn).await }
         })
         .await
     }
@@ -149,10 +184,7 @@ impl Storage {
         R: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
-        let Some(runtime) = &self.0.runtime else {
-            return Err(StorageError::unavailable("the storage is shutting down").into());
-        };
-        match runtime.spawn(call).await {
+        match self.0.threads.spawn(call).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -168,7 +200,26 @@ impl std::fmt::Debug for Storage {
     }
 }
 
-impl Drop for Inner {
+/// The runtime that queries run on.
+struct Threads {
+    handle: Handle,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Threads {
+    fn start() -> Result<Self, StorageError> {
+        let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("gradient-storage").enable_all().build();
+        let runtime = runtime.map_err(StorageError::unavailable)?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    fn spawn<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.handle.spawn(call)
+    }
+}
+
+impl Drop for Threads {
     fn drop(&mut self) {
         // Dropping a runtime waits for it, which panics where the last clone is dropped by async code.
         if let Some(runtime) = self.runtime.take() {

@@ -16,8 +16,8 @@ use tempfile::TempDir;
 use crate::trial::{Database, programs};
 
 /// Each takes less than a second; this is for slow machines.
-const LIMIT: Duration = Duration::from_mins(1);
-const PASSWORD: &str = "Correct-Horse-7";
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const PASSWORD: &str = "Correct-Horse-7";
 
 /// A place for a server, with its database.
 pub(crate) struct Place {
@@ -36,7 +36,7 @@ pub(crate) struct Ended {
 
 impl Place {
     /// `None`, with a line that says so, where there is no PostgreSQL.
-    fn on(database: Database) -> Option<Self> {
+    pub(crate) fn on(database: Database) -> Option<Self> {
         let database = match database {
             Database::Sqlite => None,
             Database::Postgres => Some(gradient_test_support::postgres()?),
@@ -57,11 +57,15 @@ impl Place {
         Self::on(Database::Sqlite).unwrap()
     }
 
+    pub(crate) fn settings(&self) -> &ServerSettings {
+        &self.settings
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn serve(&self) -> Server {
+    pub(crate) fn serve(&self) -> Server {
         Server::start(&self.settings).unwrap()
     }
 
@@ -88,7 +92,7 @@ impl Place {
         Ended::of(command, &self.path().join("command.log"))
     }
 
-    fn password_file(&self, password: &str) -> String {
+    pub(crate) fn password_file(&self, password: &str) -> String {
         let file = self.path().join("password");
         fs::write(&file, format!("{password}\n")).unwrap();
         file.to_str().unwrap().to_owned()
@@ -106,7 +110,7 @@ impl Ended {
 
     /// What it said; it has to have gone well.
     #[track_caller]
-    fn said(self) -> String {
+    pub(crate) fn said(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.output);
         self.output
     }
@@ -122,7 +126,7 @@ impl Ended {
 }
 
 /// Signs in; the answer is a client with the session.
-fn login(server: &Server, user: &str, password: &str) -> Result<Api, DeploymentError> {
+pub(crate) fn login(server: &Server, user: &str, password: &str) -> Result<Api, DeploymentError> {
     let answer = server.api().post("/auth/basic/login", &json!({"loginname": user, "password": password}))?;
     Ok(server.api().with_token(answer.as_str().unwrap()))
 }

@@ -15,6 +15,7 @@ mod sessions;
 mod settings;
 mod shutdown;
 mod signing;
+mod standby;
 mod tls;
 mod trial;
 mod verify_store;

@@ -247,3 +247,15 @@ diesel::table! {
         value -> Text,
     }
 }
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::Moment;
+
+    leadership (id) {
+        id -> SmallInt,
+        term -> BigInt,
+        holder -> Text,
+        since -> Moment,
+    }
+}

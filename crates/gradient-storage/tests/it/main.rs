@@ -17,6 +17,7 @@ mod email_verifications;
 mod evaluations;
 mod fixtures;
 mod graph;
+mod leadership;
 mod logs;
 mod members;
 mod migrations;

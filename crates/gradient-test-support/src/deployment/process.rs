@@ -75,6 +75,20 @@ impl Process {
         }
     }
 
+    /// Lets it stand still (SIGSTOP).
+    pub fn pause(&self) {
+        if let Some(pid) = self.pid() {
+            let _ = kill_process(pid, Signal::STOP);
+        }
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        if let Some(pid) = self.pid() {
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, DeploymentError> {
         self.child.try_wait().map_err(DeploymentError::io(format!("looking after {}", self.name)))
