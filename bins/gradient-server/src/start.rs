@@ -65,6 +65,10 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
 
     // Before anything is there to be counted.
     let metrics = arguments.metrics_token_file.as_deref().map(metrics::start).transpose()?;
+    // What is wrong with any setting a standby says at once, too.
+    let engine_settings = engine_settings(&arguments, serve_url.clone())?;
+    let (database, bucket) = (database_url(&arguments, &base)?, arguments.s3.settings()?);
+    let secrets = Secrets::read_or_make(&arguments, &base)?;
     let settings = ApiSettings {
         max_request_bytes: arguments.max_request_bytes,
         request_timeout: Duration::from_secs(arguments.request_timeout_secs),
@@ -78,10 +82,6 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(certificate) = certificate {
         certificate_renewal(&arguments, certificate)?;
     }
-    // What is wrong with other settings a standby says at once, too.
-    let engine_settings = engine_settings(&arguments, serve_url.clone())?;
-    let (database, bucket) = (database_url(&arguments, &base)?, arguments.s3.settings()?);
-    let secrets = Secrets::read_or_make(&arguments, &base)?;
     let mut stop = pin!(stop_requested());
     let Some(storage) = leading::storage(&database, &settings, &listener, stop.as_mut()).await? else { return Ok(()) };
     secrets.check(&storage).await?;

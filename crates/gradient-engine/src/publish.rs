@@ -59,12 +59,14 @@ pub enum OutputRefusal {
 /// Makes the outputs of a build its organization's, and its caches', and the build `Completed`.
 pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finished: Finished) -> Result<(), EngineError> {
     let epoch = lease.epoch;
-    let standing = engine.storage().read(async move |conn: &mut Conn| builds::find(conn, build).await).await?;
+    let standing = async move |conn: &mut Conn| {
+        Ok::<_, StorageError>((builds::find(conn, build).await?, paths::list_staged(conn, build, epoch).await?))
+    };
+    let (standing, staged) = engine.storage().read(standing).await?;
     if standing.status == BuildStatus::Completed && standing.epoch == epoch {
         return publish_again(engine, build, lease).await;
     }
     let context = engine.build_context(build).await?;
-    let staged = engine.storage().read(async move |conn: &mut Conn| paths::list_staged(conn, build, epoch).await).await?;
     check(&context, &finished.outputs, &staged)?;
     let artefacts = downloads::offered(engine, &staged).await?;
 

@@ -1,8 +1,8 @@
 //! The HTTP routes beside the socket: NARs out of an organization's scope and into it.
 
-mod counted;
 mod nar;
 mod pieces;
+mod upload;
 
 use std::{
     collections::BTreeSet,
@@ -28,8 +28,8 @@ use tokio::{io::AsyncRead, sync::watch, time::timeout};
 use tokio_util::io::StreamReader;
 
 use crate::{backoff::Backoff, job::failure};
-use counted::CountedBody;
 pub(crate) use nar::{NarFile, restore};
+use upload::{CountedBody, NoAnswer, upload};
 
 /// How long something is tried again while the session goes on. Without a session there is no such limit: the work is done, and
 /// the server says when it comes back whether it still wants it.
@@ -37,9 +37,6 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long a transfer may stand still.
 const STALL: Duration = Duration::from_mins(2);
-
-/// How long the server may take to say what it thinks of an upload once it has it all.
-const VERDICT: Duration = Duration::from_hours(1);
 
 /// How many paths one question may name.
 const MAX_PATHS: usize = 10_000;
@@ -176,7 +173,7 @@ impl Transfer {
         &self,
         path: &str,
         query: &str,
-        send: impl AsyncFnOnce(Url, &str) -> Result<Response, NoAnswer>,
+        request: impl AsyncFnOnce(Url, &str) -> Result<Response, NoAnswer>,
     ) -> Result<(Arc<str>, Result<Response, NoAnswer>), TransferError> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
@@ -188,7 +185,7 @@ impl Transfer {
                 None => self.session().await?,
             }
         };
-        let sent = send(url, &token).await;
+        let sent = request(url, &token).await;
         Ok((token, sent))
     }
 
@@ -215,47 +212,6 @@ impl Transfer {
             *retries = Retries::new();
         }
         retries.wait(what, error).await
-    }
-}
-
-/// A request that has no answer.
-struct NoAnswer {
-    reason: String,
-    /// Whether nothing of it was sent.
-    unconnected: bool,
-}
-
-impl From<&reqwest::Error> for NoAnswer {
-    fn from(error: &reqwest::Error) -> Self {
-        Self { reason: chain(error), unconnected: error.is_connect() }
-    }
-}
-
-/// Sends a body that counts what is taken of it. It is given up when it stands still, and when no verdict comes.
-async fn upload(request: RequestBuilder, body: CountedBody) -> Result<Response, NoAnswer> {
-    let CountedBody { body, taken, ended } = body;
-    let sent = request.body(body).send();
-    tokio::pin!(sent);
-    let mut before = taken.load(Relaxed);
-    let mut since_end = Duration::ZERO;
-    loop {
-        let reason = match timeout(STALL, &mut sent).await {
-            Ok(answer) => return answer.map_err(|error| NoAnswer::from(&error)),
-            Err(_) if ended.load(Relaxed) && since_end < VERDICT => {
-                since_end += STALL;
-                continue;
-            }
-            Err(_) if ended.load(Relaxed) => format!("no answer came within {} minutes", VERDICT.as_secs() / 60),
-            Err(_) => {
-                let now = taken.load(Relaxed);
-                if now != before {
-                    before = now;
-                    continue;
-                }
-                format!("nothing of it was taken for {} minutes", STALL.as_secs() / 60)
-            }
-        };
-        return Err(NoAnswer { reason, unconnected: false });
     }
 }
 

@@ -53,21 +53,20 @@ pub async fn assign(
     let organization = make(&mut *conn, build, |current| current < epoch, BuildStatus::Building, change, now).await?;
     if organization.is_none() {
         return assigned(conn, build, epoch, worker).await;
-    } else {
-        let attempt = Attempt {
-            build,
-            epoch,
-            worker,
-            assigned_at: now,
-            started_at: None,
-            finished_at: None,
-            failure_kind: None,
-            failure_message: None,
-            log_bytes: 0,
-            log_frames: None,
-        };
-        query!(conn, |c| diesel::insert_into(attempts::table).values(&attempt).execute(c).await?);
     }
+    let attempt = Attempt {
+        build,
+        epoch,
+        worker,
+        assigned_at: now,
+        started_at: None,
+        finished_at: None,
+        failure_kind: None,
+        failure_message: None,
+        log_bytes: 0,
+        log_frames: None,
+    };
+    query!(conn, |c| diesel::insert_into(attempts::table).values(&attempt).execute(c).await?);
     Ok(organization)
 }
 

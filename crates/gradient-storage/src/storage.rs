@@ -56,7 +56,8 @@ impl Storage {
     /// Nothing else follows from a server that leads: this is for what is done on the side while it runs.
     pub async fn connect(url: &DatabaseUrl, settings: StorageSettings) -> Result<Self, StorageError> {
         let target = url.target().clone();
-        Self::open(async move { Ok((Pools::open(&target, settings).await?, None)) }).await
+        // Boxed, as it is large, and whoever waits for it would carry it along.
+        Self::open(Box::pin(async move { Ok((Pools::open(&target, settings).await?, None)) })).await
     }
 
     /// Opens and migrates the database as the server that leads on it, with a name that others are told. On PostgreSQL it waits
@@ -71,7 +72,7 @@ impl Storage {
         waiting: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, StorageError> {
         let (target, name) = (url.target().clone(), name.to_owned());
-        Self::open(async move {
+        Self::open(Box::pin(async move {
             match &target {
                 Target::Postgres(url) => {
                     let (pools, leadership) = leadership::postgres(url, settings, &name, waiting).await?;
@@ -82,7 +83,7 @@ impl Storage {
                     Ok((Pools::open(&target, settings).await?, Some(leadership)))
                 }
             }
-        })
+        }))
         .await
     }
 

@@ -15,7 +15,11 @@ use gradient_protocol::transfer::{
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
-use super::{Declaration, JobTransfer, PATIENCE, TransferError, VERDICT, counted::CountedBody, nar::Compressed, nar::NarFile};
+use super::{
+    Declaration, JobTransfer, PATIENCE, TransferError,
+    nar::{Compressed, NarFile},
+    upload::{CountedBody, VERDICT, upload},
+};
 use crate::backoff::Backoff;
 
 /// The size of the first piece in bytes. Each one that is cut halves it.
@@ -189,7 +193,7 @@ impl JobTransfer {
     async fn send_piece(&self, what: &str, path: &StorePath, offset: u64, body: CountedBody) -> Result<Sent, TransferError> {
         let route = job_pieces(self.job, self.epoch, path);
         let query = format!("offset={offset}");
-        let put = async |url, token: &str| super::upload(self.transfer.uploads.put(url).bearer_auth(token), body).await;
+        let put = async |url, token: &str| upload(self.transfer.uploads.put(url).bearer_auth(token), body).await;
         let (_, sent) = self.transfer.try_once(&route, &query, put).await?;
         match sent {
             Ok(response) if response.status().is_success() => Ok(match come(&response) {

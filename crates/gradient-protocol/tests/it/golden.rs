@@ -57,6 +57,10 @@ fn print_the_frames() {
         });
         println!("{name} {hex}");
     };
-    messages::of_workers().into_iter().for_each(|(name, message)| line(name, encode(&message).unwrap()));
-    messages::of_servers().into_iter().for_each(|(name, message)| line(name, encode(&message).unwrap()));
+    for (name, message) in messages::of_workers() {
+        line(name, encode(&message).unwrap());
+    }
+    for (name, message) in messages::of_servers() {
+        line(name, encode(&message).unwrap());
+    }
 }
