@@ -60,6 +60,7 @@ pub(super) fn forge(site: &mut Site, victim: &Evaluation, way: Way, lasts: Durat
     let token = register(&own_id)?;
     let mut session = connect(&address, &own_id, &token, lasts)?;
     let targets = targets(site, victim)?;
+    site.instantiate(copied(&targets).map(|target| target.name.as_str()))?;
     reports(&mut session, victim, &targets)?;
     uploads(&address, &session, &targets)?;
 
@@ -155,10 +156,15 @@ fn uploads(address: &str, session: &Session, targets: &[Target]) -> Result<()> {
     Ok(())
 }
 
+/// Those that it has evaluated as its own.
+fn copied(targets: &[Target]) -> impl Iterator<Item = &Target> {
+    targets.iter().filter(|target| target.name.starts_with("wide-"))
+}
+
 /// The victim's derivations: as they are, or under their names with other builders.
 fn derivations(session: &mut Session, job: Job, epoch: Epoch, way: Way, targets: &[Target]) -> Result<()> {
     let mut files = Vec::new();
-    for target in targets.iter().filter(|target| target.name.starts_with("wide-")) {
+    for target in copied(targets) {
         let mut aterm = std::fs::read(format!("/nix/store/{}", target.derivation))?;
         if way == Way::ToServer {
             let text = String::from_utf8(aterm)?.replace("begin $name", "poison $name");

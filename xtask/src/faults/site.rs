@@ -139,6 +139,23 @@ impl Site {
         format!("file://{}", self.folder.join("repository").display())
     }
 
+    /// Writes derivations of these packages to the machine's store, where an evaluation leaves none.
+    pub(super) fn instantiate<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<()> {
+        let (home, repository) = (self.folder.join("instantiate"), self.folder.join("repository"));
+        fs::create_dir_all(&home)?;
+        fs::write(home.join("nix.conf"), "build-users-group =\n")?;
+        let (folder, system) = (repository.display(), this_system());
+        let expression =
+            format!("import {folder}/packages.nix {{ system = \"{system}\"; nonce = builtins.readFile {folder}/nonce; }}");
+        let mut command = NixInstall::of_the_system().command("nix-instantiate", &home);
+        command.args(["--expr", &expression]).args(names.flat_map(|name| ["-A", name]));
+        let output = command.output().context("starting nix-instantiate")?;
+        if !output.status.success() {
+            bail!("nix-instantiate: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
