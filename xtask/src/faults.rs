@@ -77,13 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     prerequisites::ensure(&[&GIT, &NIX, &POSTGRES])?;
     prerequisites::ensure_store_is_writable()?;
-    let programs = match &options.server {
-        Some(server) => {
-            let server = std::path::absolute(server)?;
-            Programs { worker: server.with_file_name("gradient-worker"), server }
-        }
-        None => workspace::build_release_programs()?,
-    };
+    let programs = workspace::release_programs(options.server.as_deref())?;
     let plans = options.plans();
     let database = plans.first().context("this fault cannot happen on this database")?.database;
     let expected = undisturbed(&programs, database)?;

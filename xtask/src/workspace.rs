@@ -50,11 +50,16 @@ fn programs(profile: &str) -> Result<Programs> {
     Ok(Programs { server: folder.join("gradient-server"), worker: folder.join("gradient-worker") })
 }
 
-/// Builds the server as it is delivered; beside it, where the worker would be, there may be none.
-pub(crate) fn build_release_programs() -> Result<Programs> {
-    let status = cargo(&["build", "--release", "--package", "gradient-server"]).status().context("starting cargo")?;
+/// This server and the worker beside it; without one, both are built as they are delivered.
+pub(crate) fn release_programs(server: Option<&Path>) -> Result<Programs> {
+    if let Some(server) = server {
+        let server = std::path::absolute(server)?;
+        return Ok(Programs { worker: server.with_file_name("gradient-worker"), server });
+    }
+    let both = ["build", "--release", "--package", "gradient-server", "--package", "gradient-worker"];
+    let status = cargo(&both).status().context("starting cargo")?;
     if !status.success() {
-        bail!("building the server failed");
+        bail!("building server and worker failed");
     }
     programs("release")
 }

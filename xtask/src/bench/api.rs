@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use gradient_test_support::deployment::{CacheVisibility, Evaluation, FlakeRepository, Installation, Programs, answer, wait};
+use gradient_test_support::deployment::{CacheVisibility, Evaluation, FlakeRepository, Installation, answer, wait};
 use serde_json::json;
 
 use super::database::{Database, Throwaway};
@@ -59,11 +59,7 @@ const LIMIT: Duration = Duration::from_mins(10);
 pub(super) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     prerequisites::ensure(&[&GIT, &POSTGRES])?;
-    let programs = match &options.server {
-        // There is no worker but the stub.
-        Some(server) => Programs { server: std::path::absolute(server)?, worker: PathBuf::new() },
-        None => workspace::build_release_programs()?,
-    };
+    let programs = workspace::release_programs(options.server.as_deref())?;
     let mut all = Vec::new();
     for database in Database::chosen(options.database) {
         let throwaway = Throwaway::create(database)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use gradient_test_support::deployment::{CacheVisibility, Installation, Programs, answer};
+use gradient_test_support::deployment::{CacheVisibility, Installation, answer};
 use serde_json::json;
 
 use super::proc;
@@ -103,10 +103,7 @@ const PRIVATE_CACHE: &str = "acme-private";
 pub(super) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     prerequisites::ensure(&[&NIX, &NGINX, &WRK])?;
-    let programs = match &options.server {
-        Some(server) => Programs { server: std::path::absolute(server)?, worker: PathBuf::new() },
-        None => workspace::build_release_programs()?,
-    };
+    let programs = workspace::release_programs(options.server.as_deref())?;
     let folder = tempfile::Builder::new().prefix("gradient-bench-").tempdir()?;
     eprintln!("making store paths of what this machine has");
     let paths = StorePaths::create(options.keep.as_deref().unwrap_or_else(|| folder.path()), options.sizes)?;

@@ -55,7 +55,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     prerequisites::ensure(&[&GIT, &NIX, &POSTGRES])?;
     prerequisites::ensure_store_is_writable()?;
-    let programs = programs(options)?;
+    let programs = workspace::release_programs(options.server.as_deref())?;
     let flake = Flake::new(options)?;
     eprintln!("{} attributes, {} derivations, {} edges", flake.attributes(), flake.derivations(), flake.edges());
     let rounds = (0..options.rounds).map(|round| Round::run(round, &programs, &flake, options)).collect::<Result<Vec<_>>>()?;
@@ -75,14 +75,6 @@ pub(super) fn run(options: &Options) -> Result<()> {
         println!("{}", figures(&rounds, &ingested));
     }
     Ok(())
-}
-
-fn programs(options: &Options) -> Result<Programs> {
-    let server = match &options.server {
-        Some(server) => std::path::absolute(server)?,
-        None => workspace::build_release_programs()?.server,
-    };
-    Ok(Programs { worker: server.with_file_name("gradient-worker"), server })
 }
 
 /// One measurement of everything.

@@ -80,13 +80,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     prerequisites::ensure(&[&GIT, &NIX, &POSTGRES])?;
     prerequisites::ensure_store_is_writable()?;
-    let programs = match &options.server {
-        Some(server) => {
-            let server = std::path::absolute(server)?;
-            Programs { worker: server.with_file_name("gradient-worker"), server }
-        }
-        None => workspace::build_release_programs()?,
-    };
+    let programs = workspace::release_programs(options.server.as_deref())?;
     let mut ratios: Vec<(Shape, f64)> = Vec::new();
     for database in Database::chosen(options.database) {
         for shape in [Shape::Wide, Shape::Chain] {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use gradient_test_support::deployment::{CacheVisibility, Installation, Programs, answer};
+use gradient_test_support::deployment::{CacheVisibility, Installation, answer};
 use serde_json::json;
 
 use super::figures::{median, mib, number};
@@ -35,10 +35,7 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     prerequisites::ensure(&[&NIX])?;
-    let programs = match &options.server {
-        Some(server) => Programs { server: std::path::absolute(server)?, worker: PathBuf::new() },
-        None => workspace::build_release_programs()?,
-    };
+    let programs = workspace::release_programs(options.server.as_deref())?;
     let folder = tempfile::Builder::new().prefix("gradient-bench-").tempdir()?;
     eprintln!("making store paths of what this machine has");
     let paths = StorePaths::create(folder.path(), options.sizes)?;

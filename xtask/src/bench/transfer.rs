@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gradient_domain::Moment;
-use gradient_test_support::deployment::{
-    CacheVisibility, Evaluation, FlakeRepository, Installation, NixInstall, Programs, this_system,
-};
+use gradient_test_support::deployment::{CacheVisibility, Evaluation, FlakeRepository, Installation, NixInstall, this_system};
 use serde_json::{Value, json};
 
 use super::figures::number;
@@ -51,13 +49,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     prerequisites::ensure(&[&GIT, &NIX])?;
     prerequisites::ensure_store_is_writable()?;
-    let programs = match &options.server {
-        Some(server) => {
-            let server = std::path::absolute(server)?;
-            Programs { worker: server.with_file_name("gradient-worker"), server }
-        }
-        None => workspace::build_release_programs()?,
-    };
+    let programs = workspace::release_programs(options.server.as_deref())?;
     let mut rounds = Vec::new();
     for round in 0..options.rounds {
         interrupt::check()?;
