@@ -1,6 +1,8 @@
 //! From an assignment to the task that a worker gets.
 
-use gradient_domain::{BuildId, Epoch, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl};
+use gradient_domain::{
+    BuildId, Epoch, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl, WorkerId,
+};
 use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Source, Task, ToWorker, encode_task};
 use gradient_scheduler::Event;
 use gradient_storage::{Conn, commits, evaluations, projects};
@@ -24,7 +26,7 @@ pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease) {
 
 async fn send(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError> {
     let _permit = engine.preparing().acquire().await.map_err(|_| EngineError::Stopping)?;
-    match prepare(engine, job, lease.organization).await {
+    match prepare(engine, job, lease).await {
         Ok(task) => {
             // Cancelled while it was prepared, or the worker came back for others: then nobody is to begin it.
             if engine.held_lease(job, lease.epoch, lease.worker).is_some() {
@@ -52,18 +54,20 @@ async fn send(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError
 impl Engine {
     /// The task of a job that the session with this token holds, as [`encode_task`] writes it.
     pub async fn task(&self, token: &str, job: Job, epoch: Epoch) -> Result<Vec<u8>, UploadError> {
-        let organization = self.transfer_organization(token, job, epoch)?;
+        let lease = self.lease_of(token, job, epoch)?;
+        // One of the few that its session has, before one of those that everybody shares.
+        let _turn = self.upload_permit(lease).await?;
         let _permit = self.preparing().acquire().await.map_err(|_| EngineError::Stopping)?;
-        let task = prepare(self, job, organization).await?;
+        let task = prepare(self, job, lease).await?;
         Ok(encode_task(&task).map_err(|error| EngineError::Task(error.to_string()))?)
     }
 }
 
-async fn prepare(engine: &Engine, job: Job, organization: OrganizationId) -> Result<Task, EngineError> {
+async fn prepare(engine: &Engine, job: Job, lease: Lease) -> Result<Task, EngineError> {
     match job {
-        Job::Fetch(evaluation) => fetch(engine, evaluation, organization).await.map(Task::Fetch),
+        Job::Fetch(evaluation) => fetch(engine, evaluation, lease.organization).await.map(Task::Fetch),
         Job::Evaluate(evaluation) => evaluate(engine, evaluation).await.map(Task::Evaluate),
-        Job::Build(build) => self::build(engine, build).await.map(Task::Build),
+        Job::Build(build) => self::build(engine, build, lease.worker).await.map(Task::Build),
     }
 }
 
@@ -111,8 +115,8 @@ async fn evaluate(engine: &Engine, evaluation: EvaluationId) -> Result<EvaluateT
     Ok(EvaluateTask { source, wildcard: evaluation.wildcard, allow_ifd: evaluation.allow_ifd })
 }
 
-async fn build(engine: &Engine, build: BuildId) -> Result<BuildTask, EngineError> {
-    let context = engine.hand_out(build).await?;
+async fn build(engine: &Engine, build: BuildId, worker: WorkerId) -> Result<BuildTask, EngineError> {
+    let context = engine.hand_out(build, Some(worker)).await?;
     let settings = engine.settings();
     let limits = BuildLimits {
         timeout_secs: settings.build_timeout.map(|timeout| timeout.as_secs()),

@@ -2,15 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gradient_domain::{BuildId, OrganizationId};
+use gradient_domain::{BuildId, OrganizationId, WorkerId};
 use gradient_nix::{CAHash, Derivation, StorePath};
 use gradient_protocol::InputPath;
-use gradient_storage::{Conn, StorageError, builds, derivations};
+use gradient_storage::{Conn, StorageError, builds, derivations, paths::OrganizationPath};
 use thiserror::Error;
 
 use crate::{
     Engine, EngineError,
     closure::{self, KnownPaths},
+    made::MadeOutputs,
 };
 
 /// The memory that the contexts of running builds may take, in bytes.
@@ -24,6 +25,7 @@ const MAX_IDLE: Duration = Duration::from_hours(1);
 pub(crate) struct BuildContexts {
     handed_out: moka::sync::Cache<BuildId, Arc<BuildContext>>,
     known: KnownPaths,
+    made: MadeOutputs,
 }
 
 impl BuildContexts {
@@ -33,7 +35,11 @@ impl BuildContexts {
             u32::try_from(context.aterm.len() + 400 + inputs.sum::<usize>()).unwrap_or(u32::MAX)
         };
         let handed_out = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).time_to_idle(MAX_IDLE).build();
-        Self { handed_out, known: KnownPaths::new() }
+        Self { handed_out, known: KnownPaths::new(), made: MadeOutputs::new() }
+    }
+
+    pub(crate) fn made(&self) -> &MadeOutputs {
+        &self.made
     }
 
     /// To be called when a build has ended.
@@ -43,11 +49,22 @@ impl BuildContexts {
 }
 
 impl Engine {
-    /// What a worker is to know of a build, as it is now.
-    pub(crate) async fn hand_out(&self, build: BuildId) -> Result<Arc<BuildContext>, ContextError> {
-        let known = self.build_contexts().known.clone();
-        let load = async move |conn: &mut Conn| Ok(BuildContext::load(conn, build, &known).await);
-        let context = Arc::new(self.storage().read(load).await??);
+    /// What a worker is to know of a build, as it is now; what that worker has made itself is there for it.
+    pub(crate) async fn hand_out(&self, build: BuildId, worker: Option<WorkerId>) -> Result<Arc<BuildContext>, ContextError> {
+        let load = || {
+            let engine = self.clone();
+            let known = self.build_contexts().known.clone();
+            self.storage().read(async move |conn: &mut Conn| {
+                let made = |organization, path: &StorePath| engine.made_output(organization, worker?, path);
+                Ok(BuildContext::load(conn, build, &known, &made).await)
+            })
+        };
+        let context = match load().await? {
+            // What was made has become durable in between, perhaps.
+            Err(ContextError::InputsMissing(_)) if worker.is_some() => load().await??,
+            loaded => loaded?,
+        };
+        let context = Arc::new(context);
         self.build_contexts().handed_out.insert(build, Arc::clone(&context));
         Ok(context)
     }
@@ -56,7 +73,7 @@ impl Engine {
     pub(crate) async fn build_context(&self, build: BuildId) -> Result<Arc<BuildContext>, ContextError> {
         match self.build_contexts().handed_out.get(&build) {
             Some(context) => Ok(context),
-            None => self.hand_out(build).await,
+            None => self.hand_out(build, None).await,
         }
     }
 }
@@ -69,6 +86,8 @@ pub(crate) struct BuildContext {
     pub(crate) aterm: Vec<u8>,
     pub(crate) outputs: Vec<ExpectedOutput>,
     pub(crate) inputs: Vec<InputPath>,
+    /// Those of the inputs that were on the worker only.
+    pub(crate) early_inputs: Vec<StorePath>,
 }
 
 /// One output that the derivation names.
@@ -110,7 +129,12 @@ fn list(paths: &[StorePath]) -> String {
 }
 
 impl BuildContext {
-    async fn load(conn: &mut Conn, build: BuildId, known: &KnownPaths) -> Result<Self, ContextError> {
+    async fn load(
+        conn: &mut Conn,
+        build: BuildId,
+        known: &KnownPaths,
+        made: &(dyn Fn(OrganizationId, &StorePath) -> Option<OrganizationPath> + Send + Sync),
+    ) -> Result<Self, ContextError> {
         let build = builds::find(conn, build).await?;
         let row = derivations::find(conn, build.derivation).await?;
         let damaged = || ContextError::Damaged(row.drv_path.clone());
@@ -118,7 +142,7 @@ impl BuildContext {
         let derivation = Derivation::from_aterm_bytes(&row.aterm, name).map_err(|_| damaged())?;
         let outputs = expected_outputs(&derivation).ok_or_else(damaged)?;
         let roots = input_roots(conn, row.organization, &derivation).await?;
-        let closure = closure::of(conn, row.organization, roots, Some(known)).await?;
+        let closure = closure::of(conn, row.organization, roots, known, &|path| made(row.organization, path)).await?;
         if !closure.missing.is_empty() {
             return Err(ContextError::InputsMissing(closure.missing));
         }
@@ -134,6 +158,7 @@ impl BuildContext {
             organization: row.organization,
             drv_path: row.drv_path.clone(),
             inputs: inputs.collect(),
+            early_inputs: closure.made,
             outputs,
             aterm: row.aterm,
         })

@@ -64,31 +64,39 @@ impl KnownPaths {
 pub(crate) struct Closure {
     /// The paths that are there; references come before what refers to them.
     pub(crate) paths: Vec<OrganizationPath>,
+    /// Those of them that are on a worker only.
+    pub(crate) made: Vec<StorePath>,
     /// Paths that are referred to, or were asked for, and are not there.
     pub(crate) missing: Vec<StorePath>,
 }
 
-/// Everything that `roots` refer to, directly or not, themselves included. With known paths, what has gone in the last minute may be
-/// among it.
+/// Everything that `roots` refer to, directly or not, themselves included. What has gone in the last minute may be among it. What is
+/// not there may have been `made` on a worker.
 pub(crate) async fn of(
     conn: &mut Conn,
     organization: OrganizationId,
     roots: Vec<StorePath>,
-    known: Option<&KnownPaths>,
+    known: &KnownPaths,
+    made: &(dyn Fn(&StorePath) -> Option<OrganizationPath> + Send + Sync),
 ) -> Result<Closure, StorageError> {
     let mut found = HashMap::new();
-    let mut missing = Vec::new();
+    let (mut missing, mut on_worker) = (Vec::new(), Vec::new());
     let mut seen: HashSet<StorePath> = roots.iter().cloned().collect();
     let mut wave: Vec<StorePath> = seen.iter().cloned().collect();
     while !wave.is_empty() {
         let mut next = Vec::new();
         for asked in wave.chunks(WAVE) {
-            let there = match known {
-                Some(known) => known.find(conn, organization, asked).await?,
-                None => paths::find_many(conn, organization, asked).await?,
-            };
-            let there: HashMap<StorePath, OrganizationPath> = there.into_iter().map(|path| (path.path.clone(), path)).collect();
-            missing.extend(asked.iter().filter(|path| !there.contains_key(path)).cloned());
+            let there = known.find(conn, organization, asked).await?;
+            let mut there: HashMap<StorePath, OrganizationPath> =
+                there.into_iter().map(|path| (path.path.clone(), path)).collect();
+            for path in asked.iter().filter(|path| !there.contains_key(path)).collect::<Vec<_>>() {
+                if let Some(path) = made(path) {
+                    on_worker.push(path.path.clone());
+                    there.insert(path.path.clone(), path);
+                } else {
+                    missing.push(path.clone());
+                }
+            }
             for path in there.values() {
                 next.extend(path.references.iter().filter(|reference| seen.insert((*reference).clone())).cloned());
             }
@@ -97,7 +105,7 @@ pub(crate) async fn of(
         wave = next;
     }
     missing.sort();
-    Ok(Closure { paths: references_first(found), missing })
+    Ok(Closure { paths: references_first(found), made: on_worker, missing })
 }
 
 /// Orders paths so that each comes after what it refers to; ties by path, so that the order is the same every time.

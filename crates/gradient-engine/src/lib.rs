@@ -61,6 +61,7 @@ mod fetches;
 mod hidden;
 mod leases;
 mod logs;
+mod made;
 mod mail;
 mod measures;
 mod members;

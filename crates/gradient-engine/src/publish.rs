@@ -42,6 +42,14 @@ pub enum OutputRefusal {
         /// The path.
         path: StorePath,
     },
+    /// An output refers to something that the build has nothing to do with.
+    #[error("output {path} refers to {reference}, which is neither an input nor an output of the build")]
+    Foreign {
+        /// The path.
+        path: StorePath,
+        /// What it refers to.
+        reference: StorePath,
+    },
     /// The upload is another than the one reported.
     #[error("output {path} was reported with {field} {reported}, but the upload has {found}")]
     Differs {
@@ -67,6 +75,7 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
         return publish_again(engine, build, lease).await;
     }
     let context = engine.build_context(build).await?;
+    engine.confirm_inputs(&context).await?;
     check(&context, &finished.outputs, &staged)?;
     let artefacts = downloads::offered(engine, &staged).await?;
 
@@ -113,15 +122,20 @@ async fn publish_again(engine: &Engine, build: BuildId, lease: Lease) -> Result<
     Ok(())
 }
 
-fn check(context: &BuildContext, reported: &[BuiltOutput], staged: &[StagedOutput]) -> Result<(), OutputRefusal> {
-    let expected: BTreeSet<_> = context.outputs.iter().map(|output| (output.name.as_str(), &output.path)).collect();
-    let named: BTreeSet<_> = reported.iter().map(|output| (output.name.as_str(), &output.path)).collect();
-    if expected != named || reported.len() != expected.len() {
-        let list = |outputs: &BTreeSet<(&str, &StorePath)>| {
-            outputs.iter().map(|(name, path)| format!("{name}={path}")).collect::<Vec<_>>().join(" ")
-        };
-        return Err(OutputRefusal::Outputs { reported: list(&named), expected: list(&expected) });
+/// Whether outputs that have not come yet could be those of the derivation.
+pub(crate) fn check_made(context: &BuildContext, made: &[BuiltOutput]) -> Result<(), OutputRefusal> {
+    check_names(context, made)?;
+    let candidates: HashSet<StorePath> = context.reference_candidates().into_iter().collect();
+    for output in made {
+        if let Some(reference) = output.references.iter().find(|reference| !candidates.contains(reference)) {
+            return Err(OutputRefusal::Foreign { path: output.path.clone(), reference: reference.clone() });
+        }
     }
+    Ok(())
+}
+
+fn check(context: &BuildContext, reported: &[BuiltOutput], staged: &[StagedOutput]) -> Result<(), OutputRefusal> {
+    check_names(context, reported)?;
     for output in reported {
         let path = || output.path.clone();
         let found =
@@ -141,6 +155,19 @@ fn check(context: &BuildContext, reported: &[BuiltOutput], staged: &[StagedOutpu
                 found: list(scanned),
             });
         }
+    }
+    Ok(())
+}
+
+/// Whether exactly the derivation's outputs are named.
+fn check_names(context: &BuildContext, reported: &[BuiltOutput]) -> Result<(), OutputRefusal> {
+    let expected: BTreeSet<_> = context.outputs.iter().map(|output| (output.name.as_str(), &output.path)).collect();
+    let named: BTreeSet<_> = reported.iter().map(|output| (output.name.as_str(), &output.path)).collect();
+    if expected != named || reported.len() != expected.len() {
+        let list = |outputs: &BTreeSet<(&str, &StorePath)>| {
+            outputs.iter().map(|(name, path)| format!("{name}={path}")).collect::<Vec<_>>().join(" ")
+        };
+        return Err(OutputRefusal::Outputs { reported: list(&named), expected: list(&expected) });
     }
     Ok(())
 }

@@ -168,7 +168,7 @@ impl Engine {
         }
     }
 
-    async fn upload_permit(&self, lease: Lease) -> Result<OwnedSemaphorePermit, UploadError> {
+    pub(crate) async fn upload_permit(&self, lease: Lease) -> Result<OwnedSemaphorePermit, UploadError> {
         let uploads = self.sessions().uploads(lease.worker).ok_or(UploadError::UnknownSession)?;
         match tokio::time::timeout(MAX_PAUSE, uploads.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -186,7 +186,7 @@ impl Engine {
         blob.ok_or(UploadError::Unknown(path))
     }
 
-    fn lease_of(&self, token: &str, job: Job, epoch: Epoch) -> Result<Lease, UploadError> {
+    pub(crate) fn lease_of(&self, token: &str, job: Job, epoch: Epoch) -> Result<Lease, UploadError> {
         let worker = self.sessions().authenticate(token).ok_or(UploadError::UnknownSession)?;
         self.held_lease(job, epoch, worker).ok_or(UploadError::NotOwner { job, epoch })
     }

@@ -39,6 +39,7 @@ pub(crate) async fn run(
     slots: &Arc<Semaphore>,
 ) -> Result<Report, Failure> {
     let derivation = parse(&task)?;
+    let makers = context.makers(&task.inputs);
     let mut daemon = inputs::bring(daemons, &task.inputs, context.transfer(), INPUT_TRIES).await?;
     let wanted: Vec<_> = derivation.outputs.iter().map(|(name, output)| (name.clone(), output.path.clone())).collect();
     let slot = job::slot(slots).await?;
@@ -51,8 +52,10 @@ pub(crate) async fn run(
     let build_ms = u64::try_from(building.elapsed().as_millis()).unwrap_or(u64::MAX);
     let outputs = outputs::describe(&mut daemon, &wanted, &task.limits).await?;
     drop(slot);
-    context.report(Report::Made {}).await?;
+    context.made(&outputs).await?;
     outputs::upload_all(daemons, uploads, &outputs, context.transfer()).await?;
+    // What this was built with has to be the server's first.
+    context.over(&makers).await;
     // Only now: the connection's temporary roots kept inputs and outputs from the garbage collector.
     daemons.put_back(daemon);
     Ok(Report::Built { outputs, build_ms, log_bytes: context.log_bytes() })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gradient_domain::{Epoch, Failure, FailureKind, Job};
-use gradient_protocol::{Report, Task, ToServer};
+use gradient_protocol::{BuiltOutput, InputPath, Report, Task, ToServer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Machine, build, evaluate, fetch, session::Outbox, transfer::JobTransfer};
@@ -32,6 +32,24 @@ impl JobContext {
     /// Says something of the job that is not its end. Waits while too much is unacknowledged.
     pub(crate) async fn report(&self, report: Report) -> Result<(), Failure> {
         self.send(report, false).await
+    }
+
+    /// Says that the outputs are in the local store, and other builds may begin with them.
+    pub(crate) async fn made(&self, outputs: &[BuiltOutput]) -> Result<(), Failure> {
+        self.outbox.made((self.job, self.epoch), outputs.iter().map(|output| output.path.clone()).collect());
+        self.report(Report::Made { outputs: outputs.to_vec() }).await
+    }
+
+    /// The jobs of this worker that made some of these inputs, as far as the server does not have them yet.
+    pub(crate) fn makers(&self, inputs: &[InputPath]) -> Vec<(Job, Epoch)> {
+        self.outbox.makers(&inputs.iter().map(|input| &input.path).collect())
+    }
+
+    /// Waits until the server has what these jobs made, or knows that they have failed.
+    pub(crate) async fn over(&self, makers: &[(Job, Epoch)]) {
+        for &maker in makers {
+            self.outbox.over(maker).await;
+        }
     }
 
     /// Says how the job ended.

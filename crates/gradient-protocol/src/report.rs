@@ -32,7 +32,11 @@ pub enum Report {
     /// All parts of an evaluation have been sent.
     Evaluated {},
     /// The builder has ended well and its slot is free: the outputs are on their way.
-    Made {},
+    Made {
+        /// All outputs of the derivation, so that builds which need them may begin on the same worker; none when it does not say.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outputs: Vec<BuiltOutput>,
+    },
     /// A build ended with its outputs, which were uploaded before.
     Built {
         /// All outputs of the derivation.

@@ -100,6 +100,8 @@ pub enum Event {
         epoch: Epoch,
         /// Who reports it.
         worker: WorkerId,
+        /// Whether the outputs are known, so that builds which need them may begin on the same worker before they are durable.
+        usable: bool,
     },
     /// A job is done, and what it made is durable.
     JobFinished {

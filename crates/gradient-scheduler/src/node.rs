@@ -105,7 +105,11 @@ impl Node {
         matches!(self.phase, Phase::Ended { status, .. } if status.is_success())
     }
 
+    pub(crate) fn is_owned_by(&self, worker: WorkerId) -> bool {
+        matches!(self.phase, Phase::Running { worker: owner, .. } if owner == worker)
+    }
+
     pub(crate) fn is_owner(&self, epoch: Epoch, worker: WorkerId) -> bool {
-        self.epoch == epoch && matches!(self.phase, Phase::Running { worker: owner, .. } if owner == worker)
+        self.epoch == epoch && self.is_owned_by(worker)
     }
 }

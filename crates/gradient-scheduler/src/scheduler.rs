@@ -2,6 +2,7 @@
 
 mod builds;
 mod dispatch;
+mod early;
 mod evaluations;
 mod explain;
 mod jobs;
@@ -171,7 +172,7 @@ impl Scheduler {
             Event::WorkerShort { worker, shortage } => self.run_short(worker, shortage),
             Event::WorkerLost { worker } => self.lose(worker),
             Event::JobStarted { job, epoch, worker } => self.start_job(job, epoch, worker),
-            Event::BuilderEnded { job, epoch, worker } => self.end_builder(job, epoch, worker),
+            Event::BuilderEnded { job, epoch, worker, usable } => self.end_builder(job, epoch, worker, usable),
             Event::JobFinished { job, epoch, worker } => self.finish_job(job, epoch, worker),
             Event::JobFailed { job, epoch, worker, kind } => self.fail_job(job, epoch, worker, kind),
             Event::JobStopped { job, epoch, worker } => self.stopped(worker, job, epoch),

@@ -48,6 +48,8 @@ pub(crate) struct Holding {
     pub(crate) started_at: Option<Tick>,
     /// Whether only its outputs are on their way, which takes no slot.
     pub(crate) delivering: bool,
+    /// Whether its outputs are there for other builds on the same worker.
+    pub(crate) usable: bool,
 }
 
 impl Worker {
@@ -64,7 +66,7 @@ impl Worker {
 
     pub(crate) fn hold(&mut self, job: Job, node: NodeSlot) {
         self.used[job.kind() as usize] += 1;
-        self.jobs.insert(job, Holding { node, started_at: None, delivering: false });
+        self.jobs.insert(job, Holding { node, started_at: None, delivering: false, usable: false });
     }
 
     /// Nothing is left of the job but the way of its outputs. As many as it has slots may be on their way beside those that run: a

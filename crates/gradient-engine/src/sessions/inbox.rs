@@ -34,7 +34,7 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
         ToServer::Report { number, job, epoch, report } => {
             if let Some(lease) = engine.held_lease(job, epoch, worker) {
                 take_report(engine, job, lease, report).await?;
-            } else if !matches!(report, Report::Started {} | Report::Made {} | Report::Derivations { .. }) {
+            } else if !matches!(report, Report::Started {} | Report::Made { .. } | Report::Derivations { .. }) {
                 engine.core().send(Event::JobStopped { job, epoch, worker }).await;
             }
             // What comes from an assignment that has ended is of no interest, and must not be sent again.
@@ -80,8 +80,9 @@ async fn take_log(
 async fn take_report(engine: &Engine, job: Job, lease: Lease, report: Report) -> Result<(), EngineError> {
     match (job, report) {
         (_, Report::Started {}) => results::started(engine, job, lease).await,
-        (Job::Build(_), Report::Made {}) => {
-            engine.core().send(Event::BuilderEnded { job, epoch: lease.epoch, worker: lease.worker }).await;
+        (Job::Build(build), Report::Made { outputs }) => {
+            let usable = engine.note_made(build, lease, outputs).await?;
+            engine.core().send(Event::BuilderEnded { job, epoch: lease.epoch, worker: lease.worker, usable }).await;
             Ok(())
         }
         (_, Report::Failed { failure, log_bytes }) => results::failed(engine, job, lease, failure, log_bytes).await,
@@ -102,6 +103,10 @@ async fn take_report(engine: &Engine, job: Job, lease: Lease, report: Report) ->
             match publish::publish(engine, build, lease, finished).await {
                 Err(EngineError::Outputs(refusal)) => {
                     let failure = Failure { kind: FailureKind::WorkerUnfit, message: refusal.to_string() };
+                    results::failed(engine, job, lease, failure, log_bytes).await
+                }
+                Err(EngineError::InputsMissing(message)) => {
+                    let failure = Failure { kind: FailureKind::InputsMissing, message };
                     results::failed(engine, job, lease, failure, log_bytes).await
                 }
                 other => other,

@@ -1,13 +1,14 @@
 //! What a session means for the jobs of its worker.
 
-use gradient_domain::{BuildStatus, Epoch, Job, Moment};
+use gradient_domain::{BuildStatus, Epoch, Failure, FailureKind, Job, Moment};
 use gradient_engine::EngineSettings;
-use gradient_protocol::{RefusalCode, Report, Task, ToServer, ToWorker, decode_task};
-use gradient_storage::{Conn, builds};
+use gradient_nix::NarHash;
+use gradient_protocol::{BuiltOutput, RefusalCode, Report, Task, ToServer, ToWorker, decode_task};
+use gradient_storage::{Conn, attempts, builds};
 
 use crate::{
     tenants::{next, until},
-    world::{Tenant, World, connect, connect_process},
+    world::{Tenant, World, connect, connect_process, store_path},
 };
 
 gradient_test_support::both_databases!(
@@ -15,6 +16,7 @@ gradient_test_support::both_databases!(
     of_two_processes_with_one_id_the_one_that_is_heard_stays,
     a_worker_that_is_removed_has_no_session_and_no_jobs,
     a_build_that_was_published_unheard_ends_when_it_is_said_again,
+    a_dependent_begins_with_what_its_worker_has_just_made,
 );
 
 fn assigned(message: &ToWorker) -> Option<(Job, Epoch, Task)> {
@@ -31,7 +33,7 @@ async fn a_task_that_is_too_large_for_a_message_is_read_beside_it(url: &str) {
     let engine = world.start(EngineSettings::default()).await;
     // What it had is lost, and comes anew when its time has come; the other one is assigned at once.
     let mut opened = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
-    let report = Report::Made {};
+    let report = Report::Made { outputs: vec![] };
     let (job, epoch) = (tenant.job(), Tenant::EPOCH);
     opened.session.receive(ToServer::Report { number: 1, job, epoch, report }).await.unwrap();
 
@@ -87,4 +89,46 @@ async fn a_build_that_was_published_unheard_ends_when_it_is_said_again(url: &str
     let attempts = world.storage.read(async move |conn: &mut Conn| gradient_storage::attempts::list(conn, build).await).await;
     assert!(attempts.unwrap().iter().all(|attempt| attempt.failure_kind.is_none()));
     assert_eq!(world.build_status(tenant.build).await, BuildStatus::Completed);
+}
+
+async fn a_dependent_begins_with_what_its_worker_has_just_made(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("acme").await;
+    let dependent = world.dependent(&tenant).await;
+    let engine = world.start(EngineSettings::default()).await;
+    let mut opened = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
+    let output = |number, references| BuiltOutput {
+        name: "out".into(),
+        path: store_path(number, "package"),
+        nar_hash: NarHash([9; 32]),
+        nar_size: 120,
+        references,
+    };
+    let say = |number, job, report| ToServer::Report { number, job, epoch: Tenant::EPOCH, report };
+
+    // Nothing begins with an output that could not be the build's.
+    let foreign = Report::Made { outputs: vec![output(2, vec![store_path(8, "foreign")])] };
+    opened.session.receive(say(1, tenant.job(), foreign)).await.unwrap();
+    let made = Report::Made { outputs: vec![output(2, vec![])] };
+    opened.session.receive(say(2, tenant.job(), made)).await.unwrap();
+    let (job, epoch, task) = next(&mut opened.outbox, assigned).await;
+    let Task::Build(task) = task else { panic!("no build") };
+    assert_eq!((job, epoch), (Job::Build(dependent), Epoch(1)));
+    assert_eq!(
+        task.inputs.iter().map(|input| (&input.path, input.nar_hash)).collect::<Vec<_>>(),
+        [(&store_path(2, "package"), NarHash([9; 32]))]
+    );
+
+    // Its own end counts for nothing before that of its input, whatever the worker says.
+    let built = Report::Built { outputs: vec![output(7, vec![])], build_ms: 5, log_bytes: 0 };
+    opened.session.receive(say(3, job, built)).await.unwrap();
+    until(async || world.build_status(dependent).await == BuildStatus::Queued).await;
+    let tried = world.storage.read(async move |conn: &mut Conn| attempts::list(conn, dependent).await).await.unwrap();
+    assert_eq!(tried.iter().map(|attempt| attempt.failure_kind).collect::<Vec<_>>(), [Some(FailureKind::InputsMissing)]);
+    assert_eq!(world.build_status(tenant.build).await, BuildStatus::Building);
+
+    // It fails with its input.
+    let failure = Failure { kind: FailureKind::Permanent, message: "no".into() };
+    opened.session.receive(say(4, tenant.job(), Report::Failed { failure, log_bytes: 0 })).await.unwrap();
+    until(async || world.build_status(dependent).await == BuildStatus::DependencyFailed).await;
 }

@@ -153,6 +153,21 @@ impl World {
         self.storage.transaction(insert).await.unwrap()
     }
 
+    /// A build of the tenant's evaluation that needs the one that its worker has.
+    pub(crate) async fn dependent(&self, tenant: &Tenant) -> BuildId {
+        let (organization, evaluation, input, now) = (tenant.organization, tenant.evaluation, tenant.build, Moment::now());
+        let insert = async move |conn: &mut Conn| {
+            let needed = builds::find(conn, input).await?.derivation;
+            let (mut derivation, build) = derivation(organization, 7, 0, now);
+            let needs = format!(r#"[("/nix/store/{}",["out"])]"#, store_path(3, "package.drv"));
+            let aterm = String::from_utf8(derivation.aterm).unwrap();
+            derivation.aterm = aterm.replacen("[],[]", &format!("{needs},[]"), 1).into_bytes();
+            derivation.inputs = vec![needed];
+            insert_build(conn, evaluation, derivation, build, now).await
+        };
+        self.storage.transaction(insert).await.unwrap()
+    }
+
     pub(crate) async fn build_status(&self, build: BuildId) -> BuildStatus {
         self.storage.read(async move |conn: &mut Conn| builds::find(conn, build).await).await.unwrap().status
     }
@@ -256,6 +271,11 @@ async fn build(
     bytes: usize,
     now: Moment,
 ) -> Result<BuildId, gradient_storage::StorageError> {
+    let (derivation, build) = derivation(organization, number, bytes, now);
+    insert_build(conn, evaluation, derivation, build, now).await
+}
+
+fn derivation(organization: OrganizationId, number: u8, bytes: usize, now: Moment) -> (NewDerivation, builds::NewBuild) {
     let output = store_path(number.into(), "package");
     let derivation = NewDerivation {
         id: DerivationId::new(),
@@ -274,10 +294,21 @@ async fn build(
         inputs: vec![],
         created_at: now,
     };
-    let id = BuildId::new();
-    let new = builds::NewBuild { id, organization, derivation: derivation.id, generation: 1, unsupported: None, queued_at: now };
+    let (id, of) = (BuildId::new(), derivation.id);
+    let build = builds::NewBuild { id, organization, derivation: of, generation: 1, unsupported: None, queued_at: now };
+    (derivation, build)
+}
+
+async fn insert_build(
+    conn: &mut Conn,
+    evaluation: EvaluationId,
+    derivation: NewDerivation,
+    build: builds::NewBuild,
+    now: Moment,
+) -> Result<BuildId, gradient_storage::StorageError> {
+    let id = build.id;
     derivations::insert_many(conn, vec![derivation]).await?;
-    builds::insert_many(conn, vec![new]).await?;
+    builds::insert_many(conn, vec![build]).await?;
     builds::link(conn, evaluation, &[id], now).await?;
     Ok(id)
 }

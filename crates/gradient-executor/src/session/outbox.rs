@@ -1,13 +1,16 @@
-//! What the server does not have yet: reports that it has not acknowledged, and log bytes that it has not stored.
+//! What the server does not have yet: reports that it has not acknowledged, log bytes that it has not stored, and outputs that it has
+//! not published.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
     pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use gradient_domain::{Epoch, Job};
+use gradient_nix::StorePath;
 use gradient_protocol::{EncodeError, ReportNumber, ToServer};
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -24,6 +27,8 @@ const MAX_REPORTS: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
+    /// Where logs go that the server does not take for long; without it their jobs wait.
+    spill: Option<PathBuf>,
     /// Something can be sent, or a job is over.
     changed: Notify,
     /// Something was acknowledged or given up.
@@ -52,6 +57,8 @@ struct Pending {
 struct JobQueue {
     unacknowledged: usize,
     log: LogBuffer,
+    /// The outputs that are in the local store.
+    made: Vec<StorePath>,
 }
 
 /// Why a report is not sent.
@@ -66,6 +73,11 @@ pub(crate) enum ReportError {
 }
 
 impl Outbox {
+    /// One that keeps long logs in files of this directory.
+    pub(crate) fn spilling(directory: PathBuf) -> Self {
+        Self { spill: Some(directory), ..Self::default() }
+    }
+
     /// Begins to keep what an assignment says.
     pub(crate) fn open(&self, key: Key) {
         self.state().jobs.entry(key).or_default();
@@ -133,13 +145,39 @@ impl Outbox {
         Some(Ok(()))
     }
 
+    /// A job has these outputs in the local store; they are the server's when the job is over.
+    pub(crate) fn made(&self, key: Key, outputs: Vec<StorePath>) {
+        if let Some(queue) = self.state().jobs.get_mut(&key) {
+            queue.made = outputs;
+        }
+    }
+
+    /// The jobs that made some of these paths, and are not over.
+    pub(crate) fn makers(&self, paths: &HashSet<&StorePath>) -> Vec<Key> {
+        let state = self.state();
+        let makers = state.jobs.iter().filter(|(_, queue)| queue.made.iter().any(|path| paths.contains(path)));
+        makers.map(|(key, _)| *key).collect()
+    }
+
+    /// Waits until the server has all that a job says, its end included.
+    pub(crate) async fn over(&self, key: Key) {
+        loop {
+            let mut room = pin!(self.room.notified());
+            room.as_mut().enable();
+            if !self.state().jobs.contains_key(&key) {
+                return;
+            }
+            room.await;
+        }
+    }
+
     /// Queues log bytes; those of a job that is not wanted any more are dropped.
     pub(crate) async fn log(&self, key: Key, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let mut room = pin!(self.room.notified());
             room.as_mut().enable();
             let taken = match self.state().jobs.get_mut(&key) {
-                Some(queue) => queue.log.push(bytes),
+                Some(queue) => queue.log.push(bytes, self.spill.as_deref()),
                 None => return,
             };
             bytes = bytes.get(taken..).unwrap_or_default();
@@ -160,22 +198,21 @@ impl Outbox {
     pub(crate) fn next_frame(&self) -> Option<Bytes> {
         let mut state = self.state();
         let State { sent, reports, jobs, last_log, .. } = &mut *state;
-        let Some((number, pending)) = reports.range(*sent + 1..).next() else {
-            let after = last_log.and_then(|last| {
-                jobs.range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
-                    .find(|(_, queue)| queue.log.has_unsent())
-            });
-            let key = *after.or_else(|| jobs.iter().find(|(_, queue)| queue.log.has_unsent()))?.0;
-            *last_log = Some(key);
-            return log_frame(key, jobs);
-        };
-        if pending.last
-            && let Some(frame) = log_frame(pending.key, jobs)
-        {
-            return Some(frame);
+        if let Some((number, pending)) = reports.range(*sent + 1..).next() {
+            if !pending.last || jobs.get(&pending.key).is_none_or(|queue| queue.log.is_sent()) {
+                *sent = *number;
+                return Some(pending.frame.clone());
+            }
+            if let Some(frame) = log_frame(pending.key, jobs) {
+                return Some(frame);
+            }
         }
-        *sent = *number;
-        Some(pending.frame.clone())
+        let after = last_log.and_then(|last| {
+            jobs.range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded)).find(|(_, queue)| queue.log.has_unsent())
+        });
+        let key = *after.or_else(|| jobs.iter().find(|(_, queue)| queue.log.has_unsent()))?.0;
+        *last_log = Some(key);
+        log_frame(key, jobs)
     }
 
     /// Waits until there may be something to send, or a job is over.
@@ -202,6 +239,8 @@ impl Outbox {
         if let Some(queue) = self.state().jobs.get_mut(&key) {
             queue.log.stored(offset);
         }
+        // What was in a file can be sent now.
+        self.changed.notify_one();
         self.room.notify_waiters();
     }
 

@@ -92,7 +92,7 @@ pub(crate) fn of_workers() -> Vec<(&'static str, ToServer)> {
         ("worker.report.fetched", report(2, Job::Fetch(id()), Report::Fetched { source: source() })),
         ("worker.report.derivations", report(3, Job::Evaluate(id()), derivations)),
         ("worker.report.evaluated", report(4, Job::Evaluate(id()), Report::Evaluated {})),
-        ("worker.report.made", report(5, Job::Build(id()), Report::Made {})),
+        ("worker.report.made", report(5, Job::Build(id()), Report::Made { outputs: vec![] })),
         ("worker.report.built", report(6, Job::Build(id()), Report::Built { outputs: vec![output], build_ms: 5, log_bytes: 7 })),
         ("worker.report.failed", report(7, Job::Build(id()), Report::Failed { failure, log_bytes: 7 })),
         ("worker.log", ToServer::Log { job: Job::Build(id()), epoch: EPOCH, offset: 10, bytes: b"line\n".to_vec() }),

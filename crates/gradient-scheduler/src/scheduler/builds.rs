@@ -83,22 +83,31 @@ impl Scheduler {
             self.decide_build(id, status, epoch, Why { cause, failure: None });
             self.set_phase(slot, Phase::Ended { status, cause });
         } else if !dependencies.is_empty() {
-            self.disown(id, epoch, owner);
+            let early = owner.filter(|&worker| dependencies.iter().all(|&dependency| self.nodes[dependency].is_owned_by(worker)));
             for &dependency in &dependencies {
                 self.nodes[dependency].dependents.push(slot);
             }
             self.nodes[slot].blocked = u32::try_from(dependencies.len()).unwrap_or(u32::MAX);
             self.nodes[slot].dependencies = dependencies.into();
+            match early {
+                Some(worker) => self.await_owner(slot, worker),
+                None => self.disown(id, epoch, owner),
+            }
         } else if let Some(worker) = owner {
-            let lease = Some(self.now.plus(self.settings.lease));
-            self.set_phase(slot, Phase::Running { worker, lease });
+            self.await_owner(slot, worker);
         } else {
             self.set_phase(slot, Phase::Ready);
         }
         slot
     }
 
-    /// A build cannot have an owner before its dependencies are there: the queue is where it belongs.
+    /// The worker that had it when the server stopped may come back.
+    fn await_owner(&mut self, slot: NodeSlot, worker: WorkerId) {
+        let lease = Some(self.now.plus(self.settings.lease));
+        self.set_phase(slot, Phase::Running { worker, lease });
+    }
+
+    /// A build cannot have an owner before its dependencies are there, or with the same owner: the queue is where it belongs.
     fn disown(&mut self, build: BuildId, epoch: Epoch, owner: Option<WorkerId>) {
         if owner.is_some() {
             let why = Why { cause: None, failure: Some(FailureKind::Transient) };
@@ -168,12 +177,18 @@ impl Scheduler {
         self.set_phase(slot, Phase::Ended { status, cause: None });
         for dependent in std::mem::take(&mut self.nodes[slot].dependents) {
             let node = &mut self.nodes[dependent];
-            if node.phase == Phase::Blocked {
-                node.blocked -= 1;
-                if node.blocked == 0 {
-                    node.dependencies = Box::default();
+            if node.is_ended() {
+                continue;
+            }
+            node.blocked -= 1;
+            if node.blocked == 0 {
+                node.dependencies = Box::default();
+                if node.phase == Phase::Blocked {
                     self.set_phase(dependent, Phase::Ready);
                 }
+            } else if node.is_running() {
+                // Nobody may need either of them any more, and then this one is gone before the dependent.
+                node.dependencies = node.dependencies.iter().copied().filter(|&other| other != slot).collect();
             }
         }
         if self.is_unneeded(slot) {
@@ -188,19 +203,21 @@ impl Scheduler {
             _ => None,
         };
         self.set_phase(slot, Phase::Ended { status, cause });
-        let mut open = vec![slot];
+        let (mut open, mut ended) = (vec![slot], vec![slot]);
         while let Some(slot) = open.pop() {
             let Some((status, cause)) = self.fate_of_dependent(&[slot]) else { continue };
             for dependent in std::mem::take(&mut self.nodes[slot].dependents) {
+                self.recall(dependent);
                 let node = &self.nodes[dependent];
                 if let (Phase::Blocked, Job::Build(id)) = (node.phase, node.job) {
                     self.decide_build(id, status, node.epoch, Why { cause, failure: None });
                     self.set_phase(dependent, Phase::Ended { status, cause });
                     open.push(dependent);
+                    ended.push(dependent);
                 }
             }
         }
-        self.forget_unneeded(vec![slot]);
+        self.forget_unneeded(ended);
     }
 
     /// How a build with these dependencies ends without having run, and because of which one.

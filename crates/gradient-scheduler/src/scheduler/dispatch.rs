@@ -24,8 +24,9 @@ impl Scheduler {
     /// Assigns until no ready job has a fitting free slot.
     pub(super) fn dispatch(&mut self) {
         let mut candidates = std::mem::take(&mut self.roused);
-        for worker in std::mem::take(&mut self.freed) {
-            candidates.extend(self.workers.get(&worker).into_iter().flat_map(|worker| &worker.classes));
+        let freed = std::mem::take(&mut self.freed);
+        for worker in &freed {
+            candidates.extend(self.workers.get(worker).into_iter().flat_map(|worker| &worker.classes));
         }
         candidates.retain(|&class| self.classes.get(class).is_some_and(|class| !class.queue.is_empty()));
         while let Some((class, node)) = self.most_urgent(&candidates) {
@@ -34,6 +35,9 @@ impl Scheduler {
             } else {
                 candidates.remove(&class);
             }
+        }
+        for worker in freed {
+            self.begin_early(worker);
         }
     }
 
@@ -97,7 +101,7 @@ impl Scheduler {
         if self.nodes[filler].failed_on == Some(worker) { head } else { filler }
     }
 
-    fn assign(&mut self, slot: NodeSlot, worker: WorkerId) {
+    pub(super) fn assign(&mut self, slot: NodeSlot, worker: WorkerId) {
         let node = &mut self.nodes[slot];
         node.epoch = node.epoch.next();
         let (job, epoch) = (node.job, node.epoch);

@@ -24,11 +24,15 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn end_builder(&mut self, job: Job, epoch: Epoch, worker: WorkerId) {
+    pub(super) fn end_builder(&mut self, job: Job, epoch: Epoch, worker: WorkerId, usable: bool) {
         if self.owned(job, epoch, worker).is_some()
             && let Some(owner) = self.workers.get_mut(&worker)
         {
             owner.deliver(job);
+            if let Some(holding) = owner.jobs.get_mut(&job) {
+                holding.usable = usable;
+            }
+            self.freed.insert(worker);
             self.refresh_worker(worker);
         }
     }
@@ -86,12 +90,14 @@ impl Scheduler {
             self.set_class(slot, requirement);
         }
         let phase = match retry {
+            _ if self.nodes[slot].blocked > 0 => Phase::Blocked,
             Retry::Later if kind != FailureKind::WorkerUnfit => {
                 Phase::Delayed { until: self.now.plus(self.settings.back_off(epoch.0)) }
             }
             _ => Phase::Ready,
         };
         self.set_phase(slot, phase);
+        self.recall_dependents(slot);
     }
 
     fn fail_for_good(&mut self, slot: NodeSlot, kind: FailureKind) {

@@ -1,6 +1,6 @@
 //! Workers come, change and go; their jobs wait for them for a while.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use gradient_domain::{Epoch, FailureKind, Job, Shortage, WorkerId};
 
@@ -22,7 +22,9 @@ impl Scheduler {
         self.forget_stopping(id);
         let worker = self.workers.entry(id).or_default();
         worker.session = Some(Session { organizations, capabilities, draining: false, shortage: None, connected_at: self.now });
-        let owned: Vec<(Job, NodeSlot)> = worker.jobs.iter().map(|(&job, holding)| (job, holding.node)).collect();
+        let mut owned: Vec<(Job, NodeSlot)> = worker.jobs.iter().map(|(&job, holding)| (job, holding.node)).collect();
+        // What began early comes before what it needs: it is not there to be stopped when both are lost.
+        owned.sort_unstable_by_key(|&(_, slot)| Reverse(self.nodes[slot].sequence));
         self.refit(id);
 
         let mut foreign: BTreeSet<(Job, Epoch)> = running.into_iter().collect();

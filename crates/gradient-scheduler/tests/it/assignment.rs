@@ -151,7 +151,7 @@ fn outputs_on_their_way_take_no_slot_but_are_not_more_than_there_are_slots() {
     let mut bench = Bench::new();
     bench.connect(1, 1);
     assert_eq!(bench.evaluated(1, (1..=3).map(|n| new_build(n, &[])).collect()).assigned_builds(), [1]);
-    let ended = |n| Event::BuilderEnded { job: build_job(n), epoch: Epoch(1), worker: worker(1) };
+    let ended = |n| Event::BuilderEnded { job: build_job(n), epoch: Epoch(1), worker: worker(1), usable: false };
     assert_eq!(bench.apply(ended(1)).assigned_builds(), [2]);
     assert_eq!(bench.apply(ended(1)).assigned_builds(), [], "said twice");
     assert_eq!(bench.apply(ended(2)).assigned_builds(), [], "one is on its way already");

@@ -4,6 +4,7 @@
 
 mod aborts;
 mod assignment;
+mod early;
 mod evaluations;
 mod explanations;
 mod failures;

@@ -205,7 +205,16 @@ impl World {
         jobs.filter(|(.., stop)| stop.is_none()).map(|(job, epoch, id, _)| (job, epoch, id)).collect()
     }
 
+    /// Whether the end of a job can be told: not before what it was built with is durable.
+    fn can_finish(&self, (job, ..): (Job, Epoch, WorkerId)) -> bool {
+        let Job::Build(id) = job else { return true };
+        self.builds[&id].dependencies.iter().all(|id| self.builds[id].status.is_success())
+    }
+
     pub(crate) fn finish(&mut self, (job, epoch, by): (Job, Epoch, WorkerId)) {
+        if !self.can_finish((job, epoch, by)) {
+            return;
+        }
         match job {
             Job::Build(id) => {
                 let row = self.builds.get_mut(&id).unwrap();
@@ -223,10 +232,10 @@ impl World {
     }
 
     /// The builder of a build has ended; its outputs are on their way.
-    pub(crate) fn deliver(&mut self, (job, epoch, by): (Job, Epoch, WorkerId)) {
+    pub(crate) fn deliver(&mut self, (job, epoch, by): (Job, Epoch, WorkerId), usable: bool) {
         if matches!(job, Job::Build(_)) {
-            self.machine(by).deliver((job, epoch));
-            self.apply([Event::BuilderEnded { job, epoch, worker: by }]);
+            self.machine(by).deliver((job, epoch), usable);
+            self.apply([Event::BuilderEnded { job, epoch, worker: by, usable }]);
         }
     }
 
@@ -284,6 +293,7 @@ impl World {
         if forgets {
             machine.jobs.clear();
             machine.delivering.clear();
+            machine.usable.clear();
         }
         let running: Vec<(Job, Epoch)> = machine.jobs.keys().copied().collect();
         for stop in machine.jobs.values_mut() {
@@ -337,6 +347,7 @@ impl World {
         for machine in &mut self.machines {
             machine.connected = false;
             machine.delivering.clear();
+            machine.usable.clear();
         }
         let mut events = Vec::new();
         for n in 0..ORGANIZATIONS {
@@ -370,7 +381,7 @@ impl World {
         self.machines.push(Machine::able(9));
         self.connect(3, false);
         for _ in 0..10_000 {
-            if let Some(&job) = self.running().first() {
+            if let Some(job) = self.running().into_iter().find(|&job| self.can_finish(job)) {
                 self.finish(job);
             } else if let Some(at) = self.scheduler.next_deadline() {
                 self.pass(at.since(self.now).as_secs() + 1);

@@ -118,6 +118,43 @@ async fn a_log_that_is_not_stored_waits() {
 }
 
 #[tokio::test]
+async fn a_log_is_kept_in_a_file_while_the_server_is_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let outbox = Outbox::spilling(directory.path().to_path_buf());
+    let key = job();
+    outbox.open(key);
+    let log: Vec<u8> = (0..3_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    for part in log.chunks(70_001) {
+        outbox.log(key, part).await;
+    }
+    say(&outbox, key, Report::Evaluated {}, true).await;
+    assert_eq!(outbox.log_bytes(key), 3_000_000);
+
+    // The server comes back, is lost once more in the middle, and then takes all of it.
+    let mut got: Vec<u8> = Vec::new();
+    let mut chunks = 0;
+    while let Some(frame) = outbox.next_frame() {
+        match decode::<ToServer>(&frame).unwrap() {
+            ToServer::Log { offset, bytes, .. } => {
+                chunks += 1;
+                got.truncate(usize::try_from(offset).unwrap());
+                got.extend(bytes);
+                if chunks == 3 {
+                    outbox.rewind();
+                } else {
+                    outbox.log_stored(key, u64::try_from(got.len()).unwrap());
+                }
+            }
+            last => {
+                assert!(matches!(last, ToServer::Report { report: Report::Evaluated {}, .. }), "{last:?}");
+                break;
+            }
+        }
+    }
+    assert!(got == log, "{} of {} bytes", got.len(), log.len());
+}
+
+#[tokio::test]
 async fn a_cancelled_job_says_only_that_it_has_ended() {
     let outbox = Outbox::default();
     let key = job();

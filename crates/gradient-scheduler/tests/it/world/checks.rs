@@ -26,6 +26,10 @@ impl World {
                 }
             }
         }
+        for (id, build) in self.builds.iter().filter(|(_, build)| build.status == BuildStatus::Building) {
+            let is_kept = |id: &BuildId| self.builds[id].status.is_success() || self.builds[id].owner == build.owner;
+            assert!(build.dependencies.iter().all(is_kept), "what it was begun with is still with its worker: {id}");
+        }
         for view in self.scheduler.workers() {
             let machine = self.machines.iter().find(|machine| machine.id == view.worker).unwrap();
             let owned: Vec<_> = view.jobs.iter().map(|owned| (owned.job, owned.epoch)).collect();

@@ -20,6 +20,8 @@ pub(super) struct Machine {
     pub(super) jobs: BTreeMap<(Job, Epoch), Option<Tick>>,
     /// Those of which only the outputs are on their way.
     pub(super) delivering: BTreeSet<(Job, Epoch)>,
+    /// Those whose outputs other builds on it can use.
+    pub(super) usable: BTreeSet<(Job, Epoch)>,
 }
 
 impl Machine {
@@ -44,6 +46,7 @@ impl Machine {
             short: false,
             jobs: BTreeMap::new(),
             delivering: BTreeSet::new(),
+            usable: BTreeSet::new(),
         }
     }
 
@@ -65,7 +68,12 @@ impl Machine {
     }
 
     /// The builder of a build that nobody wants stopped has ended; whether that frees its slot.
-    pub(super) fn deliver(&mut self, job: (Job, Epoch)) {
+    pub(super) fn deliver(&mut self, job: (Job, Epoch), usable: bool) {
+        if usable {
+            self.usable.insert(job);
+        } else {
+            self.usable.remove(&job);
+        }
         let delivering = self.delivering.iter().filter(|job| self.is_delivering(job)).count();
         if delivering < self.capabilities.build_slots as usize {
             self.delivering.insert(job);
