@@ -34,6 +34,11 @@ pub struct Arguments {
     #[arg(long, env = "GRADIENT_WORKER_PEERS_FILE", value_name = "FILE")]
     pub peers_file: Option<PathBuf>,
 
+    /// Whether each organization has a Nix store of its own, below stores in the base directory, so that the worker can serve
+    /// several; needs Nix's sandbox. Otherwise it uses the machine's store and serves one.
+    #[arg(long, env = "GRADIENT_WORKER_SEPARATE_STORES", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
+    pub separate_stores: bool,
+
     /// Whether it fetches sources.
     #[arg(long, env = "GRADIENT_WORKER_CAPABILITIES_FETCH", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub capabilities_fetch: bool,

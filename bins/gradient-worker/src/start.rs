@@ -10,7 +10,9 @@ use std::{
 
 use anyhow::Context as _;
 use gradient_domain::{JobKind, WorkerId};
-use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, Reserve, SigningKeys, UploadBudget, WorkerSettings};
+use gradient_executor::{
+    Daemons, EvaluationLimits, Machine, Nix, PeerStores, PeersFile, Reserve, SigningKeys, UploadBudget, WorkerSettings,
+};
 use gradient_telemetry as telemetry;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -41,11 +43,13 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
     let peers = peers(arguments.peers_file.unwrap_or_else(|| base.join("peers")), id)?;
     let nix = Nix::discover(arguments.nix_dir, nix_environment(&base)).await.context("there is no Nix to work with")?;
     let daemons = Daemons::new(&nix);
+    let peer_stores = peer_stores(arguments.separate_stores, &base, &nix)?;
     if kinds.contains(&JobKind::Build) {
-        daemons
-            .check()
-            .await
-            .context(
+        let checked = match &peer_stores {
+            Some(stores) => stores.check(&nix).await,
+            None => daemons.check().await,
+        };
+        checked.context(
                 "this worker cannot build (docs/worker.md tells what Nix needs for it); GRADIENT_WORKER_CAPABILITIES_BUILD=false makes it do the rest",
             )?;
     }
@@ -57,6 +61,7 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
     let machine = Machine {
         nix,
         daemons: Arc::new(daemons),
+        peer_stores,
         scratch: directories::scratch(&base)?,
         uploads: UploadBudget::default(),
         evaluation,
@@ -129,6 +134,16 @@ fn signing_keys(arguments: &Arguments) -> Result<SigningKeys, WrongSetting> {
         }
     };
     SigningKeys::read(file).map_err(|error| wrong(&format!("is {}, which {error}", file.display())))
+}
+
+/// None, unless each organization is to have its own. Without a sandbox a builder would see the stores of all.
+fn peer_stores(separate: bool, base: &Path, nix: &Nix) -> Result<Option<PeerStores>, WrongSetting> {
+    if separate && !nix.is_sandboxed() {
+        let wrong = "is true, but this Nix builds without a sandbox, in which a builder of one organization sees what belongs to another: \
+                     set sandbox = true in nix.conf";
+        return Err(WrongSetting::new("GRADIENT_WORKER_SEPARATE_STORES", wrong));
+    }
+    Ok(separate.then(|| PeerStores::new(base.join("stores"))))
 }
 
 /// Read once now, so that a mistake is told at once and not after the first connection.

@@ -23,6 +23,7 @@ mod fetch;
 mod identity;
 mod job;
 mod nix;
+mod peer_stores;
 mod peers;
 mod process;
 mod session;
@@ -35,6 +36,7 @@ use std::{path::PathBuf, sync::Arc};
 pub use build::{CheckError, Daemons, UploadBudget};
 pub use identity::{IdentityError, worker_id};
 pub use nix::{Nix, NixError};
+pub use peer_stores::PeerStores;
 pub use peers::{Peers, PeersError, PeersFile};
 pub use process::ProcessError;
 pub use session::{WorkerError, WorkerSettings, run};
@@ -47,6 +49,8 @@ pub struct Machine {
     pub nix: Nix,
     /// Connections to its daemon, for builds.
     pub daemons: Arc<Daemons>,
+    /// The stores of the organizations, when each has its own. With one store for all, only one organization can be served.
+    pub peer_stores: Option<PeerStores>,
     /// An existing directory for files that no job outlives.
     pub scratch: PathBuf,
     /// What the outputs of builds share on their way to the server.

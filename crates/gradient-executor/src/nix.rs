@@ -28,6 +28,7 @@ pub struct Nix {
     systems: Vec<String>,
     features: Vec<String>,
     cores: u64,
+    sandboxed: bool,
 }
 
 /// Why there is no Nix to work with.
@@ -45,7 +46,15 @@ impl Nix {
     /// Asks the Nix programs in `programs`, or those in `PATH`, what they are. `environment` is set for all of them, on top of
     /// what this process has; a `NIX_REMOTE` other than the machine's own store must be in it.
     pub async fn discover(programs: Option<PathBuf>, environment: Vec<(OsString, OsString)>) -> Result<Self, NixError> {
-        let mut nix = Self { programs, environment, version: String::new(), systems: Vec::new(), features: Vec::new(), cores: 0 };
+        let mut nix = Self {
+            programs,
+            environment,
+            version: String::new(),
+            systems: Vec::new(),
+            features: Vec::new(),
+            cores: 0,
+            sandboxed: false,
+        };
         let mut version = nix.command("nix");
         version.arg("--version");
         nix.version = parse_version(&String::from_utf8_lossy(&process::run(version, ASK).await?));
@@ -53,6 +62,7 @@ impl Nix {
         nix.systems = settings.systems;
         nix.features = settings.features;
         nix.cores = settings.cores;
+        nix.sandboxed = settings.sandboxed;
         Ok(nix)
     }
 
@@ -69,6 +79,19 @@ impl Nix {
     /// The system features it has.
     pub fn features(&self) -> &[String] {
         &self.features
+    }
+
+    /// Whether its settings keep builders from the machine and from each other.
+    pub fn is_sandboxed(&self) -> bool {
+        self.sandboxed
+    }
+
+    /// The same with the store that has this root, and its caches in this directory.
+    pub(crate) fn in_store(&self, root: &Path, caches: &Path) -> Self {
+        let mut nix = self.clone();
+        nix.environment.push(("NIX_REMOTE".into(), root.into()));
+        nix.environment.push(("XDG_CACHE_HOME".into(), caches.into()));
+        nix
     }
 
     /// How many processor cores its settings let one build use; 0 means all.
@@ -140,6 +163,7 @@ struct Settings {
     systems: Vec<String>,
     features: Vec<String>,
     cores: u64,
+    sandboxed: bool,
 }
 
 impl Settings {
@@ -158,7 +182,8 @@ impl Settings {
         let mut features = words(value("system-features"));
         features.sort_unstable();
         let cores = value("cores").and_then(Value::as_u64).unwrap_or(0);
-        Ok(Self { systems, features, cores })
+        let sandboxed = value("sandbox").is_some_and(|value| value.as_bool() == Some(true) || value.as_str() == Some("true"));
+        Ok(Self { systems, features, cores, sandboxed })
     }
 }
 
@@ -190,6 +215,7 @@ mod tests {
             systems: vec!["x86_64-linux".into(), "i686-linux".into()],
             features: vec!["big-parallel".into(), "kvm".into()],
             cores: 4,
+            sandboxed: false,
         };
         assert_eq!(Settings::parse(arrays).unwrap(), expected);
         assert_eq!(Settings::parse(texts).unwrap(), expected);

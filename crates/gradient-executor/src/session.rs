@@ -6,16 +6,21 @@ mod load;
 mod log_buffer;
 mod outbox;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use gradient_domain::{JobKind, WorkerId};
+use gradient_nix::STORE_DIR;
 use gradient_protocol::{Capabilities, Hello, RefusalCode, VERSIONS};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{Machine, PeersFile, Reserve, SigningKeys, backoff::Backoff, peers::Peers, transfer::Transfer};
+use crate::{Machine, PeerStores, PeersFile, Reserve, SigningKeys, backoff::Backoff, peers::Peers, transfer::Transfer};
 use connection::{Connection, ConnectionEnd};
 use jobs::Jobs;
 pub(crate) use load::memory_bytes;
@@ -62,12 +67,13 @@ pub enum WorkerError {
 
 /// Works until `stop` is cancelled and all jobs have ended, or for as long as `drain_time` after that.
 pub async fn run(settings: WorkerSettings, machine: Machine, stop: CancellationToken) -> Result<(), WorkerError> {
-    let outbox = Arc::new(Outbox::default());
+    let outbox = Arc::new(Outbox::spilling(machine.scratch.clone()));
     let transfer = Transfer::new(&settings.server)?;
     let capabilities = capabilities(&settings, &machine);
     let (reserve, process) = (machine.reserve, Uuid::new_v4().as_u64_pair().0);
+    let store = machine.peer_stores.as_ref().map_or(Path::new(STORE_DIR), PeerStores::directory).to_path_buf();
     let jobs = Jobs::new(Arc::new(machine), Arc::clone(&outbox), transfer.clone(), &settings);
-    let session = Session { settings, outbox, transfer, capabilities, reserve, process, jobs, stop };
+    let session = Session { settings, outbox, transfer, capabilities, reserve, store, process, jobs, stop };
     tokio::select! {
         outcome = session.keep() => outcome,
         () = session.overdue() => Ok(()),
@@ -80,6 +86,8 @@ struct Session {
     transfer: Transfer,
     capabilities: Capabilities,
     reserve: Reserve,
+    /// Where paths of the store are.
+    store: PathBuf,
     /// Tells this process from another one with the same id.
     process: u64,
     jobs: Jobs,
@@ -192,7 +200,7 @@ fn capabilities(settings: &WorkerSettings, machine: &Machine) -> Capabilities {
         build_slots: settings.build_slots,
         cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
         memory_bytes: load::memory_bytes(),
-        separates_peers: false,
+        separates_peers: machine.peer_stores.is_some(),
         nix_version: machine.nix.version().to_owned(),
         signing_keys: settings.signing_keys.public(),
     }

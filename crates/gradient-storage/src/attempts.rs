@@ -144,10 +144,21 @@ pub async fn set_succeeded(
     Ok(rows > 0)
 }
 
-/// Ends an attempt that nobody reports on any more. Whether it still ran.
-pub async fn end(conn: &mut Conn, build: BuildId, epoch: Epoch, kind: FailureKind, now: Moment) -> Result<bool, StorageError> {
+/// Ends an attempt that nobody reports on any more; `message` says what became of it. Whether it still ran.
+pub async fn end(
+    conn: &mut Conn,
+    build: BuildId,
+    epoch: Epoch,
+    kind: FailureKind,
+    message: &str,
+    now: Moment,
+) -> Result<bool, StorageError> {
     let rows = query!(conn, |c| {
-        let ended = (attempts::finished_at.eq(Some(now)), attempts::failure_kind.eq(Some(kind)));
+        let ended = (
+            attempts::finished_at.eq(Some(now)),
+            attempts::failure_kind.eq(Some(kind)),
+            attempts::failure_message.eq(Some(message)),
+        );
         diesel::update(open!(build, epoch)).set(ended).execute(c).await?
     });
     Ok(rows > 0)

@@ -11,6 +11,7 @@ mod hosted_worker;
 mod hostile;
 mod metrics;
 mod requests;
+mod separate_stores;
 mod sessions;
 mod settings;
 mod shutdown;

@@ -91,6 +91,16 @@ impl Trial {
         self.folder.path().join("server/state")
     }
 
+    /// The base directory of the worker.
+    pub(crate) fn worker_state(&self) -> PathBuf {
+        self.folder.path().join("worker/state")
+    }
+
+    /// The Nix that it is started with.
+    pub(crate) fn nix(&self) -> &NixInstall {
+        &self.nix
+    }
+
     /// Runs a subcommand with the settings of the server.
     pub(crate) fn subcommand(&self, words: &[&str]) -> Ended {
         let settings = ServerSettings {

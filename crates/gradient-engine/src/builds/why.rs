@@ -69,10 +69,11 @@ fn waits(waiting: &BuildWait, names: &[String]) -> String {
             names => format!("It waits for {}.", listed(names)),
         },
         BuildWait::Workers { architecture, required_features } if required_features.is_empty() => {
-            format!("No worker that builds for {architecture} is connected.")
+            format!("No connected worker can build it; it needs one for {architecture}.")
         }
         BuildWait::Workers { architecture, required_features } => {
-            format!("No worker that builds for {architecture} with {} is connected.", required_features.join(", "))
+            let features = required_features.join(", ");
+            format!("No connected worker can build it; it needs one for {architecture} with {features}.")
         }
         BuildWait::Slots { position: 0, .. } => "All workers that could build it are busy, and it comes next.".to_owned(),
         BuildWait::Slots { position: 1, .. } => {
@@ -144,8 +145,11 @@ mod tests {
             required_features: features.iter().map(ToString::to_string).collect(),
         };
         for (waiting, expected) in [
-            (workers(&[]), "No worker that builds for x86_64-linux is connected."),
-            (workers(&["big-parallel", "kvm"]), "No worker that builds for x86_64-linux with big-parallel, kvm is connected."),
+            (workers(&[]), "No connected worker can build it; it needs one for x86_64-linux."),
+            (
+                workers(&["big-parallel", "kvm"]),
+                "No connected worker can build it; it needs one for x86_64-linux with big-parallel, kvm.",
+            ),
             (
                 BuildWait::Slots { position: 7, eta_secs: None },
                 "All workers that could build it are busy, and 7 jobs come before it.",

@@ -10,7 +10,7 @@ use gradient_domain::{
 };
 use gradient_protocol::ToWorker;
 use gradient_scheduler::{BuildState, Decision, Event, NewBuild};
-use gradient_storage::{Conn, StorageError, attempts, builds, evaluations};
+use gradient_storage::{Conn, StorageError, attempts, builds, evaluations, paths};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Change, Engine, assignments, leases::Lease, logs, measures};
@@ -116,7 +116,10 @@ async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Out
         }
         Decision::BuildMoved { build, status, epoch, cause, failure } => {
             if *epoch != Epoch::NONE {
-                attempts::end(conn, *build, *epoch, failure.unwrap_or(FailureKind::Aborted), now).await?;
+                let kind = failure.unwrap_or(FailureKind::Aborted);
+                // What a worker has said of its attempt stays.
+                attempts::end(conn, *build, *epoch, kind, ended_by(kind), now).await?;
+                paths::delete_staged(conn, *build).await?;
             }
             builds::set_status(conn, *build, *epoch, *status, *cause, now).await?
         }
@@ -128,6 +131,15 @@ async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Out
         }
     };
     Ok(if happened { Outcome::Done } else { Outcome::Overtaken })
+}
+
+/// What became of an attempt that no report has ended.
+const fn ended_by(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Aborted => "it was stopped",
+        FailureKind::InputsMissing => "what it was begun with was not brought to a good end on this worker",
+        _ => "the worker was lost: it did not come back in time, or came back without the build",
+    }
 }
 
 fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {

@@ -5,6 +5,7 @@
 mod aborts;
 mod collection;
 mod concurrency;
+mod forged;
 mod polling;
 mod reaper;
 mod repository;

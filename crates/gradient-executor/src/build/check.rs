@@ -35,6 +35,9 @@ pub enum CheckError {
     /// The evaluator made something else.
     #[error("cannot make a derivation with Nix: it answers `{0}`")]
     Derivation(String),
+    /// There is no place for a store.
+    #[error("cannot make a directory for a store: {0}")]
+    Directory(std::io::Error),
     /// The builder failed: the sandbox, the build users, the disk.
     #[error("a trivial build fails with this Nix: {0}")]
     Build(String),

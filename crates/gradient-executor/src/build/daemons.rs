@@ -1,12 +1,12 @@
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     ffi::OsString,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use gradient_domain::{Failure, FailureKind};
-use gradient_nix::StorePath;
+use gradient_nix::{NarHash, StorePath};
 use gradient_nix_daemon::{Connection, Daemon, Error};
 use tokio::time::{sleep, timeout};
 
@@ -36,8 +36,8 @@ pub struct Daemons {
 /// A connection in the hands of one build. It is given back when all went well, and dropped otherwise.
 pub(super) struct HeldDaemon {
     pub(super) connection: Connection,
-    /// What its temporary roots hold, and is there.
-    pub(super) held: HashSet<StorePath>,
+    /// What its temporary roots hold, and is there, with this content.
+    pub(super) held: HashMap<StorePath, NarHash>,
     builds: u32,
     given_back: Instant,
 }
@@ -88,7 +88,7 @@ impl Daemons {
     /// A new connection, which holds no temporary roots.
     pub(super) async fn open(&self) -> Result<HeldDaemon, Failure> {
         let connection = self.connect().await.map_err(lost)?;
-        Ok(HeldDaemon { connection, held: HashSet::new(), builds: 0, given_back: Instant::now() })
+        Ok(HeldDaemon { connection, held: HashMap::new(), builds: 0, given_back: Instant::now() })
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, Error> {

@@ -17,6 +17,19 @@ use crate::{job::failure, transfer::JobTransfer};
 /// One input may take this long to come.
 const INPUT_TIME: Duration = Duration::from_hours(6);
 
+/// What keeps the inputs from being there.
+enum Lack {
+    Failed(Failure),
+    /// These are there, with another content than everybody else has: an earlier run made them, and its result was not taken.
+    Differ(Vec<StorePath>),
+}
+
+impl From<Failure> for Lack {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// Sees to it that all inputs are in the store, and gives the connection that keeps them there. A download that breaks off
 /// takes its connection with it, so that what is left is tried again over another one.
 pub(super) async fn bring(
@@ -30,34 +43,69 @@ pub(super) async fn bring(
         let mut daemon = daemons.take().await?;
         match bring_over(&mut daemon, inputs, transfer).await {
             Ok(()) => return Ok(daemon),
-            Err(error) if error.kind.is_transient() && tries > 1 => {
+            Err(Lack::Differ(paths)) if tries > 1 => {
+                tries -= 1;
+                drop(daemon);
+                remove(daemons, &paths).await?;
+            }
+            Err(Lack::Differ(paths)) => return Err(cannot_remove(&paths, "it came again")),
+            Err(Lack::Failed(error)) if error.kind.is_transient() && tries > 1 => {
                 tracing::debug!(error = error.message, "inputs are tried again");
                 tries -= 1;
                 // One idle connection that has died is likely not the only one.
                 daemons.drop_idle();
             }
-            Err(error) => return Err(error),
+            Err(Lack::Failed(error)) => return Err(error),
         }
     }
 }
 
-async fn bring_over(daemon: &mut HeldDaemon, inputs: &[InputPath], transfer: &JobTransfer) -> Result<(), Failure> {
+/// Removes paths over a connection that does not hold them.
+async fn remove(daemons: &Daemons, paths: &[StorePath]) -> Result<(), Failure> {
+    daemons.drop_idle();
+    let mut other = daemons.open().await?;
+    match soon(other.connection.delete(paths.iter())).await {
+        Ok(_) => {
+            tracing::warn!(paths = paths.len(), "inputs with another content than the server's are gone, and come from there");
+            Ok(())
+        }
+        Err(error) => Err(cannot_remove(paths, &error.message)),
+    }
+}
+
+fn cannot_remove(paths: &[StorePath], reason: &str) -> Failure {
+    let names: Vec<_> = paths.iter().take(5).map(ToString::to_string).collect();
+    let message =
+        format!("the store of this worker has other contents of {} than the server, and keeps them: {reason}", names.join(", "));
+    failure(FailureKind::InputsMissing, message)
+}
+
+async fn bring_over(daemon: &mut HeldDaemon, inputs: &[InputPath], transfer: &JobTransfer) -> Result<(), Lack> {
     // First the roots, then the question: what is there stays there.
-    let paths: Vec<&StorePath> = inputs.iter().map(|input| &input.path).filter(|path| !daemon.held.contains(path)).collect();
-    if !paths.is_empty() {
+    let new: Vec<&InputPath> = inputs.iter().filter(|input| !daemon.held.contains_key(&input.path)).collect();
+    if !new.is_empty() {
+        let paths: Vec<&StorePath> = new.iter().map(|input| &input.path).collect();
         soon(daemon.connection.add_temp_roots(&paths)).await?;
         let valid = soon(daemon.connection.query_valid_paths(paths.into_iter())).await?;
-        daemon.held.extend(valid);
+        let infos = soon(daemon.connection.query_path_infos(&valid.iter().collect::<Vec<_>>())).await?;
+        daemon.held.extend(infos.into_iter().flatten().map(|info| (info.path, info.nar_hash)));
+    }
+    let differs = |input: &&InputPath| daemon.held.get(&input.path).is_some_and(|hash| *hash != input.nar_hash);
+    let other: Vec<StorePath> = inputs.iter().filter(differs).map(|input| input.path.clone()).collect();
+    if !other.is_empty() {
+        return Err(Lack::Differ(other));
     }
     for input in inputs {
-        if daemon.held.contains(&input.path) {
+        if daemon.held.contains_key(&input.path) {
             continue;
         }
         match timeout(INPUT_TIME, add(daemon, input, transfer)).await {
             Ok(added) => added?,
-            Err(_) => return Err(failure(FailureKind::Transient, format!("{} did not come within 6 hours", input.path))),
+            Err(_) => {
+                return Err(failure(FailureKind::Transient, format!("{} did not come within 6 hours", input.path)).into());
+            }
         }
-        daemon.held.insert(input.path.clone());
+        daemon.held.insert(input.path.clone(), input.nar_hash);
     }
     Ok(())
 }

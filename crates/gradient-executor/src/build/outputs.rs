@@ -48,7 +48,7 @@ pub(super) async fn describe(
         soon(daemon.connection.add_temp_root(path)).await?;
         let info = soon(daemon.connection.query_path_info(path)).await?;
         let info = info.ok_or_else(|| failure(FailureKind::Transient, format!("{path} is gone again after it was built")))?;
-        daemon.held.insert(path.clone());
+        daemon.held.insert(path.clone(), info.nar_hash);
         bytes = bytes.saturating_add(info.nar_size);
         built.push(BuiltOutput {
             name: name.clone(),

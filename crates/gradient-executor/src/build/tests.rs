@@ -10,6 +10,8 @@ use gradient_nix::NarHash;
 use gradient_protocol::{InputPath, ToServer};
 use gradient_test_support::nix::{Store, installations};
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::{Nix, session::Outbox, transfer::Transfer};
 use server::Server;
@@ -65,15 +67,25 @@ impl World {
     }
 
     /// Until the job says this of itself.
-    async fn says(&self, wanted: &Report) {
+    async fn says(&self, wanted: impl Fn(&Report) -> bool) {
         loop {
             while let Some(frame) = self.outbox.next_frame() {
                 match gradient_protocol::decode(&frame).unwrap() {
-                    ToServer::Report { report, .. } if report == *wanted => return,
+                    ToServer::Report { report, .. } if wanted(&report) => return,
                     _ => {}
                 }
             }
             self.outbox.changed().await;
+        }
+    }
+
+    /// The server has everything that was said.
+    fn acknowledge_all(&self) {
+        self.outbox.rewind();
+        while let Some(frame) = self.outbox.next_frame() {
+            if let ToServer::Report { number, .. } = gradient_protocol::decode(&frame).unwrap() {
+                self.outbox.acknowledge(number);
+            }
         }
     }
 
@@ -225,13 +237,65 @@ async fn what_is_built_frees_its_slot_and_waits_for_the_server() {
         tokio::pin!(built);
         tokio::select! {
             ended = &mut built => panic!("nothing can be uploaded without a session: {ended:?}"),
-            () = world.says(&Report::Made {}) => {}
+            () = world.says(|report| matches!(report, Report::Made { outputs } if outputs.len() == 1)) => {}
         }
         assert_eq!(slots.available_permits(), 1);
         assert!(world.server.got.lock().unwrap().is_empty());
         world.transfer.set_token("another");
         assert!(matches!(built.await.unwrap(), Report::Built { .. }));
         assert_eq!(world.server.got.lock().unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_input_with_another_content_than_the_servers_is_replaced() {
+    with_each_nix(async |world| {
+        for content in ["what an earlier run made\n", "what everybody has\n"] {
+            let input = input(world, "made-twice.txt", content);
+            let mut task =
+                world.task(&format!("copy-{}", content.len()), &format!("cat {} > $out", input.path.to_absolute()), "").await;
+            task.inputs = vec![input];
+            let report = world.run(task).await.unwrap();
+            let Report::Built { outputs, .. } = report else { panic!("{report:?}") };
+            assert_eq!(std::fs::read_to_string(world.nix.real_path(&outputs[0].path)).unwrap(), content);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_built_with_an_output_ends_after_that_output() {
+    with_each_nix(async |world| {
+        let maker = (Job::Build(BuildId::new()), Epoch(1));
+        world.outbox.open(maker);
+        let input = input(world, "made-here.txt", "just made\n");
+        world.outbox.made(maker, vec![input.path.clone()]);
+        let mut task = world.task("dependent", &format!("cat {} > $out", input.path.to_absolute()), "").await;
+        task.inputs = vec![input];
+        let built = world.run(task);
+        tokio::pin!(built);
+        let uploaded = async {
+            while world.server.got.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = &mut built => panic!("its input is not the server's yet: {ended:?}"),
+            () = uploaded => {}
+        }
+        assert!(built.as_mut().now_or_never().is_none());
+        world
+            .outbox
+            .report(maker, true, |number| {
+                let report = Report::Built { outputs: Vec::new(), build_ms: 1, log_bytes: 0 };
+                gradient_protocol::encode(&ToServer::Report { number, job: maker.0, epoch: maker.1, report })
+                    .map(bytes::Bytes::from)
+            })
+            .await
+            .unwrap();
+        world.acknowledge_all();
+        assert!(matches!(built.await.unwrap(), Report::Built { .. }));
     })
     .await;
 }

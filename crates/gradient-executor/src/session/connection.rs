@@ -125,7 +125,7 @@ async fn read(mut stream: SplitStream<Socket>, session: &Session, replies: mpsc:
 
 fn take(session: &Session, message: ToWorker, replies: &mpsc::Sender<ToServer>) -> Option<ConnectionEnd> {
     match message {
-        ToWorker::Assign { job, epoch, peer: _, task } => session.jobs.assign(job, epoch, *task),
+        ToWorker::Assign { job, epoch, peer, task } => session.jobs.assign(job, epoch, peer, *task),
         ToWorker::Cancel { job, epoch, reason } => {
             tracing::info!(%job, %epoch, reason, "cancelled");
             session.jobs.cancel(job, epoch);
@@ -165,7 +165,7 @@ async fn write(sink: &mut SplitSink<Socket, Message>, session: &Session, mut rep
             _ = pings.tick() => Ok(Message::Ping(Bytes::new())),
             Some(reply) = replies.recv() => encode(&reply).map(Message::binary),
             _ = looks.tick() => {
-                let load = load::now(&session.reserve);
+                let load = load::now(&session.reserve, &session.store);
                 if load.shortage == shortage && told.is_some_and(|told| told.elapsed() < LOAD_EVERY) {
                     continue;
                 }

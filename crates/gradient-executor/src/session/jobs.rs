@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use gradient_domain::{Epoch, FailureKind, Job, JobKind};
+use gradient_domain::{Epoch, FailureKind, Job, JobKind, OrganizationId};
 use gradient_protocol::{Report, Task};
 use tokio::{sync::Semaphore, task::AbortHandle};
 
@@ -49,8 +49,8 @@ impl Jobs {
         Self { machine, outbox, transfer, kinds: settings.kinds.clone(), slots, running: Arc::default() }
     }
 
-    /// Begins a job, unless it already has this assignment.
-    pub(super) fn assign(&self, job: Job, epoch: Epoch, task: Task) {
+    /// Begins a job of an organization, unless it already has this assignment.
+    pub(super) fn assign(&self, job: Job, epoch: Epoch, peer: OrganizationId, task: Task) {
         let key = (job, epoch);
         let held = self.outbox.jobs();
         if held.contains(&key) {
@@ -73,7 +73,7 @@ impl Jobs {
                     Task::Large {} => context.transfer().task().await?,
                     task => task,
                 };
-                job::run(&machine, task, &context, &slots).await
+                job::run(&machine.of_peer(peer)?, task, &context, &slots).await
             }
         });
         // Locked until it is in, so that the end of a very short job finds it.

@@ -1,9 +1,8 @@
 //! How busy this machine is.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use gradient_domain::Shortage;
-use gradient_nix::STORE_DIR;
 use gradient_protocol::Load;
 
 use crate::Reserve;
@@ -13,11 +12,11 @@ pub(crate) fn memory_bytes() -> u64 {
     memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal")
 }
 
-/// How busy it is now, and whether it has less than the reserve.
-pub(super) fn now(reserve: &Reserve) -> Load {
+/// How busy it is now, and whether it has less than the reserve; space counts where the store is.
+pub(super) fn now(reserve: &Reserve, store: &Path) -> Load {
     let memory_free_bytes = memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemAvailable");
     let load_average = load_average(&fs::read_to_string("/proc/loadavg").unwrap_or_default());
-    let disk_free_bytes = rustix::fs::statvfs(STORE_DIR).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    let disk_free_bytes = rustix::fs::statvfs(store).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     let shortage = shortage(reserve, memory_free_bytes, disk_free_bytes);
     Load { load_average, memory_free_bytes, disk_free_bytes, shortage }
 }

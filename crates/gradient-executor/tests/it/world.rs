@@ -65,6 +65,7 @@ impl Worker {
         let machine = Machine {
             nix,
             daemons,
+            peer_stores: None,
             scratch,
             uploads: UploadBudget::default(),
             evaluation: EvaluationLimits { processes: 2, memory_bytes: None },

@@ -1,7 +1,7 @@
 use gradient_nix::{NarHash, NixHash, StorePath};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Connection, Operation, parse_path, paths, read_paths, skip_events};
+use super::{Connection, Operation, Reader, parse_path, paths, read_paths, skip_events};
 use crate::Error;
 
 /// What the store knows of one valid path.
@@ -69,24 +69,23 @@ impl Connection {
     pub async fn query_path_info(&mut self, path: &StorePath) -> Result<Option<PathInfo>, Error> {
         self.begin(Operation::QueryPathInfo)?.text(path.to_absolute());
         let reader = self.answer().await?;
-        if !reader.flag().await? {
-            self.end();
-            return Ok(None);
-        }
-        let deriver = reader.text().await?;
-        let info = PathInfo {
-            path: path.clone(),
-            deriver: if deriver.is_empty() { None } else { Some(parse_path(&deriver)?) },
-            nar_hash: nar_hash(&reader.text().await?)?,
-            references: read_paths(reader).await?,
-            registration_time: reader.number().await?,
-            nar_size: reader.number().await?,
-            ultimate: reader.flag().await?,
-            signatures: reader.texts().await?,
-            content_address: Some(reader.text().await?).filter(|address| !address.is_empty()),
-        };
+        let info = read_path_info(reader, path).await?;
         self.end();
-        Ok(Some(info))
+        Ok(info)
+    }
+
+    /// The same for many paths, in their order.
+    pub async fn query_path_infos(&mut self, paths: &[&StorePath]) -> Result<Vec<Option<PathInfo>>, Error> {
+        let mut infos = Vec::with_capacity(paths.len());
+        for some in paths.chunks(AHEAD) {
+            self.send_ahead(Operation::QueryPathInfo, some).await?;
+            for path in some {
+                skip_events(&mut self.reader).await?;
+                infos.push(read_path_info(&mut self.reader, path).await?);
+            }
+            self.end();
+        }
+        Ok(infos)
     }
 
     /// Keeps the path from the garbage collector for as long as this connection lives.
@@ -100,15 +99,7 @@ impl Connection {
     /// The same for many paths. They are sent ahead of the answers, so that they take no longer than one, nearly.
     pub async fn add_temp_roots(&mut self, paths: &[&StorePath]) -> Result<(), Error> {
         for some in paths.chunks(AHEAD) {
-            for (place, path) in some.iter().enumerate() {
-                let writer = if place == 0 {
-                    self.begin(Operation::AddTempRoot)?
-                } else {
-                    self.writer.number(Operation::AddTempRoot.number())
-                };
-                writer.text(path.to_absolute());
-            }
-            self.writer.flush().await?;
+            self.send_ahead(Operation::AddTempRoot, some).await?;
             for _ in some {
                 skip_events(&mut self.reader).await?;
                 self.reader.number().await?;
@@ -116,6 +107,15 @@ impl Connection {
             self.end();
         }
         Ok(())
+    }
+
+    /// Sends an operation for each path, before any of the answers is read.
+    async fn send_ahead(&mut self, operation: Operation, paths: &[&StorePath]) -> Result<(), Error> {
+        for (place, path) in paths.iter().enumerate() {
+            let writer = if place == 0 { self.begin(operation)? } else { self.writer.number(operation.number()) };
+            writer.text(path.to_absolute());
+        }
+        self.writer.flush().await
     }
 
     /// Adds a path from its NAR, without asking for signatures; the daemon checks hash and size, and has to trust this client.
@@ -164,6 +164,24 @@ impl Connection {
         self.end();
         Ok(collected)
     }
+}
+
+async fn read_path_info(reader: &mut Reader, path: &StorePath) -> Result<Option<PathInfo>, Error> {
+    if !reader.flag().await? {
+        return Ok(None);
+    }
+    let deriver = reader.text().await?;
+    Ok(Some(PathInfo {
+        path: path.clone(),
+        deriver: if deriver.is_empty() { None } else { Some(parse_path(&deriver)?) },
+        nar_hash: nar_hash(&reader.text().await?)?,
+        references: read_paths(reader).await?,
+        registration_time: reader.number().await?,
+        nar_size: reader.number().await?,
+        ultimate: reader.flag().await?,
+        signatures: reader.texts().await?,
+        content_address: Some(reader.text().await?).filter(|address| !address.is_empty()),
+    }))
 }
 
 fn nar_hash(base16: &str) -> Result<NarHash, Error> {

@@ -29,7 +29,7 @@ async fn ends_once(url: &str) {
         let acme = insert_organization(conn, "acme").await?;
         let (_, build) = insert_build(conn, acme, 1, &[]).await?;
         attempts::assign(conn, build, Epoch(1), worker(), NOW).await?;
-        assert!(attempts::end(conn, build, Epoch(1), FailureKind::Transient, later(1)).await?);
+        assert!(attempts::end(conn, build, Epoch(1), FailureKind::Transient, "lost", later(1)).await?);
         let failure = Failure { kind: FailureKind::Permanent, message: "too late".to_owned() };
         assert!(!attempts::set_failed(conn, build, Epoch(1), &failure, 5, later(2)).await?);
         assert!(!attempts::set_succeeded(conn, build, Epoch(1), 5, later(2)).await?);
@@ -64,7 +64,7 @@ async fn tells_whose_log_is_to_be_archived(url: &str) {
             logs::append(conn, build, Epoch(1), 0, b"hello ".to_vec()).await?;
             logs::append(conn, build, Epoch(1), 6, b"world".to_vec()).await?;
         }
-        attempts::end(conn, ended, Epoch(1), FailureKind::Transient, NOW).await?;
+        attempts::end(conn, ended, Epoch(1), FailureKind::Transient, "lost", NOW).await?;
         assert_eq!(attempts::unarchived(conn).await?, [(ended, Epoch(1))]);
         attempts::set_log_frames(conn, ended, Epoch(1), vec![1, 2, 3], 11).await?;
         logs::delete_chunks(conn, ended, Epoch(1)).await?;

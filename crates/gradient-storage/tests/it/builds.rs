@@ -117,7 +117,7 @@ async fn fails_as_its_attempt_did(url: &str) {
         assert!(!builds::latest(conn, &[derivation]).await?[&derivation].is_reusable());
         let (derivation, unlucky) = insert_build(conn, acme, 4, &[]).await?;
         attempts::assign(conn, unlucky, Epoch(1), worker(), NOW).await?;
-        attempts::end(conn, unlucky, Epoch(1), FailureKind::Transient, NOW).await?;
+        attempts::end(conn, unlucky, Epoch(1), FailureKind::Transient, "lost", NOW).await?;
         builds::set_status(conn, unlucky, Epoch(1), BuildStatus::Failed, None, NOW).await?;
         assert!(!builds::latest(conn, &[derivation]).await?[&derivation].is_reusable());
         Ok(())

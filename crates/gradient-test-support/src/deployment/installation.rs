@@ -99,18 +99,32 @@ impl Installation {
 
     /// Creates the organization, and a cache that it publishes to.
     pub fn create_organization(&self, cache: CacheVisibility) -> Result<(), DeploymentError> {
-        let (organization, name) = (Self::ORGANIZATION, Self::CACHE);
-        self.api.put("/orgs", &json!({"name": organization, "display_name": "Acme"}))?;
+        self.create_other_organization(Self::ORGANIZATION, Self::CACHE, cache)
+    }
+
+    /// Creates an organization of another name, with a cache of its own.
+    pub fn create_other_organization(
+        &self,
+        organization: &str,
+        name: &str,
+        cache: CacheVisibility,
+    ) -> Result<(), DeploymentError> {
+        self.api.put("/orgs", &json!({"name": organization, "display_name": organization}))?;
         let public = cache == CacheVisibility::Public;
-        self.api.put("/caches", &json!({"name": name, "display_name": "Acme", "public": public}))?;
+        self.api.put("/caches", &json!({"name": name, "display_name": organization, "public": public}))?;
         self.api.post(&format!("/orgs/{organization}/subscribe/{name}"), &json!({}))?;
         Ok(())
     }
 
     /// Registers the worker for the organization and returns its id.
     pub fn register_worker(&mut self) -> Result<&str, DeploymentError> {
+        self.register_worker_for(Self::ORGANIZATION)
+    }
+
+    /// Registers the worker for another organization as well.
+    pub fn register_worker_for(&mut self, organization: &str) -> Result<&str, DeploymentError> {
         let registration = json!({"worker_id": self.worker_id, "display_name": "build-01"});
-        let registered = self.api.post(&format!("/orgs/{}/workers", Self::ORGANIZATION), &registration)?;
+        let registered = self.api.post(&format!("/orgs/{organization}/workers"), &registration)?;
         let (peer, token) = (answer::field(&registered, "peer_id")?, answer::field(&registered, "token")?);
         self.peers.push((peer.to_owned(), token.to_owned()));
         Ok(&self.worker_id)
@@ -180,8 +194,13 @@ impl Installation {
 
     /// Triggers an evaluation of a project's head.
     pub fn evaluate(&self, project: &str) -> Result<Evaluation, DeploymentError> {
-        let id = self.api.post(&format!("/projects/{}/{project}/evaluate", Self::ORGANIZATION), &json!({}))?;
-        Ok(Evaluation::new(&self.api, Self::ORGANIZATION, project, answer::text(&id)?))
+        self.evaluate_in(Self::ORGANIZATION, project)
+    }
+
+    /// The same in another organization.
+    pub fn evaluate_in(&self, organization: &str, project: &str) -> Result<Evaluation, DeploymentError> {
+        let id = self.api.post(&format!("/projects/{organization}/{project}/evaluate"), &json!({}))?;
+        Ok(Evaluation::new(&self.api, organization, project, answer::text(&id)?))
     }
 
     /// The public key of the cache, as Nix wants it.
