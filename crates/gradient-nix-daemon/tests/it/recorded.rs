@@ -6,6 +6,7 @@
 mod conversation;
 mod record;
 mod tape;
+mod versions;
 
 use std::{collections::BTreeSet, fs, io::Cursor, path::PathBuf, time::Duration};
 
