@@ -46,7 +46,7 @@ pub(crate) async fn run(
     outputs::remove_leftovers(daemons, &mut daemon, &wanted).await?;
     context.report(Report::Started {}).await?;
     let building = Instant::now();
-    let options = options(&task.limits, daemons.nix().cores());
+    let options = options(&task.limits, &derivation, daemons.nix().cores());
     soon(daemon.connection.set_options(&options)).await?;
     build(&mut daemon.connection, &task.derivation, &derivation, &task.limits, context).await?;
     let build_ms = u64::try_from(building.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -87,12 +87,14 @@ async fn build(
     Err(verdict::of(&result, was_silent))
 }
 
-fn options(limits: &BuildLimits, cores: u64) -> Options {
+fn options(limits: &BuildLimits, derivation: &BasicDerivation, cores: u64) -> Options {
+    // Nix's own builders tell it of their progress where others print, and it counts that; the lines are counted here in any case.
+    let is_own = derivation.builder.starts_with("builtin:");
     Options {
         cores,
         timeout: limits.timeout_secs.map(Duration::from_secs),
         max_silent: limits.max_silent_secs.map(Duration::from_secs),
-        max_log_bytes: Some(limits.max_log_bytes),
+        max_log_bytes: (!is_own).then_some(limits.max_log_bytes),
         ..Options::default()
     }
 }

@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use gradient_nix::StorePath;
 use thiserror::Error;
 
 /// Why an operation of the daemon has no result.
@@ -67,5 +68,11 @@ pub enum Error {
     Unresolved {
         /// The output.
         output: String,
+    },
+    /// The derivation needs what a derivation makes that has yet to be made itself.
+    #[error("an output of what {input} makes is needed: only resolved derivations can be built")]
+    Dynamic {
+        /// The derivation that makes the other one.
+        input: StorePath,
     },
 }

@@ -1,6 +1,9 @@
 //! What the daemon says while an operation runs.
 
-use crate::{Error, wire::Reader};
+use crate::{
+    Error,
+    wire::{ListRoom, Reader},
+};
 
 /// Something the daemon says while an operation runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,10 +106,11 @@ async fn result(reader: &mut Reader) -> Result<Option<Event>, Error> {
 
 async fn fields(reader: &mut Reader) -> Result<Vec<Field>, Error> {
     let mut fields = Vec::new();
+    let mut room = ListRoom::default();
     for _ in 0..reader.count().await? {
         fields.push(match reader.number().await? {
             0 => Field::Number(reader.number().await?),
-            1 => Field::Text(reader.bytes().await?),
+            1 => Field::Text(reader.bytes_of_list(&mut room).await?),
             _ => return Err(Error::Malformed("a field")),
         });
     }

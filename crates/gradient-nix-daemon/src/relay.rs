@@ -31,9 +31,7 @@ const MAX_DERIVATION_BYTES: u64 = 64 << 20;
 
 const IS_VALID_PATH: u64 = 1;
 const ADD_TO_STORE: u64 = 7;
-const ENSURE_PATH: u64 = 10;
 const ADD_TEMP_ROOT: u64 = 11;
-const QUERY_PATH_INFO: u64 = 26;
 
 /// Where derivations are kept.
 pub trait DerivationKeeper: Sync {
@@ -104,16 +102,12 @@ impl Relay<'_> {
         }
         let (request, answer) = shape::of(operation).ok_or(Error::Malformed("an operation that is not known"))?;
         let request = shape::read(&mut self.client.reader, request).await?;
+        // What is asked before one is written. Who wants more of it is about to read it, which only a store's file allows.
         if let Some(path) = request.first().and_then(Value::as_path)
-            && matches!(operation, IS_VALID_PATH | ENSURE_PATH | ADD_TEMP_ROOT | QUERY_PATH_INFO)
-            && let Some(aterm) = self.kept(&path)?
+            && matches!(operation, IS_VALID_PATH | ADD_TEMP_ROOT)
+            && self.kept(&path)?.is_some()
         {
-            let writer = &mut self.client.writer;
-            writer.number(LAST).number(1);
-            if operation == QUERY_PATH_INFO {
-                Info::of(&path, &aterm)?.write(writer);
-            }
-            return writer.flush().await;
+            return self.client.writer.number(LAST).number(1).flush().await;
         }
         for path in request.iter().flat_map(Value::mentioned) {
             self.store_closure(path).await?;
@@ -160,6 +154,10 @@ impl Relay<'_> {
         let path = StoreDir::default().build_ca_path(name, &address, references.iter().map(StorePath::as_inner), false);
         let path = StorePath::from(path.map_err(|_| Error::Malformed("a derivation's name"))?);
         self.keeper.keep(&path, &aterm)?;
+        // A derivation that a builder is to read is a source like any other, and those are looked for in the store.
+        for source in derivation(&path, &aterm)?.input_sources() {
+            self.store_closure(source.clone().into()).await?;
+        }
         let info = Info { references: references.to_vec(), ..Info::new(&aterm)? };
         let writer = &mut self.client.writer;
         writer.number(LAST).text(path.to_absolute());
@@ -233,10 +231,6 @@ struct Info {
 }
 
 impl Info {
-    fn of(path: &StorePath, aterm: &[u8]) -> Result<Self, Error> {
-        Ok(Self { references: references(path, aterm)?, ..Self::new(aterm)? })
-    }
-
     fn new(aterm: &[u8]) -> Result<Self, Error> {
         let mut nar = Vec::with_capacity(aterm.len() + 160);
         for word in [b"nix-archive-1".as_slice(), b"(", b"type", b"regular", b"contents", aterm, b")"] {
@@ -260,12 +254,16 @@ impl Info {
 
 /// What a derivation refers to: its inputs and its sources.
 fn references(path: &StorePath, aterm: &[u8]) -> Result<Vec<StorePath>, Error> {
-    let name = path.name().strip_suffix(".drv").unwrap_or(path.name());
-    let derivation = Derivation::from_aterm_bytes(aterm, name).map_err(|_| Error::Malformed("a derivation"))?;
+    let derivation = derivation(path, aterm)?;
     let inputs = derivation.input_derivations().keys().chain(derivation.input_sources());
     let mut references: Vec<StorePath> = inputs.cloned().map(StorePath::from).collect();
     references.sort();
     Ok(references)
+}
+
+fn derivation(path: &StorePath, aterm: &[u8]) -> Result<Derivation, Error> {
+    let name = path.name().strip_suffix(".drv").unwrap_or(path.name());
+    Derivation::from_aterm_bytes(aterm, name).map_err(|_| Error::Malformed("a derivation"))
 }
 
 fn sha256(bytes: &[u8]) -> Result<[u8; 32], Error> {

@@ -11,6 +11,9 @@ pub(crate) const MAX_STRING_BYTES: u64 = 16 << 20;
 /// The most items that a list may have.
 pub(crate) const MAX_ITEMS: u64 = 1 << 20;
 
+/// The most bytes that the strings of a list may have together: as many paths as a list may have, with names of usual length.
+pub(crate) const MAX_LIST_BYTES: u64 = 128 << 20;
+
 /// How much is written at once; more is flushed in between.
 const WRITE_BYTES: usize = 64 << 10;
 
@@ -53,6 +56,16 @@ impl Reader {
         Ok(bytes)
     }
 
+    /// A string of a list.
+    pub(crate) async fn bytes_of_list(&mut self, room: &mut ListRoom) -> Result<Vec<u8>, Error> {
+        let bytes = self.bytes().await?;
+        room.taken = room.taken.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if room.taken > MAX_LIST_BYTES {
+            return Err(Error::TooLarge { what: "a list", size: room.taken, limit: MAX_LIST_BYTES });
+        }
+        Ok(bytes)
+    }
+
     /// A string for people and for parsers: what is not UTF-8 is replaced.
     pub(crate) async fn text(&mut self) -> Result<String, Error> {
         let bytes = self.bytes().await?;
@@ -69,8 +82,10 @@ impl Reader {
 
     pub(crate) async fn texts(&mut self) -> Result<Vec<String>, Error> {
         let mut texts = Vec::new();
+        let mut room = ListRoom::default();
         for _ in 0..self.count().await? {
-            texts.push(self.text().await?);
+            let text = self.bytes_of_list(&mut room).await?;
+            texts.push(String::from_utf8_lossy(&text).into_owned());
         }
         Ok(texts)
     }
@@ -91,6 +106,12 @@ impl Reader {
         }
         to.flush().await.map_err(Error::Sink)
     }
+}
+
+/// How much the strings of a list have taken: that each of them is within bounds says nothing of all of them.
+#[derive(Default)]
+pub(crate) struct ListRoom {
+    taken: u64,
 }
 
 /// What the daemon is told. Values collect in memory until they are flushed.

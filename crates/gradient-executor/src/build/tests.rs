@@ -1,13 +1,14 @@
 //! Builds with each Nix that is installed, in a store of the test's own, for a server in memory.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod kinds;
 mod server;
 
 use std::{sync::Arc, time::Duration};
 
 use gradient_domain::{BuildId, Epoch, Job};
 use gradient_nix::NarHash;
-use gradient_protocol::{InputPath, ToServer};
+use gradient_protocol::{BuiltOutput, InputPath, ToServer};
 use gradient_test_support::nix::{Store, installations};
 
 use futures_util::FutureExt as _;
@@ -18,6 +19,7 @@ use server::Server;
 
 /// One worker with its store, and its server.
 struct World {
+    programs: std::path::PathBuf,
     store: Store,
     nix: Nix,
     daemons: Daemons,
@@ -33,29 +35,32 @@ impl World {
     async fn new(programs: std::path::PathBuf) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store = Store::new("").unwrap();
-        let nix = Nix::discover(Some(programs), store.environment()).await.unwrap();
+        let nix = Nix::discover(Some(programs.clone()), store.environment()).await.unwrap();
         let server = Server::start().await;
         let outbox = Arc::new(Outbox::default());
         outbox.open(KEY);
         let transfer = Transfer::new(&server.socket).unwrap();
         transfer.set_token("token");
         let context = JobContext::new(KEY.0, KEY.1, Arc::clone(&outbox), transfer.for_job(KEY.0, KEY.1));
-        Self { daemons: Daemons::new(&nix), store, nix, server, outbox, transfer, context }
+        Self { programs, daemons: Daemons::new(&nix), store, nix, server, outbox, transfer, context }
     }
 
-    /// The derivation of an expression in the Nix language, as the server would send it.
+    /// A derivation that runs this script, as the server would send it; `more` are further attributes in the Nix language.
     async fn task(&self, name: &str, script: &str, more: &str) -> BuildTask {
-        let expression = format!(
+        self.task_of(&format!(
             "derivation {{ name = \"{name}\"; system = \"x86_64-linux\"; builder = \"/bin/sh\"; PATH = \"/bin\";
                args = [ \"-e\" \"-c\" ''{script}'' ]; {more} }}"
-        );
+        ))
+        .await
+    }
+
+    /// The derivation of an expression in the Nix language.
+    async fn task_of(&self, expression: &str) -> BuildTask {
         let limits = crate::process::Limits { time: Duration::from_mins(1), stdout_bytes: 1 << 20 };
-        let printed = self.nix.run("nix-instantiate", ["--expr", &expression], limits).await.unwrap();
+        let printed = self.nix.run("nix-instantiate", ["--expr", expression], limits).await.unwrap();
         let derivation = StorePath::from_absolute(std::str::from_utf8(&printed).unwrap().trim()).unwrap();
         let aterm = std::fs::read(self.nix.real_path(&derivation)).unwrap();
-        let limits =
-            BuildLimits { timeout_secs: Some(60), max_silent_secs: None, max_log_bytes: 1000, max_output_bytes: Some(100_000) };
-        BuildTask { derivation, aterm, inputs: Vec::new(), limits }
+        task(derivation, aterm)
     }
 
     async fn run(&self, task: BuildTask) -> Result<Report, Failure> {
@@ -101,6 +106,13 @@ impl World {
     }
 }
 
+/// A derivation as the server would send it, without inputs.
+fn task(derivation: StorePath, aterm: Vec<u8>) -> BuildTask {
+    let limits =
+        BuildLimits { timeout_secs: Some(60), max_silent_secs: None, max_log_bytes: 1000, max_output_bytes: Some(100_000) };
+    BuildTask { derivation, aterm, inputs: Vec::new(), limits }
+}
+
 /// Runs a test with each Nix, in a world of its own, and gives up after two minutes.
 async fn with_each_nix(test: impl AsyncFn(&World)) {
     for nix in installations().unwrap() {
@@ -112,19 +124,24 @@ async fn with_each_nix(test: impl AsyncFn(&World)) {
 
 /// A path that only the server has: a file with this content.
 fn input(world: &World, name: &str, content: &str) -> InputPath {
+    let path: StorePath = format!("{}-{name}", "0".repeat(32)).parse().unwrap();
+    InputPath { references: vec![path.clone()], ..file(world, path, content.as_bytes()) }
+}
+
+/// The same at this path, and without references.
+fn file(world: &World, path: StorePath, content: &[u8]) -> InputPath {
     let mut nar = Vec::new();
-    for word in ["nix-archive-1", "(", "type", "regular", "contents", content, ")"] {
+    for word in [b"nix-archive-1", b"(".as_slice(), b"type", b"regular", b"contents", content, b")"] {
         nar.extend(u64::try_from(word.len()).unwrap().to_le_bytes());
-        nar.extend(word.as_bytes());
+        nar.extend(word);
         nar.resize(nar.len().next_multiple_of(8), 0);
     }
-    let path: StorePath = format!("{}-{name}", "0".repeat(32)).parse().unwrap();
     let mut hash = gradient_nix::NixHasher::new(gradient_nix::HashAlgorithm::Sha256);
     hash.update(&nar);
     let nar_hash = NarHash(hash.finalize().digest_as_bytes().try_into().unwrap());
     let nar_size = u64::try_from(nar.len()).unwrap();
     world.server.has.lock().unwrap().insert(path.to_string(), nar);
-    InputPath { references: vec![path.clone()], path, nar_hash, nar_size, deriver: None, content_address: None }
+    InputPath { references: Vec::new(), path, nar_hash, nar_size, deriver: None, content_address: None }
 }
 
 #[tokio::test]

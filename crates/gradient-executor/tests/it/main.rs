@@ -3,6 +3,7 @@
 
 mod drafts;
 mod fetch_and_evaluate;
+mod kinds;
 mod parallel;
 mod server;
 mod session;

@@ -29,7 +29,12 @@ pub(crate) fn peer_line(letter: char) -> String {
 impl Worker {
     /// Starts one with an empty store.
     pub(crate) async fn start(installation: &Installation, server: &Url) -> Self {
-        let store = Store::new("").unwrap();
+        Self::start_with(installation, server, "").await
+    }
+
+    /// The same with further lines of nix.conf.
+    pub(crate) async fn start_with(installation: &Installation, server: &Url, settings: &str) -> Self {
+        let store = Store::new(settings).unwrap();
         let environment = store.environment();
         Self::start_in(installation, server, store, environment).await
     }

@@ -4,7 +4,7 @@ use gradient_nix::StorePath;
 
 use crate::{
     Error,
-    wire::{Reader, Writer},
+    wire::{ListRoom, Reader, Writer},
 };
 
 /// A part of a message.
@@ -74,9 +74,9 @@ pub(super) async fn read(reader: &mut Reader, fields: &[Field]) -> Result<Vec<Va
             Texts => Value::Texts(texts(reader).await?),
             Pairs => {
                 let count = reader.count().await?;
-                let mut parts = vec![Value::Number(count)];
+                let (mut parts, mut room) = (vec![Value::Number(count)], ListRoom::default());
                 for _ in 0..2 * count {
-                    parts.push(Value::Text(reader.bytes().await?));
+                    parts.push(Value::Text(reader.bytes_of_list(&mut room).await?));
                 }
                 Value::Parts(parts)
             }
@@ -111,13 +111,13 @@ async fn info(reader: &mut Reader) -> Result<Vec<Value>, Error> {
 
 async fn details(reader: &mut Reader) -> Result<Vec<Value>, Error> {
     let count = reader.count().await?;
-    let mut parts = vec![Value::Number(count)];
+    let (mut parts, mut room) = (vec![Value::Number(count)], ListRoom::default());
     for _ in 0..count {
         let kind = reader.number().await?;
         parts.push(Value::Number(kind));
         parts.push(match kind {
             0 => Value::Number(reader.number().await?),
-            1 => Value::Text(reader.bytes().await?),
+            1 => Value::Text(reader.bytes_of_list(&mut room).await?),
             _ => return Err(Error::Malformed("a field")),
         });
     }
@@ -126,18 +126,18 @@ async fn details(reader: &mut Reader) -> Result<Vec<Value>, Error> {
 
 async fn traces(reader: &mut Reader) -> Result<Vec<Value>, Error> {
     let count = reader.count().await?;
-    let mut parts = vec![Value::Number(count)];
+    let (mut parts, mut room) = (vec![Value::Number(count)], ListRoom::default());
     for _ in 0..count {
         parts.push(Value::Number(reader.number().await?));
-        parts.push(Value::Text(reader.bytes().await?));
+        parts.push(Value::Text(reader.bytes_of_list(&mut room).await?));
     }
     Ok(parts)
 }
 
 async fn texts(reader: &mut Reader) -> Result<Vec<Vec<u8>>, Error> {
-    let mut texts = Vec::new();
+    let (mut texts, mut room) = (Vec::new(), ListRoom::default());
     for _ in 0..reader.count().await? {
-        texts.push(reader.bytes().await?);
+        texts.push(reader.bytes_of_list(&mut room).await?);
     }
     Ok(texts)
 }

@@ -48,6 +48,13 @@ async fn announced_sizes_are_not_believed() {
 }
 
 #[tokio::test]
+async fn a_list_is_bounded_as_a_whole() {
+    let text = [&MAX_STRING_BYTES.to_le_bytes()[..], &vec![b'a'; 16 << 20]].concat();
+    let list = Cursor::new(9u64.to_le_bytes()).chain(Cursor::new([&text[..]; 9].concat()));
+    assert!(matches!(Reader::new(Box::new(list)).texts().await, Err(Error::TooLarge { limit: MAX_LIST_BYTES, .. })));
+}
+
+#[tokio::test]
 async fn padding_must_be_zero() {
     let mut bytes = 1u64.to_le_bytes().to_vec();
     bytes.extend_from_slice(b"a\0\0\0\0\0\0\x01");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod build;
+mod recorded;
 mod store;
 
 use std::{process::Output, time::Duration};

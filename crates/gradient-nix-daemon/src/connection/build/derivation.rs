@@ -32,8 +32,11 @@ pub struct BasicOutput {
 
 impl BasicDerivation {
     /// The derivation with the paths `inputs` in place of its input derivations; its input sources are added. An output whose
-    /// path is not known before is an [`Error::Unresolved`].
+    /// path is not known before is an [`Error::Unresolved`], and an input that is not an [`Error::Dynamic`].
     pub fn new(derivation: &Derivation, inputs: impl IntoIterator<Item = StorePath>) -> Result<Self, Error> {
+        if let Some((input, _)) = derivation.input_derivations().iter().find(|(_, input)| input.is_dynamic()) {
+            return Err(Error::Dynamic { input: input.clone().into() });
+        }
         let mut inputs: BTreeSet<_> = inputs.into_iter().collect();
         inputs.extend(derivation.input_sources().iter().cloned().map(StorePath::from));
         let mut outputs = BTreeMap::new();
