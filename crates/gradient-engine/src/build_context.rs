@@ -66,6 +66,10 @@ impl Engine {
 pub(crate) struct BuildContext {
     pub(crate) organization: OrganizationId,
     pub(crate) drv_path: StorePath,
+    pub(crate) name: String,
+    pub(crate) system: String,
+    /// Whether it is a fetch.
+    pub(crate) fixed: bool,
     pub(crate) aterm: Vec<u8>,
     pub(crate) outputs: Vec<ExpectedOutput>,
     pub(crate) inputs: Vec<InputPath>,
@@ -133,6 +137,9 @@ impl BuildContext {
         Ok(Self {
             organization: row.organization,
             drv_path: row.drv_path.clone(),
+            name: row.name,
+            system: row.system,
+            fixed: row.fixed,
             inputs: inputs.collect(),
             outputs,
             aterm: row.aterm,

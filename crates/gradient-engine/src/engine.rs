@@ -18,6 +18,7 @@ use crate::{
     build_context::BuildContexts,
     changes::Changes,
     core::Core,
+    durations::{self, Durations},
     fetches::{self, Fetches, MEASURING},
     leases::Leases,
     mail::Mailer,
@@ -96,6 +97,7 @@ struct Inner {
     sessions: Sessions,
     leases: Leases,
     build_contexts: BuildContexts,
+    durations: Durations,
     signing: Signing,
     changes: Changes,
     substituter: Substituter,
@@ -126,6 +128,7 @@ impl Engine {
         let setup = SetupToken::of_empty(&parts.storage).await?;
         let mailer = parts.settings.mail.as_ref().map(Mailer::new).transpose()?;
         let oidc = parts.settings.oidc.clone().map(ProviderSlot::new).transpose()?;
+        let durations = Durations::load(&parts.storage).await?;
         let engine = Self(Arc::new(Inner {
             parts,
             setup,
@@ -135,6 +138,7 @@ impl Engine {
             sessions: Sessions::default(),
             leases: Leases::default(),
             build_contexts: BuildContexts::new(),
+            durations,
             signing: Signing::new(),
             changes: Changes::new(),
             substituter: Substituter::new(),
@@ -162,6 +166,7 @@ impl Engine {
         polling::start(engine.clone());
         reaper::start(engine.clone());
         fetches::start(engine.clone());
+        durations::start(engine.clone());
         signing::start(engine.clone());
         Ok(engine)
     }
@@ -234,6 +239,11 @@ impl Engine {
     /// What is known of the builds that were handed out.
     pub(crate) fn build_contexts(&self) -> &BuildContexts {
         &self.0.build_contexts
+    }
+
+    /// How long builds are expected to take.
+    pub(crate) fn durations(&self) -> &Durations {
+        &self.0.durations
     }
 
     /// What workers are asked to sign.

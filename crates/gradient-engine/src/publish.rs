@@ -1,6 +1,10 @@
 //! From the staged outputs of a finished build to store paths that others may use: one transaction, or nothing.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use gradient_domain::{BuildId, BuildStatus, CacheId, EvaluationId, Job, Moment, OrganizationId};
 use gradient_nix::{StorePath, StorePathHash};
@@ -70,7 +74,7 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     check(&context, &finished.outputs, &staged)?;
     let artefacts = downloads::offered(engine, &staged).await?;
 
-    let now = Moment::now();
+    let (package, took, now) = (Arc::clone(&context), Duration::from_millis(finished.build_ms), Moment::now());
     let claimed = engine
         .storage()
         .transaction(async move |conn: &mut Conn| {
@@ -90,6 +94,7 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     engine.build_contexts().forget(build);
     logs::finish_later(engine, build, epoch);
     if let Some(claimed) = claimed {
+        engine.durations().record(&package.name, &package.system, package.fixed, took);
         engine.paths_published(&claimed);
         results::completed(engine, build, lease).await;
     } else {

@@ -42,6 +42,7 @@ mod url;
 
 pub mod api_keys;
 pub mod attempts;
+pub mod build_durations;
 pub mod builds;
 pub mod cache_keys;
 pub mod cache_logs;

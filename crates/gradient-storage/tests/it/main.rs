@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod attempts;
+mod build_durations;
 mod builds;
 mod cache_paths;
 mod cache_retention;
