@@ -22,7 +22,9 @@ use crate::{
     fetches::{self, Fetches, MEASURING},
     leases::Leases,
     mail::Mailer,
-    measures, polling, reaper,
+    measures, polling,
+    publish::{self, Completions},
+    reaper,
     sessions::Sessions,
     signing::{self, Signing},
     substituter::Substituter,
@@ -98,6 +100,7 @@ struct Inner {
     leases: Leases,
     build_contexts: BuildContexts,
     durations: Durations,
+    completions: Completions,
     signing: Signing,
     changes: Changes,
     substituter: Substituter,
@@ -128,6 +131,7 @@ impl Engine {
         let setup = SetupToken::of_empty(&parts.storage).await?;
         let mailer = parts.settings.mail.as_ref().map(Mailer::new).transpose()?;
         let oidc = parts.settings.oidc.clone().map(ProviderSlot::new).transpose()?;
+        let (completions, to_complete) = Completions::new();
         let durations = Durations::load(&parts.storage).await?;
         let engine = Self(Arc::new(Inner {
             parts,
@@ -139,6 +143,7 @@ impl Engine {
             leases: Leases::default(),
             build_contexts: BuildContexts::new(),
             durations,
+            completions,
             signing: Signing::new(),
             changes: Changes::new(),
             substituter: Substituter::new(),
@@ -162,6 +167,7 @@ impl Engine {
             stopping: CancellationToken::new(),
         }));
         measures::describe();
+        publish::start(engine.clone(), to_complete);
         dormant.wake(&engine).await?;
         polling::start(engine.clone());
         reaper::start(engine.clone());
@@ -244,6 +250,11 @@ impl Engine {
     /// How long builds are expected to take.
     pub(crate) fn durations(&self) -> &Durations {
         &self.0.durations
+    }
+
+    /// Where builds are ended that have their outputs.
+    pub(crate) fn completions(&self) -> &Completions {
+        &self.0.completions
     }
 
     /// What workers are asked to sign.

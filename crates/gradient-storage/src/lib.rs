@@ -33,6 +33,7 @@ mod conn;
 mod counters;
 mod error;
 mod functions;
+mod group;
 mod leadership;
 mod migrations;
 mod pools;

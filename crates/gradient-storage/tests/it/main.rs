@@ -18,6 +18,7 @@ mod email_verifications;
 mod evaluations;
 mod fixtures;
 mod graph;
+mod group;
 mod leadership;
 mod logs;
 mod members;
