@@ -110,8 +110,9 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         // A request that does not end in time ends with the process.
         let _ = tokio::time::timeout(GRACE, handle.stop(true)).await;
         running.await??;
-        // What the last requests fetched.
+        // What the last requests fetched, and how long the last builds took.
         engine.write_fetches().await?;
+        engine.write_durations().await?;
         Ok(())
     };
     tokio::select! {

@@ -78,10 +78,16 @@ pub enum BuildWait {
     },
     /// Fitting workers are busy.
     Slots {
-        /// How many builds are before it, 0 for the next one.
+        /// How many builds come before it, 0 for the next one, if nothing is added. Priorities and the shares of organizations count.
         position: u32,
-        /// Seconds until its turn, when that can be told.
+        /// Seconds until its turn, when that can be told, if builds take as long as earlier ones did.
         eta_secs: Option<u64>,
+        /// The same if they take half as long.
+        #[serde(default)]
+        eta_min_secs: Option<u64>,
+        /// The same if they take twice as long.
+        #[serde(default)]
+        eta_max_secs: Option<u64>,
     },
     /// The organization has its share for now.
     Share,

@@ -83,6 +83,10 @@ impl Engine {
 pub(crate) struct BuildContext {
     pub(crate) organization: OrganizationId,
     pub(crate) drv_path: StorePath,
+    pub(crate) name: String,
+    pub(crate) system: String,
+    /// Whether it is a fetch.
+    pub(crate) fixed: bool,
     pub(crate) aterm: Vec<u8>,
     pub(crate) outputs: Vec<ExpectedOutput>,
     pub(crate) inputs: Vec<InputPath>,
@@ -157,6 +161,9 @@ impl BuildContext {
         Ok(Self {
             organization: row.organization,
             drv_path: row.drv_path.clone(),
+            name: row.name,
+            system: row.system,
+            fixed: row.fixed,
             inputs: inputs.collect(),
             early_inputs: closure.made,
             outputs,

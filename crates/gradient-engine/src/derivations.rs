@@ -1,11 +1,14 @@
 //! Takes in what an evaluation found: derivations that are recomputed before they are believed, and the graph they make.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use gradient_domain::{BuildId, BuildStatus, DerivationId, EntryPointId, Epoch, EvaluationId, Moment, OrganizationId};
 use gradient_nix::{DerivationError, DerivationKind, InputDerivationHash, StorePath, VerifiedDerivation, derivation};
 use gradient_protocol::{DerivationFile, EntryPoint, EvaluationMessage};
-use gradient_scheduler::{BuildState, Event, NewBuild, UNKNOWN_DURATION};
+use gradient_scheduler::{BuildState, Event, NewBuild};
 use gradient_storage::{
     Conn, StorageError,
     builds::{self, LatestBuild, NewBuild as BuildRow},
@@ -14,7 +17,7 @@ use gradient_storage::{
 };
 use thiserror::Error;
 
-use crate::{Engine, EngineError, changes::Change, leases::Lease, publish};
+use crate::{Engine, EngineError, changes::Change, durations::Durations, leases::Lease, publish};
 
 /// A part of an evaluation, as a worker reports it.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lea
     let looking = engine.ingesting().read().await;
     let known =
         engine.storage().read(async move |conn: &mut Conn| derivations::known(conn, organization, &mentioned).await).await?;
-    let verified = verify(part.derivations, &known)?;
+    let verified = verify(part.derivations, &known, engine.durations())?;
     check_entry_points(&part.entry_points, &verified, &known)?;
 
     let (epoch, now) = (lease.epoch, Moment::now());
@@ -90,16 +93,24 @@ fn mentioned_paths(part: &Part) -> Vec<StorePath> {
 struct Checked {
     derivation: VerifiedDerivation,
     aterm: Vec<u8>,
+    /// How long it is expected to build.
+    expected: Duration,
 }
 
-fn verify(files: Vec<DerivationFile>, known: &HashMap<StorePath, KnownDerivation>) -> Result<Vec<Checked>, DerivationRefusal> {
+fn verify(
+    files: Vec<DerivationFile>,
+    known: &HashMap<StorePath, KnownDerivation>,
+    durations: &Durations,
+) -> Result<Vec<Checked>, DerivationRefusal> {
     let mut hashes: HashMap<StorePath, InputDerivationHash> =
         known.iter().map(|(path, derivation)| (path.clone(), derivation.input_hash)).collect();
     let mut checked = Vec::with_capacity(files.len());
     for file in files {
         let derivation = derivation::verify(&file.path, &file.aterm, |input| hashes.get(input).copied())?;
         hashes.insert(file.path, derivation.input_hash());
-        checked.push(Checked { derivation, aterm: file.aterm });
+        let fixed = matches!(derivation.kind(), DerivationKind::FixedOutput);
+        let expected = durations.expect(derivation.name(), derivation.system(), fixed);
+        checked.push(Checked { derivation, aterm: file.aterm, expected });
     }
     Ok(checked)
 }
@@ -170,7 +181,7 @@ impl Store {
         let links: Vec<BuildId> =
             verified.iter().filter_map(|checked| build_of(checked.derivation.path())).map(|latest| latest.build).collect();
         builds::link(conn, self.evaluation, &links, self.now).await?;
-        let builds = verified.iter().filter_map(|checked| self.node(&checked.derivation, build_of)).collect();
+        let builds = verified.iter().filter_map(|checked| self.node(checked, build_of)).collect();
         let by_path = ids.iter().filter_map(|(path, id)| Some((path.clone(), latest.get(id)?.build))).collect();
         Ok(Grown { builds, by_path })
     }
@@ -231,11 +242,8 @@ impl Store {
         fresh.into_values().collect()
     }
 
-    fn node<'a>(
-        self,
-        derivation: &VerifiedDerivation,
-        build_of: impl Fn(&StorePath) -> Option<&'a LatestBuild>,
-    ) -> Option<NewBuild> {
+    fn node<'a>(self, checked: &Checked, build_of: impl Fn(&StorePath) -> Option<&'a LatestBuild>) -> Option<NewBuild> {
+        let derivation = &checked.derivation;
         let latest = build_of(derivation.path())?;
         Some(NewBuild {
             build: latest.build,
@@ -243,7 +251,7 @@ impl Store {
             system: derivation.system().to_owned(),
             features: derivation.required_system_features(),
             dependencies: derivation.input_derivations().keys().filter_map(&build_of).map(|input| input.build).collect(),
-            expected: UNKNOWN_DURATION,
+            expected: checked.expected,
             state: if latest.status.is_final() {
                 BuildState::Ended(latest.status)
             } else {

@@ -18,10 +18,13 @@ use crate::{
     build_context::BuildContexts,
     changes::Changes,
     core::Core,
+    durations::{self, Durations},
     fetches::{self, Fetches, MEASURING},
     leases::Leases,
     mail::Mailer,
-    measures, polling, reaper,
+    measures, polling,
+    publish::{self, Completions},
+    reaper,
     sessions::Sessions,
     signing::{self, Signing},
     substituter::Substituter,
@@ -96,6 +99,8 @@ struct Inner {
     sessions: Sessions,
     leases: Leases,
     build_contexts: BuildContexts,
+    durations: Durations,
+    completions: Completions,
     signing: Signing,
     changes: Changes,
     substituter: Substituter,
@@ -126,6 +131,8 @@ impl Engine {
         let setup = SetupToken::of_empty(&parts.storage).await?;
         let mailer = parts.settings.mail.as_ref().map(Mailer::new).transpose()?;
         let oidc = parts.settings.oidc.clone().map(ProviderSlot::new).transpose()?;
+        let (completions, to_complete) = Completions::new();
+        let durations = Durations::load(&parts.storage).await?;
         let engine = Self(Arc::new(Inner {
             parts,
             setup,
@@ -135,6 +142,8 @@ impl Engine {
             sessions: Sessions::default(),
             leases: Leases::default(),
             build_contexts: BuildContexts::new(),
+            durations,
+            completions,
             signing: Signing::new(),
             changes: Changes::new(),
             substituter: Substituter::new(),
@@ -158,10 +167,12 @@ impl Engine {
             stopping: CancellationToken::new(),
         }));
         measures::describe();
+        publish::start(engine.clone(), to_complete);
         dormant.wake(&engine).await?;
         polling::start(engine.clone());
         reaper::start(engine.clone());
         fetches::start(engine.clone());
+        durations::start(engine.clone());
         signing::start(engine.clone());
         Ok(engine)
     }
@@ -234,6 +245,16 @@ impl Engine {
     /// What is known of the builds that were handed out.
     pub(crate) fn build_contexts(&self) -> &BuildContexts {
         &self.0.build_contexts
+    }
+
+    /// How long builds are expected to take.
+    pub(crate) fn durations(&self) -> &Durations {
+        &self.0.durations
+    }
+
+    /// Where builds are ended that have their outputs.
+    pub(crate) fn completions(&self) -> &Completions {
+        &self.0.completions
     }
 
     /// What workers are asked to sign.

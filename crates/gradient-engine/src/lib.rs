@@ -54,6 +54,7 @@ mod delegation;
 mod derivations;
 mod direct_builds;
 mod downloads;
+mod durations;
 mod engine;
 mod error;
 mod evaluations;

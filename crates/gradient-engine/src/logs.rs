@@ -41,7 +41,7 @@ pub(crate) async fn append(
     bytes.truncate(usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX));
     let sent = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let stored =
-        engine.storage().transaction(async move |conn: &mut Conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
+        engine.storage().grouped(async move |conn: &mut Conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
     measures::log_stored(stored.saturating_sub(offset).min(sent));
     engine.changes().announce(Change::Log(build));
     Ok(if stored >= end.min(limit) { stored.max(end) } else { stored })

@@ -1,13 +1,19 @@
 //! From the staged outputs of a finished build to store paths that others may use: one transaction, or nothing.
 
-use std::collections::{BTreeSet, HashSet};
+mod completions;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use gradient_domain::{BuildId, BuildStatus, CacheId, EvaluationId, Job, Moment, OrganizationId};
 use gradient_nix::{StorePath, StorePathHash};
 use gradient_protocol::BuiltOutput;
 use gradient_scheduler::Event;
 use gradient_storage::{
-    Conn, StorageError, attempts, builds,
+    Conn, StorageError, builds,
     cache_paths::{self, NewCachePath},
     caches,
     paths::{self, OrganizationPath, StagedOutput},
@@ -15,6 +21,8 @@ use gradient_storage::{
 };
 use thiserror::Error;
 
+use self::completions::Ended;
+pub(crate) use self::completions::{Completions, start};
 use crate::{Engine, EngineError, build_context::BuildContext, downloads, leases::Lease, logs, results};
 
 /// What a worker says of a build that it has finished.
@@ -79,27 +87,13 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     check(&context, &finished.outputs, &staged)?;
     let artefacts = downloads::offered(engine, &staged).await?;
 
-    let now = Moment::now();
-    let claimed = engine
-        .storage()
-        .transaction(async move |conn: &mut Conn| {
-            let duration = i64::try_from(finished.build_ms).unwrap_or(i64::MAX);
-            if !builds::complete(conn, build, epoch, duration, now).await? {
-                return Ok(None);
-            }
-            let published = staged.iter().map(|output| organization_path(output, &context)).collect();
-            paths::insert_many(conn, context.organization, published, now).await?;
-            builds::insert_artefacts(conn, build, artefacts).await?;
-            paths::delete_staged(conn, build).await?;
-            let log_bytes = i64::try_from(finished.log_bytes).unwrap_or(i64::MAX);
-            attempts::set_succeeded(conn, build, epoch, log_bytes, now).await?;
-            Ok::<_, StorageError>(Some(claim_if_wanted(conn, build, &context, now).await?))
-        })
-        .await?;
+    let (build_ms, log_bytes) = (finished.build_ms, finished.log_bytes);
+    let ended = Ended { build, epoch, context: Arc::clone(&context), staged, artefacts, build_ms, log_bytes };
+    let completed = engine.completions().end(ended).await?;
     engine.build_contexts().forget(build);
     logs::finish_later(engine, build, epoch);
-    if let Some(claimed) = claimed {
-        engine.paths_published(&claimed);
+    if completed {
+        engine.durations().record(&context.name, &context.system, context.fixed, Duration::from_millis(build_ms));
         results::completed(engine, build, lease).await;
     } else {
         // It has moved on in the database, and whoever decided so may not have been told yet that this worker is done with it.

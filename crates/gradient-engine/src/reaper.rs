@@ -12,9 +12,9 @@ mod uploads;
 use std::time::{Duration, Instant};
 
 use gradient_domain::Moment;
-use gradient_storage::{AsyncTask, Conn, StorageError, email_verifications, sessions, users};
+use gradient_storage::{AsyncTask, Conn, StorageError, build_durations, email_verifications, sessions, users};
 
-use crate::{Engine, EngineError, collection};
+use crate::{Engine, EngineError, collection, durations};
 
 /// From one pass to the next, when nobody deletes anything.
 const EVERY: Duration = Duration::from_mins(5);
@@ -74,6 +74,7 @@ impl Engine {
             blobs::remove_logs(self).await,
             expired(self, now).await,
             unproven_users(self, now).await,
+            forgotten_packages(self).await,
         ] {
             outcome = outcome.and(part);
         }
@@ -96,6 +97,12 @@ async fn unproven_users(engine: &Engine, now: Moment) -> Result<(), EngineError>
     }
     let before = now.minus(UNPROVEN);
     while step(engine, async move |conn: &mut Conn| users::delete_unproven(conn, before, ROWS).await).await? > 0 {}
+    Ok(())
+}
+
+/// Packages that were not built for so long that others are of more use.
+async fn forgotten_packages(engine: &Engine) -> Result<(), EngineError> {
+    step(engine, async move |conn: &mut Conn| build_durations::delete_beyond(conn, durations::KEPT).await).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! builds in it.
 
 use gradient_domain::{EntryPointId, Epoch, EvaluationId, EvaluationStatus, Moment};
-use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation as Added, Stage, UNKNOWN_DURATION};
+use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation as Added, Stage};
 use gradient_storage::{
     Conn, StorageError,
     builds::{self, RestoredBuild},
@@ -14,6 +14,7 @@ use gradient_storage::{
 
 use crate::{
     Engine, EngineError, EvaluationRequest,
+    durations::Durations,
     evaluations::{lock, replace_running},
     publish,
 };
@@ -53,7 +54,7 @@ impl Engine {
         let (id, organization) = (restarted.added.evaluation, restarted.added.organization);
         publish::claim_ready_entry_points(self, id, organization, &restarted.entry_points).await?;
         self.announce_replaced(replaced).await;
-        self.core().settle(restarted.into_events()).await?;
+        self.core().settle(restarted.into_events(self.durations())).await?;
         Ok(id)
     }
 }
@@ -85,17 +86,17 @@ async fn restartable(conn: &mut Conn, project: &Project, commit: Option<&str>) -
 /// A new evaluation that the scheduler does not know yet.
 struct Restarted {
     added: Added,
-    builds: Vec<NewBuild>,
+    builds: Vec<RestoredBuild>,
     entry_points: Vec<gradient_domain::BuildId>,
     had_errors: bool,
 }
 
 impl Restarted {
-    fn into_events(self) -> Vec<Event> {
+    fn into_events(self, durations: &Durations) -> Vec<Event> {
         let (evaluation, had_errors) = (self.added.evaluation, self.had_errors);
         vec![
             Event::EvaluationAdded(self.added),
-            Event::BuildsAdded { evaluation, builds: self.builds },
+            Event::BuildsAdded { evaluation, builds: self.builds.into_iter().map(|row| node(row, durations)).collect() },
             Event::EntryPointsAdded { evaluation, builds: self.entry_points },
             Event::EvaluationSealed { evaluation, had_errors },
         ]
@@ -141,19 +142,20 @@ async fn insert(
         job_epoch: Epoch::NONE,
         lease: None,
     };
-    let builds = builds::of_evaluation(conn, id).await?.into_iter().map(node).collect();
+    let builds = builds::of_evaluation(conn, id).await?;
     Ok(Restarted { added, builds, entry_points: evaluations::entry_point_builds(conn, id).await?, had_errors })
 }
 
 /// What is on a worker, the scheduler knows better than the database.
-fn node(row: RestoredBuild) -> NewBuild {
+fn node(row: RestoredBuild, durations: &Durations) -> NewBuild {
+    let expected = durations.expect(&row.name, &row.system, row.fixed);
     NewBuild {
         build: row.build,
         organization: row.organization,
         system: row.system,
         features: row.features,
         dependencies: row.dependencies,
-        expected: UNKNOWN_DURATION,
+        expected,
         state: if row.status.is_final() { BuildState::Ended(row.status) } else { BuildState::Queued { epoch: row.epoch } },
     }
 }

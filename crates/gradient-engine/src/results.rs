@@ -15,7 +15,7 @@ use crate::{Engine, EngineError, changes::Change, leases::Lease, logs, measures}
 pub(crate) async fn started(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError> {
     let (now, epoch) = (Moment::now(), lease.epoch);
     if let Job::Build(build) = job {
-        engine.storage().transaction(async move |conn: &mut Conn| attempts::set_started(conn, build, epoch, now).await).await?;
+        engine.storage().grouped(async move |conn: &mut Conn| attempts::set_started(conn, build, epoch, now).await).await?;
         engine.changes().announce(Change::Build(build));
     }
     engine.core().send(Event::JobStarted { job, epoch, worker: lease.worker }).await;

@@ -294,7 +294,7 @@ async fn keep_now(
                 content_address: address,
                 build_products: verified.nar.build_products,
             };
-            let insert = engine.storage().transaction(async move |conn: &mut Conn| {
+            let insert = engine.storage().grouped(async move |conn: &mut Conn| {
                 stored.claim(conn).await?;
                 paths::stage(conn, row, now).await
             });

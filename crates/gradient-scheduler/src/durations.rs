@@ -51,6 +51,17 @@ const DOUBT: f32 = 2.0;
 /// The shortest time that is told from none, in seconds.
 const SHORTEST: f32 = 0.001;
 
+/// What is kept of one package: all that has to be stored to know as much after a restart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DurationSummary {
+    /// The mean of the logarithms of seconds.
+    pub log_mean: f32,
+    /// How far they are from it.
+    pub log_variance: f32,
+    /// How many builds say so, up to the number that counts.
+    pub observations: u16,
+}
+
 /// What builds took, by package.
 #[derive(Debug, Default, Clone)]
 pub struct DurationHistory {
@@ -62,13 +73,24 @@ impl DurationHistory {
     pub fn record(&mut self, package: Package<'_>, took: Duration) {
         let observed = took.as_secs_f32().max(SHORTEST).ln();
         let is_new = self.learn(package.itself(), observed, PACKAGE_MEMORY);
-        self.learn(package.elsewhere(), observed, PACKAGE_MEMORY);
-        // Each package counts once in its groups, however often it is built.
-        if is_new {
-            for group in package.groups() {
-                self.learn(group, observed, GROUP_MEMORY);
-            }
+        self.learn_of_others(package, observed, is_new);
+    }
+
+    /// What is known of exactly this package.
+    pub fn summary(&self, package: Package<'_>) -> Option<DurationSummary> {
+        let known = self.averages.get(&package.itself())?;
+        Some(DurationSummary { log_mean: known.mean, log_variance: known.variance, observations: known.count })
+    }
+
+    /// Knows again what [`summary`](Self::summary) gave, in the order in which it was learnt. No other than finite numbers.
+    pub fn restore(&mut self, package: Package<'_>, summary: DurationSummary) {
+        let DurationSummary { log_mean, log_variance, observations } = summary;
+        if !log_mean.is_finite() || !log_variance.is_finite() || self.averages.len() >= AVERAGES_MAX {
+            return;
         }
+        let known = Average { mean: log_mean, variance: log_variance, count: observations.clamp(1, PACKAGE_MEMORY) };
+        let is_new = self.averages.insert(package.itself(), known).is_none();
+        self.learn_of_others(package, log_mean, is_new);
     }
 
     /// How long a build of the package is expected to run.
@@ -88,6 +110,17 @@ impl DurationHistory {
     /// Whether nothing was learnt yet.
     pub fn is_empty(&self) -> bool {
         self.averages.is_empty()
+    }
+
+    /// What one package says of those that are like it.
+    fn learn_of_others(&mut self, package: Package<'_>, observed: f32, is_new: bool) {
+        self.learn(package.elsewhere(), observed, PACKAGE_MEMORY);
+        // Each package counts once in its groups, however often it is built.
+        if is_new {
+            for group in package.groups() {
+                self.learn(group, observed, GROUP_MEMORY);
+            }
+        }
     }
 
     /// From the largest group to the smallest, each as far from the one before as its number of packages justifies. Of unknown

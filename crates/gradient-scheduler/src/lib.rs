@@ -63,7 +63,7 @@ mod view;
 mod worker;
 
 pub use decision::Decision;
-pub use durations::{DurationHistory, Package, UNKNOWN_DURATION};
+pub use durations::{DurationHistory, DurationSummary, Package, UNKNOWN_DURATION};
 pub use event::{BuildState, Event, NewBuild, NewEvaluation, Stage, WorkerCapabilities, WorkerOrganization};
 pub use scheduler::Scheduler;
 pub use settings::SchedulerSettings;

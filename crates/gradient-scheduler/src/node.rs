@@ -40,6 +40,8 @@ pub(crate) struct Node {
 pub(crate) struct Millis(u32);
 
 impl Millis {
+    pub(crate) const MAX: Self = Self(u32::MAX);
+
     pub(crate) fn saturating(millis: u64) -> Self {
         Self(u32::try_from(millis).unwrap_or(u32::MAX))
     }

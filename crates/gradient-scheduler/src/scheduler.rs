@@ -11,6 +11,7 @@ mod profiles;
 mod rank;
 mod sessions;
 mod status;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -8,8 +8,8 @@ use gradient_domain::{BuildId, BuildStatus, Epoch, Failure, FailureKind, Moment,
 
 use crate::{
     Conn, StorageError,
-    builds::{Move, make},
-    conn::query,
+    builds::{Fits, Move, Wanted, make_many},
+    conn::{insert_rows, query},
     logs,
     schema::{attempts, builds, log_chunks},
 };
@@ -40,6 +40,17 @@ pub struct Attempt {
     pub log_frames: Option<Vec<u8>>,
 }
 
+/// Which worker gets a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment {
+    /// The build.
+    pub build: BuildId,
+    /// Which attempt it is, from 1.
+    pub epoch: Epoch,
+    /// Whose it is.
+    pub worker: WorkerId,
+}
+
 /// Gives a queued build to a worker: a new attempt, and the build is `Building`. The build's organization, or `None` when the
 /// build is not queued or has had this epoch. To be called in a transaction.
 pub async fn assign(
@@ -49,12 +60,27 @@ pub async fn assign(
     worker: WorkerId,
     now: Moment,
 ) -> Result<Option<OrganizationId>, StorageError> {
-    let change = Move { epoch: Some(epoch), worker: Some(Some(worker)), ..Move::default() };
-    let organization = make(&mut *conn, build, |current| current < epoch, BuildStatus::Building, change, now).await?;
-    if organization.is_none() {
-        return assigned(conn, build, epoch, worker).await;
+    Ok(assign_many(conn, &[Assignment { build, epoch, worker }], now).await?.remove(&build))
+}
+
+/// The same for several, each build once; the organizations of those that were given.
+pub async fn assign_many(
+    conn: &mut Conn,
+    assignments: &[Assignment],
+    now: Moment,
+) -> Result<HashMap<BuildId, OrganizationId>, StorageError> {
+    let wanted = assignments.iter().map(|&Assignment { build, epoch, worker }| {
+        let change = Move { epoch: Some(epoch), worker: Some(Some(worker)), ..Move::default() };
+        Wanted { build, fits: Fits::Before(epoch), change }
+    });
+    let mut given = make_many(&mut *conn, wanted.collect(), BuildStatus::Building, now).await?;
+    let (new, old): (Vec<&Assignment>, Vec<_>) = assignments.iter().partition(|assignment| given.contains_key(&assignment.build));
+    for &Assignment { build, epoch, worker } in old {
+        if let Some(organization) = assigned(conn, build, epoch, worker).await? {
+            given.insert(build, organization);
+        }
     }
-    let attempt = Attempt {
+    let rows = new.into_iter().map(|&Assignment { build, epoch, worker }| Attempt {
         build,
         epoch,
         worker,
@@ -65,9 +91,10 @@ pub async fn assign(
         failure_message: None,
         log_bytes: 0,
         log_frames: None,
-    };
-    query!(conn, |c| diesel::insert_into(attempts::table).values(&attempt).execute(c).await?);
-    Ok(organization)
+    });
+    let rows: Vec<Attempt> = rows.collect();
+    insert_rows!(conn, attempts::table, 10, rows);
+    Ok(given)
 }
 
 /// The build's organization, when it has this assignment already: it was committed, and the answer was lost.

@@ -149,7 +149,7 @@ impl Conn {
         matches!(self, Self::Postgres(PostgresConn(_, Some(_))))
     }
 
-    async fn begin(&mut self) -> Result<(), StorageError> {
+    pub(crate) async fn begin(&mut self) -> Result<(), StorageError> {
         if let Self::Postgres(PostgresConn(conn, Some(fence))) = self
             && Transactions::<AsyncPgConnection>::transaction_manager_status_mut(&mut **conn).transaction_depth()?.is_none()
         {
@@ -173,7 +173,7 @@ impl Conn {
         Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), StorageError> {
+    pub(crate) async fn commit(&mut self) -> Result<(), StorageError> {
         query!(self, |c| commit(c).await?);
         Ok(())
     }

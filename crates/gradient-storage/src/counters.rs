@@ -1,7 +1,7 @@
 //! The stored counts of an evaluation's builds and entry points. They are only ever adjusted, in the transaction of what they
 //! count; counting 30,000 builds for every page would be too slow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -9,7 +9,7 @@ use gradient_domain::{BuildId, BuildStatus, EvaluationId};
 
 use crate::{
     Conn, StorageError,
-    conn::query,
+    conn::{KEYS_PER_QUERY, query},
     schema::{entry_points, evaluation_builds, evaluation_counters as counters},
 };
 
@@ -83,32 +83,39 @@ pub(crate) async fn adjust(conn: &mut Conn, evaluation: EvaluationId, delta: Del
     Ok(())
 }
 
-/// Carries a build's move on to the evaluations that need it.
-pub(crate) async fn build_moved(conn: &mut Conn, build: BuildId, from: BuildStatus, to: BuildStatus) -> Result<(), StorageError> {
-    let needed_by: Vec<EvaluationId> = query!(&mut *conn, |c| {
-        let links = evaluation_builds::table.filter(evaluation_builds::build.eq(build));
-        links.select(evaluation_builds::evaluation).order(evaluation_builds::evaluation).load(c).await?
-    });
-    if needed_by.is_empty() {
-        return Ok(());
-    }
-    query!(&mut *conn, |c| {
-        let links = evaluation_builds::table.filter(evaluation_builds::build.eq(build));
-        diesel::update(links).set(evaluation_builds::status.eq(to)).execute(c).await?
-    });
+/// Carries the moves of builds, each with the status that it had, on to the evaluations that need them.
+pub(crate) async fn builds_moved(conn: &mut Conn, moved: &[(BuildId, BuildStatus)], to: BuildStatus) -> Result<(), StorageError> {
     let mut deltas: BTreeMap<EvaluationId, Delta> = BTreeMap::new();
-    for evaluation in needed_by {
-        let delta = deltas.entry(evaluation).or_default();
-        delta.add_build(from, -1);
-        delta.add_build(to, 1);
-    }
-    if to.is_final() {
-        let roots: Vec<EvaluationId> = query!(&mut *conn, |c| {
-            let roots = entry_points::table.filter(entry_points::build.eq(Some(build)));
-            roots.select(entry_points::evaluation).load(c).await?
+    for chunk in moved.chunks(KEYS_PER_QUERY) {
+        let before: HashMap<BuildId, BuildStatus> = chunk.iter().copied().collect();
+        let ids: Vec<BuildId> = chunk.iter().map(|(build, _)| *build).collect();
+        let needed_by: Vec<(EvaluationId, BuildId)> = query!(&mut *conn, |c| {
+            let links = evaluation_builds::table.filter(evaluation_builds::build.eq_any(&ids));
+            links.select((evaluation_builds::evaluation, evaluation_builds::build)).load(c).await?
         });
-        for evaluation in roots {
-            deltas.entry(evaluation).or_default().add_ended_entry_points(to, 1);
+        if needed_by.is_empty() {
+            continue;
+        }
+        query!(&mut *conn, |c| {
+            let links = evaluation_builds::table.filter(evaluation_builds::build.eq_any(&ids));
+            diesel::update(links).set(evaluation_builds::status.eq(to)).execute(c).await?
+        });
+        for (evaluation, build) in needed_by {
+            let delta = deltas.entry(evaluation).or_default();
+            if let Some(&from) = before.get(&build) {
+                delta.add_build(from, -1);
+                delta.add_build(to, 1);
+            }
+        }
+        if to.is_final() {
+            let roots: Vec<EvaluationId> = query!(&mut *conn, |c| {
+                let ids = ids.iter().copied().map(Some);
+                let roots = entry_points::table.filter(entry_points::build.eq_any(ids));
+                roots.select(entry_points::evaluation).load(c).await?
+            });
+            for evaluation in roots {
+                deltas.entry(evaluation).or_default().add_ended_entry_points(to, 1);
+            }
         }
     }
     for (evaluation, delta) in deltas {

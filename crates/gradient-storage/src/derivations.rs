@@ -33,6 +33,8 @@ pub struct Derivation {
     pub features: Vec<String>,
     /// Its bytes.
     pub aterm: Vec<u8>,
+    /// Whether it is a fetch, whose result is known before.
+    pub fixed: bool,
     /// When it was first seen.
     pub created_at: Moment,
 }

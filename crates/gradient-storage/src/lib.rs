@@ -33,6 +33,7 @@ mod conn;
 mod counters;
 mod error;
 mod functions;
+mod group;
 mod leadership;
 mod migrations;
 mod pools;
@@ -42,6 +43,7 @@ mod url;
 
 pub mod api_keys;
 pub mod attempts;
+pub mod build_durations;
 pub mod builds;
 pub mod cache_keys;
 pub mod cache_logs;

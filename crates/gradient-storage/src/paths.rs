@@ -208,5 +208,16 @@ pub async fn list_staged(conn: &mut Conn, build: BuildId, epoch: Epoch) -> Resul
 
 /// Forgets what was uploaded for a build, for all its attempts.
 pub async fn delete_staged(conn: &mut Conn, build: BuildId) -> Result<usize, StorageError> {
-    Ok(query!(conn, |c| { diesel::delete(staged_outputs::table.filter(staged_outputs::build.eq(build))).execute(c).await? }))
+    delete_staged_of(conn, &[build]).await
+}
+
+/// The same of several builds.
+pub async fn delete_staged_of(conn: &mut Conn, builds: &[BuildId]) -> Result<usize, StorageError> {
+    let mut deleted = 0;
+    for chunk in builds.chunks(KEYS_PER_QUERY) {
+        deleted += query!(&mut *conn, |c| {
+            diesel::delete(staged_outputs::table.filter(staged_outputs::build.eq_any(chunk))).execute(c).await?
+        });
+    }
+    Ok(deleted)
 }

@@ -9,6 +9,7 @@ use crate::{
     Conn, DatabaseUrl, Deposed, StorageError,
     conn::AsyncTask,
     conn::query,
+    group::Group,
     leadership::{self, Leadership},
     pools::{PoolUsage, Pools},
     url::Target,
@@ -45,6 +46,7 @@ pub struct Storage(Arc<Inner>);
 struct Inner {
     threads: Threads,
     pools: Pools,
+    group: Group,
     /// What makes this process the one that leads, when it does.
     leadership: Option<Leadership>,
 }
@@ -92,7 +94,9 @@ impl Storage {
     ) -> Result<Self, StorageError> {
         let threads = Threads::start()?;
         let (pools, leadership) = threads.spawn(opening).await.map_err(StorageError::unavailable)??;
-        Ok(Self(Arc::new(Inner { threads, pools, leadership })))
+        let (group, grouping) = Group::new(pools.clone());
+        threads.spawn(grouping);
+        Ok(Self(Arc::new(Inner { threads, pools, group, leadership })))
     }
 
     /// Ends when this process led and does not any more: it is to end then.
@@ -147,6 +151,22 @@ impl Storage {
         R: Send + 'static,
     {
         self.try_transaction(f).await
+    }
+
+    /// As [`transaction`](Self::transaction), for what is small and comes often: those that come at about the same time share a
+    /// commit. PostgreSQL lets transactions that do not wait for each other share one by itself.
+    pub async fn grouped<R, F>(&self, f: F) -> Result<R, StorageError>
+    where
+        for<'r> F: AsyncFnOnce(&'r mut Conn) -> Result<R, StorageError>
+            + AsyncTask<&'r mut Conn, Result<R, StorageError>, Running: Send>
+            + Send
+            + 'static,
+        R: Send + 'static,
+    {
+        match &self.0.pools {
+            Pools::Sqlite { .. } => self.0.group.join(f).await,
+            Pools::Postgres { .. } => self.transaction(f).await,
+        }
     }
 
     /// As [`transaction`](Self::transaction), for a closure with an error of its own.

@@ -11,6 +11,7 @@ mod delegation;
 mod direct_builds;
 mod docs;
 mod downloads;
+mod durations;
 mod email_verification;
 mod hostile;
 mod keys;

@@ -75,12 +75,14 @@ fn waits(waiting: &BuildWait, names: &[String]) -> String {
             let features = required_features.join(", ");
             format!("No connected worker can build it; it needs one for {architecture} with {features}.")
         }
-        BuildWait::Slots { position: 0, .. } => "All workers that could build it are busy, and it comes next.".to_owned(),
-        BuildWait::Slots { position: 1, .. } => {
-            "All workers that could build it are busy, and one job comes before it.".to_owned()
-        }
-        BuildWait::Slots { position, .. } => {
-            format!("All workers that could build it are busy, and {position} jobs come before it.")
+        BuildWait::Slots { position, eta_secs, .. } => {
+            let place = match position {
+                0 => "it comes next".to_owned(),
+                1 => "one job comes before it".to_owned(),
+                more => format!("{more} jobs come before it"),
+            };
+            let turn = eta_secs.map(|secs| format!("; it begins in about {}", rounded(secs))).unwrap_or_default();
+            format!("All workers that could build it are busy, and {place}{turn}.")
         }
         BuildWait::Share => "Its organization has its share of the workers for now.".to_owned(),
         BuildWait::Retry { at } => format!("Its last attempt failed for a reason that may pass; the next one comes at {at}."),
@@ -90,6 +92,15 @@ fn waits(waiting: &BuildWait, names: &[String]) -> String {
             "The workers that could build it have too little free disk space.".to_owned()
         }
         BuildWait::Draining => "The only workers that could build it are about to go and take nothing new.".to_owned(),
+    }
+}
+
+/// As exactly as it can be known.
+fn rounded(secs: u64) -> String {
+    match secs {
+        0..100 => format!("{secs} s"),
+        100..6000 => format!("{} min", secs.div_ceil(60)),
+        _ => format!("{} h", secs.div_ceil(3600)),
     }
 }
 
@@ -151,8 +162,12 @@ mod tests {
                 "No connected worker can build it; it needs one for x86_64-linux with big-parallel, kvm.",
             ),
             (
-                BuildWait::Slots { position: 7, eta_secs: None },
+                BuildWait::Slots { position: 7, eta_secs: None, eta_min_secs: None, eta_max_secs: None },
                 "All workers that could build it are busy, and 7 jobs come before it.",
+            ),
+            (
+                BuildWait::Slots { position: 0, eta_secs: Some(541), eta_min_secs: Some(241), eta_max_secs: Some(1141) },
+                "All workers that could build it are busy, and it comes next; it begins in about 10 min.",
             ),
             (BuildWait::Dependencies { builds: vec![] }, "It waits for what it needs."),
         ] {

@@ -3,14 +3,21 @@
 //! Decisions that come close together share a transaction. When the database is away the journal waits for it: nothing is told
 //! to anybody that a restart would not know.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use gradient_domain::{
     BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Job, Moment, WorkerId,
 };
 use gradient_protocol::ToWorker;
 use gradient_scheduler::{BuildState, Decision, Event, NewBuild};
-use gradient_storage::{Conn, StorageError, attempts, builds, evaluations, paths};
+use gradient_storage::{
+    Conn, StorageError,
+    attempts::{self, Assignment},
+    builds, evaluations, paths,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Change, Engine, assignments, leases::Lease, logs, measures};
@@ -80,10 +87,17 @@ async fn write(engine: &Engine, decisions: &[Decision]) -> Vec<Outcome> {
         let (batch, now) = (decisions.to_vec(), Moment::now());
         let written = engine
             .storage()
-            .transaction(async move |conn: &mut Conn| {
+            .grouped(async move |conn: &mut Conn| {
                 let mut outcomes = Vec::with_capacity(batch.len());
-                for decision in &batch {
-                    outcomes.push(record(conn, decision, now).await?);
+                let mut left = batch.as_slice();
+                while !left.is_empty() {
+                    let (assignments, others) = left.split_at(assignments_ahead(left));
+                    outcomes.extend(assign(conn, assignments, now).await?);
+                    left = others;
+                    if let Some((next, others)) = others.split_first() {
+                        outcomes.push(record(conn, next, now).await?);
+                        left = others;
+                    }
                 }
                 Ok::<_, StorageError>(outcomes)
             })
@@ -97,6 +111,35 @@ async fn write(engine: &Engine, decisions: &[Decision]) -> Vec<Outcome> {
             }
         }
     }
+}
+
+/// How many decisions come first that give builds to workers, each another one.
+fn assignments_ahead(decisions: &[Decision]) -> usize {
+    let mut builds = HashSet::new();
+    let is_assignment = |decision: &&Decision| match decision {
+        Decision::BuildMoved { status: BuildStatus::Building, .. } => true,
+        Decision::Assign { job: Job::Build(build), .. } => builds.insert(*build),
+        _ => false,
+    };
+    decisions.iter().take_while(is_assignment).count()
+}
+
+/// Gives builds to workers, together: one by one it takes several times as long.
+async fn assign(conn: &mut Conn, decisions: &[Decision], now: Moment) -> Result<Vec<Outcome>, StorageError> {
+    let assignments = decisions.iter().filter_map(|decision| match *decision {
+        Decision::Assign { job: Job::Build(build), epoch, worker } => Some(Assignment { build, epoch, worker }),
+        _ => None,
+    });
+    let assignments: Vec<Assignment> = assignments.collect();
+    let given = if assignments.is_empty() { HashMap::new() } else { attempts::assign_many(conn, &assignments, now).await? };
+    let outcome = |decision: &Decision| match decision {
+        Decision::Assign { job: Job::Build(build), .. } => {
+            given.get(build).map_or(Outcome::Overtaken, |&organization| Outcome::Assigned(organization))
+        }
+        // `Building` is written by the assignment that follows, at once with the owner and the epoch.
+        _ => Outcome::Done,
+    };
+    Ok(decisions.iter().map(outcome).collect())
 }
 
 async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Outcome, StorageError> {

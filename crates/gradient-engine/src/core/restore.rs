@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, Job};
-use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage, UNKNOWN_DURATION};
+use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage};
 use gradient_storage::{
     Conn, attempts,
     builds::{self, RestoredBuild},
@@ -59,6 +59,8 @@ async fn unneeded(engine: &Engine, needed: HashSet<BuildId>) -> Result<Event, En
             rows.push(RestoredBuild {
                 build: build.id,
                 organization: build.organization,
+                name: derivation.name,
+                fixed: derivation.fixed,
                 system: derivation.system,
                 features: derivation.features,
                 dependencies: Vec::new(),
@@ -131,13 +133,14 @@ fn node(engine: &Engine, row: RestoredBuild) -> NewBuild {
         (BuildStatus::Queued | BuildStatus::Building, _) => BuildState::Queued { epoch: row.epoch },
         (ended, _) => BuildState::Ended(ended),
     };
+    let expected = engine.durations().expect(&row.name, &row.system, row.fixed);
     NewBuild {
         build: row.build,
         organization: row.organization,
         system: row.system,
         features: row.features,
         dependencies: row.dependencies,
-        expected: UNKNOWN_DURATION,
+        expected,
         state,
     }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn finish(engine: &Engine, build: BuildId, epoch: Epoch) -> Res
     let (frames, log_bytes) = (index.to_bytes(), index.log_bytes.cast_signed());
     engine
         .storage()
-        .transaction(async move |conn: &mut Conn| {
+        .grouped(async move |conn: &mut Conn| {
             attempts::set_log_frames(conn, build, epoch, frames, log_bytes).await?;
             rows::delete_chunks(conn, build, epoch).await
         })

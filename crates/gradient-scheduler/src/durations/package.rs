@@ -24,6 +24,16 @@ impl<'a> Package<'a> {
         self.name
     }
 
+    /// What it is built on.
+    pub const fn system(self) -> &'a str {
+        self.system
+    }
+
+    /// Whether it is a fetch.
+    pub const fn is_fixed_output(self) -> bool {
+        self.fixed_output
+    }
+
     /// The key of exactly this package.
     pub(super) fn itself(self) -> u64 {
         self.key(0, self.system, self.name, "")

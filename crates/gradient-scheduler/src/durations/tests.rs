@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{DurationHistory, Package, UNKNOWN_DURATION};
+use super::{DurationHistory, DurationSummary, Package, UNKNOWN_DURATION};
 
 fn package(derivation: &str) -> Package<'_> {
     Package::of_derivation(derivation, "x86_64-linux", false)
@@ -76,6 +76,23 @@ fn one_that_hangs_is_not_believed_but_a_change_is() {
         history.record(package("a-1"), Duration::from_secs(100));
     }
     assert!((70..=130).contains(&expected(&history, "a-1")));
+}
+
+#[test]
+fn what_is_stored_is_known_again() {
+    let before = history(&[("a-1", 10), ("a-1", 30), ("perl5.24.3-B-1", 2), ("c-1", 500)]);
+    let mut after = DurationHistory::default();
+    for name in ["a", "perl5.24.3-B", "c"] {
+        after.restore(package(name), before.summary(package(name)).unwrap());
+    }
+    for name in ["a-2", "perl5.24.3-B-2", "c-2"] {
+        assert_eq!(expected(&after, name), expected(&before, name));
+        assert_eq!(after.summary(package(name)), before.summary(package(name)));
+    }
+    assert_eq!((before.summary(package("d")), after.len()), (None, before.len()));
+    let broken = DurationSummary { log_mean: f32::NAN, log_variance: 0.0, observations: 1 };
+    after.restore(package("d"), broken);
+    assert_eq!(after.summary(package("d")), None);
 }
 
 proptest! {

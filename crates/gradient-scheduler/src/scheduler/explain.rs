@@ -2,21 +2,19 @@
 
 use gradient_domain::{BuildId, BuildWait, EvaluationId, EvaluationWait, Job, Moment};
 
-use super::{Scheduler, status::Hindrance};
+use super::{Scheduler, status::Hindrance, turn::Turn};
 use crate::{
     OwnedJob, Tick, WorkerView,
-    class::{Class, Need},
+    class::Need,
     node::{NodeSlot, Phase},
 };
 
 /// How many dependencies are named.
 const DEPENDENCIES_MAX: usize = 20;
-/// Up to which place in the queue it is counted.
-const POSITION_MAX: usize = 1000;
 
 impl Scheduler {
     /// Why a build is queued; `None` when it is not, or is not known. `now` and `tick` are the same time on both clocks. A place
-    /// in the queue is told up to 1000.
+    /// in the queue is told up to 1000, and when it is the build's turn only when something is known of what comes before.
     pub fn explain_build(&self, build: BuildId, now: Moment, tick: Tick) -> Option<BuildWait> {
         let &slot = self.node_of.get(&Job::Build(build))?;
         let node = &self.nodes[slot];
@@ -25,8 +23,13 @@ impl Scheduler {
             Phase::Blocked => Some(BuildWait::Dependencies { builds: self.unfinished_dependencies(slot) }),
             Phase::Delayed { until } => Some(BuildWait::Retry { at: now.plus(until.since(tick)) }),
             Phase::Ready if self.is_served(node.class) => {
-                let position = u32::try_from(self.position(slot)).unwrap_or(u32::MAX);
-                Some(BuildWait::Slots { position, eta_secs: None })
+                let Turn { position, wait } = self.turn(slot, tick);
+                Some(BuildWait::Slots {
+                    position,
+                    eta_secs: wait.map(|wait| wait.expected),
+                    eta_min_secs: wait.map(|wait| wait.least),
+                    eta_max_secs: wait.map(|wait| wait.most),
+                })
             }
             Phase::Ready => match (self.hindrance(node.class), &self.classes[node.class].requirement.need) {
                 (Some(Hindrance::Draining), _) => Some(BuildWait::Draining),
@@ -70,19 +73,4 @@ impl Scheduler {
         let ids = unfinished.filter_map(|node| if let Job::Build(id) = node.job { Some(id) } else { None });
         ids.take(DEPENDENCIES_MAX).collect()
     }
-
-    /// How many ready jobs that the same workers do come before this one.
-    fn position(&self, slot: NodeSlot) -> usize {
-        let node = &self.nodes[slot];
-        let own = &self.classes[node.class];
-        let rivals = self.classes.iter().map(|(_, class)| class).filter(|class| compete(own, class));
-        let before = rivals.flat_map(|class| class.queue.range(..node.urgency(slot)));
-        before.take(POSITION_MAX).count()
-    }
-}
-
-/// Whether the classes have a worker in common, and its slots.
-fn compete(a: &Class, b: &Class) -> bool {
-    let (few, many) = if a.workers.len() <= b.workers.len() { (a, b) } else { (b, a) };
-    a.requirement.need.kind() == b.requirement.need.kind() && few.workers.iter().any(|id| many.workers.contains(id))
 }

@@ -1,9 +1,11 @@
 //! Why builds wait.
 
-use gradient_domain::BuildWait;
-use gradient_scheduler::{Event, NewBuild};
+use gradient_domain::{BuildWait, Epoch};
+use gradient_scheduler::{Event, NewBuild, NewEvaluation, Stage};
 
-use crate::fixture::{Bench, build, new_build, worker};
+use crate::fixture::{
+    Bench, ORGANIZATION, build, build_job, evaluation, machine, new_build, new_evaluation, organization, seconds, serves, worker,
+};
 
 fn explain(bench: &Bench, n: u128) -> Option<BuildWait> {
     bench.scheduler.explain_build(build(n), bench.moment(), bench.now)
@@ -59,4 +61,66 @@ fn for_a_slot_with_the_place_in_the_queue() {
         _ => None,
     };
     assert_eq!([1, 2, 3, 4].map(place), [None, Some(0), Some(1), Some(2)]);
+}
+
+/// The place in the queue, and the seconds until it is reached: as expected, at least, at most.
+fn turn(bench: &Bench, n: u128) -> (u32, Option<[u64; 3]>) {
+    match explain(bench, n) {
+        Some(BuildWait::Slots { position, eta_secs, eta_min_secs, eta_max_secs }) => {
+            (position, eta_secs.zip(eta_min_secs).zip(eta_max_secs).map(|((expected, least), most)| [expected, least, most]))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn takes(n: u128, secs: u64) -> NewBuild {
+    NewBuild { expected: seconds(secs), ..new_build(n, &[]) }
+}
+
+#[test]
+fn for_a_slot_with_the_time_until_it_is_free() {
+    let mut bench = Bench::new();
+    bench.connect(1, 2);
+    bench.evaluated(1, vec![takes(1, 400), takes(2, 300), takes(3, 200), takes(4, 100)]);
+    assert_eq!((turn(&bench, 3), turn(&bench, 4)), ((0, Some([300, 150, 600])), (1, Some([400, 200, 800]))));
+    bench.apply(Event::JobStarted { job: build_job(1), epoch: Epoch(1), worker: worker(1) });
+    bench.pass(seconds(160));
+    // The second has not begun, as far as anybody has said.
+    assert_eq!(turn(&bench, 3), (0, Some([240, 40, 600])));
+    bench.pass(seconds(800));
+    // It runs for 960 s, so that nobody knows when it ends: not at once.
+    assert_eq!(turn(&bench, 3).1, Some([120, 60, 240]));
+}
+
+#[test]
+fn for_a_slot_without_a_time_when_nothing_is_known() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    bench.evaluated(1, vec![new_build(1, &[]), takes(2, 10)]);
+    assert_eq!(turn(&bench, 2), (0, None));
+}
+
+#[test]
+fn for_a_slot_while_others_have_less_than_their_share() {
+    const OTHER: u128 = 2;
+    let mut bench = Bench::new();
+    bench.apply(Event::CachesChanged { organization: organization(OTHER), writable: true });
+    bench.apply(Event::WorkerConnected {
+        worker: worker(1),
+        organizations: vec![serves(ORGANIZATION), serves(OTHER)],
+        capabilities: machine(2),
+        running: vec![],
+    });
+    bench.evaluated(1, (1..=10).map(|n| takes(n, 60)).collect());
+    let others = (21..=30).map(|n| NewBuild { organization: organization(OTHER), ..takes(n, 60) }).collect();
+    bench.all([
+        Event::EvaluationAdded(NewEvaluation { organization: organization(OTHER), ..new_evaluation(2, Stage::Build) }),
+        Event::BuildsAdded { evaluation: evaluation(2), builds: others },
+        Event::EvaluationSealed { evaluation: evaluation(2), had_errors: false },
+    ]);
+    // Both slots are the first one's: the other has two before it, and one between two of its.
+    let places = [3, 4, 5, 21, 22].map(|n| turn(&bench, n).0);
+    assert_eq!(places, [2, 4, 6, 0, 1]);
+    bench.apply(Event::ShareChanged { organization: organization(OTHER), weight: 200 });
+    assert_eq!([3, 4].map(|n| turn(&bench, n).0), [4, 7]);
 }

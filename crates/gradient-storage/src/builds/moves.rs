@@ -1,10 +1,12 @@
+use std::collections::{HashMap, HashSet};
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use gradient_domain::{BuildId, BuildStatus, Epoch, FailureKind, Moment, OrganizationId, WorkerId};
 
 use crate::{
     Conn, StorageError,
-    conn::query,
+    conn::{KEYS_PER_QUERY, query},
     counters,
     schema::{attempts, builds},
 };
@@ -46,45 +48,94 @@ pub async fn set_status(
         }
         _ => {}
     }
-    Ok(make(conn, id, |current| current == epoch, status, change, now).await?.is_some())
+    let wanted = vec![Wanted { build: id, fits: Fits::Newest(epoch), change }];
+    Ok(!make_many(conn, wanted, status, now).await?.is_empty())
+}
+
+/// A build that has its outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion {
+    /// The build.
+    pub build: BuildId,
+    /// Its assignment.
+    pub epoch: Epoch,
+    /// How long the builder ran.
+    pub duration_ms: i64,
 }
 
 /// Ends a build with its outputs. Whether it was its assignment's to end. To be called in the transaction that makes the outputs
 /// the organization's.
 pub async fn complete(conn: &mut Conn, id: BuildId, epoch: Epoch, duration_ms: i64, now: Moment) -> Result<bool, StorageError> {
-    let change = Move { duration_ms: Some(Some(duration_ms)), ..Move::default() };
-    let is_current = |current| current == epoch && epoch != Epoch::NONE;
-    Ok(make(conn, id, is_current, BuildStatus::Completed, change, now).await?.is_some())
+    Ok(!complete_many(conn, &[Completion { build: id, epoch, duration_ms }], now).await?.is_empty())
 }
 
-/// Makes a legal move, guarded by the build's epoch, and carries it on to the evaluations. The build's organization when it
-/// happened.
-pub(crate) async fn make(
+/// The same for several; those that were their assignments' to end.
+pub async fn complete_many(conn: &mut Conn, completions: &[Completion], now: Moment) -> Result<HashSet<BuildId>, StorageError> {
+    let assigned = completions.iter().filter(|completion| completion.epoch != Epoch::NONE);
+    let wanted = assigned.map(|&Completion { build, epoch, duration_ms }| {
+        let change = Move { duration_ms: Some(Some(duration_ms)), ..Move::default() };
+        Wanted { build, fits: Fits::Newest(epoch), change }
+    });
+    Ok(make_many(conn, wanted.collect(), BuildStatus::Completed, now).await?.into_keys().collect())
+}
+
+/// A move that is to be made.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) build: BuildId,
+    pub(crate) fits: Fits,
+    pub(crate) change: Move,
+}
+
+/// The newest assignment that a build has to have for a move.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fits {
+    /// This one.
+    Newest(Epoch),
+    /// One before this one.
+    Before(Epoch),
+}
+
+/// Makes those of the moves that are legal, guarded by the builds' epochs, and carries them on to the evaluations. The organizations of
+/// the builds that moved. Each build once; as they are locked together, that many cost little more than one.
+pub(crate) async fn make_many(
     conn: &mut Conn,
-    id: BuildId,
-    fits: impl Fn(Epoch) -> bool,
+    wanted: Vec<Wanted>,
     to: BuildStatus,
-    mut change: Move,
     now: Moment,
-) -> Result<Option<OrganizationId>, StorageError> {
+) -> Result<HashMap<BuildId, OrganizationId>, StorageError> {
     counters::lock(conn).await?;
-    let current: Option<(BuildStatus, Epoch, OrganizationId)> = query!(&mut *conn, |c| {
-        let build = builds::table.find(id).select((builds::status, builds::epoch, builds::organization));
-        build.first(c).await.optional()?
-    });
-    let Some((from, epoch, organization)) = current else { return Ok(None) };
-    if !fits(epoch) || !from.can_become(to) {
-        return Ok(None);
+    let ids: Vec<BuildId> = wanted.iter().map(|wanted| wanted.build).collect();
+    let mut current: HashMap<BuildId, (BuildStatus, Epoch, OrganizationId)> = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<(BuildId, (BuildStatus, Epoch, OrganizationId))> = query!(&mut *conn, |c| {
+            let columns = (builds::id, (builds::status, builds::epoch, builds::organization));
+            builds::table.filter(builds::id.eq_any(chunk)).select(columns).load(c).await?
+        });
+        current.extend(rows);
     }
-    change.finished_at = Some(to.is_final().then_some(now));
-    let rows = query!(&mut *conn, |c| {
-        let unmoved = builds::table.find(id).filter(builds::status.eq(from)).filter(builds::epoch.eq(epoch));
-        let moved = (builds::status.eq(to), builds::updated_at.eq(now), &change);
-        diesel::update(unmoved).set(moved).execute(c).await?
-    });
-    if rows == 0 {
-        return Ok(None);
+    let mut moved = Vec::with_capacity(ids.len());
+    let mut organizations = HashMap::with_capacity(ids.len());
+    for Wanted { build, fits, mut change } in wanted {
+        let Some(&(from, epoch, organization)) = current.get(&build) else { continue };
+        let fits = match fits {
+            Fits::Newest(newest) => epoch == newest,
+            Fits::Before(next) => epoch < next,
+        };
+        if !fits || !from.can_become(to) {
+            continue;
+        }
+        change.finished_at = Some(to.is_final().then_some(now));
+        let rows = query!(&mut *conn, |c| {
+            let unmoved = builds::table.find(build).filter(builds::status.eq(from)).filter(builds::epoch.eq(epoch));
+            let changed = (builds::status.eq(to), builds::updated_at.eq(now), &change);
+            diesel::update(unmoved).set(changed).execute(c).await?
+        });
+        if rows > 0 {
+            moved.push((build, from));
+            organizations.insert(build, organization);
+        }
     }
-    counters::build_moved(conn, id, from, to).await?;
-    Ok(Some(organization))
+    counters::builds_moved(conn, &moved, to).await?;
+    Ok(organizations)
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use gradient_domain::{BuildId, BuildStatus, EvaluationId, Publish};
@@ -5,24 +7,32 @@ use gradient_nix::StorePath;
 
 use crate::{
     Conn, StorageError,
-    conn::query,
+    conn::{KEYS_PER_QUERY, query},
     schema::{builds, derivation_outputs, entry_points, evaluation_builds, evaluations},
 };
 
 /// Whether the caches get a build's outputs: it is an entry point's, or an evaluation that needs it publishes all.
 pub async fn is_published(conn: &mut Conn, id: BuildId) -> Result<bool, StorageError> {
-    let is_root = query!(&mut *conn, |c| {
-        let roots = entry_points::table.filter(entry_points::build.eq(Some(id))).select(entry_points::id);
-        diesel::select(diesel::dsl::exists(roots)).get_result(c).await?
-    });
-    if is_root {
-        return Ok(true);
+    Ok(are_published(conn, &[id]).await?.contains(&id))
+}
+
+/// Those of the builds whose outputs the caches get.
+pub async fn are_published(conn: &mut Conn, ids: &[BuildId]) -> Result<HashSet<BuildId>, StorageError> {
+    let mut published = HashSet::new();
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        let roots: Vec<BuildId> = query!(&mut *conn, |c| {
+            let chunk = chunk.iter().copied().map(Some);
+            let roots = entry_points::table.filter(entry_points::build.eq_any(chunk));
+            roots.select(entry_points::build.assume_not_null()).load(c).await?
+        });
+        published.extend(roots);
+        let needed: Vec<BuildId> = query!(&mut *conn, |c| {
+            let links = evaluation_builds::table.inner_join(evaluations::table).filter(evaluation_builds::build.eq_any(chunk));
+            links.filter(evaluations::publish.eq(Publish::All)).select(evaluation_builds::build).load(c).await?
+        });
+        published.extend(needed);
     }
-    Ok(query!(conn, |c| {
-        let links = evaluation_builds::table.inner_join(evaluations::table).filter(evaluation_builds::build.eq(id));
-        let publishing = links.filter(evaluations::publish.eq(Publish::All)).select(evaluations::id);
-        diesel::select(diesel::dsl::exists(publishing)).get_result(c).await?
-    }))
+    Ok(published)
 }
 
 /// The output paths that the caches get because of an evaluation, of the builds that succeeded so far: those of its entry

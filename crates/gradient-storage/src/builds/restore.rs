@@ -18,6 +18,10 @@ pub struct RestoredBuild {
     pub build: BuildId,
     /// Whose it is.
     pub organization: OrganizationId,
+    /// The derivation's name.
+    pub name: String,
+    /// Whether it is a fetch, whose result is known before.
+    pub fixed: bool,
     /// What it is built on.
     pub system: String,
     /// The system features it needs, sorted.
@@ -34,7 +38,8 @@ pub struct RestoredBuild {
 
 /// All builds that an evaluation needs, with their edges.
 pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<RestoredBuild>, StorageError> {
-    type Row = (BuildId, OrganizationId, DerivationId, BuildStatus, Epoch, Option<WorkerId>, String, FeatureList);
+    type Package = (String, bool, String, FeatureList);
+    type Row = (BuildId, OrganizationId, DerivationId, BuildStatus, Epoch, Option<WorkerId>, Package);
     let rows: Vec<Row> = query!(&mut *conn, |c| {
         evaluation_builds::table
             .inner_join(builds::table.inner_join(derivations::table))
@@ -47,8 +52,7 @@ pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<
                 builds::status,
                 builds::epoch,
                 builds::worker,
-                derivations::system,
-                derivations::features,
+                (derivations::name, derivations::fixed, derivations::system, derivations::features),
             ))
             .load(c)
             .await?
@@ -71,9 +75,11 @@ pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<
     for (build, input) in edges {
         dependencies.entry(build).or_default().extend(build_of.get(&input));
     }
-    let restored = |(build, organization, _, status, epoch, worker, system, features): Row| RestoredBuild {
+    let restored = |(build, organization, _, status, epoch, worker, (name, fixed, system, features)): Row| RestoredBuild {
         build,
         organization,
+        name,
+        fixed,
         system,
         features: features.0,
         dependencies: dependencies.remove(&build).unwrap_or_default(),

@@ -213,3 +213,18 @@ diesel::table! {
         bytes -> Binary,
     }
 }
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::Moment;
+
+    build_durations (name, system, fixed) {
+        name -> Text,
+        system -> Text,
+        fixed -> Bool,
+        log_mean -> Float,
+        log_variance -> Float,
+        observations -> Integer,
+        updated_at -> Moment,
+    }
+}

@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod attempts;
+mod build_durations;
 mod builds;
 mod cache_paths;
 mod cache_retention;
@@ -17,6 +18,7 @@ mod email_verifications;
 mod evaluations;
 mod fixtures;
 mod graph;
+mod group;
 mod leadership;
 mod logs;
 mod members;
