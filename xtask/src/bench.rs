@@ -5,6 +5,7 @@ mod api;
 mod cache;
 mod collect;
 pub(crate) mod database;
+mod dispatch;
 mod eval;
 mod figures;
 mod graph;
@@ -42,6 +43,8 @@ enum What {
     Transfer(transfer::Options),
     /// How good the order is in which the scheduler builds, and how fast it decides, in simulated worlds.
     Scheduler(scheduler::Options),
+    /// How soon free slots have their next build, and how many builds a second are completed, with a thousand workers.
+    Dispatch(dispatch::Options),
     /// How long an evaluation of a large package set takes through server and worker, beside `nix eval`.
     Eval(eval::Options),
     /// How long it takes to find out what a large cache does not keep.
@@ -56,6 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Overhead(options) => overhead::run(options),
         What::Transfer(options) => transfer::run(options),
         What::Scheduler(options) => scheduler::run(options),
+        What::Dispatch(options) => dispatch::run(options),
         What::Eval(options) => eval::run(options),
         What::Collect => collect::run(),
     }

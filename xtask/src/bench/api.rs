@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use gradient_domain::JobKind;
 use gradient_test_support::deployment::{CacheVisibility, Evaluation, FlakeRepository, Installation, answer, wait};
 use serde_json::json;
 
@@ -88,7 +89,8 @@ fn measure(installation: &mut Installation, folder: &Path, database: Database, o
     let worker_id = installation.register_worker()?.to_owned();
     let token = installation.worker_token().context("the worker has no token")?.to_owned();
     let graph: Graph = graph::generate(options.builds)?;
-    let plan = Plan { address: address.clone(), worker_id, token, graph, builds: options.completed };
+    let plan =
+        Plan { address: address.clone(), worker_id, token, kinds: JobKind::ALL.to_vec(), graph, builds: options.completed };
     // Connected until the end: the builds that it has stay its own, and the evaluation goes on.
     let worker = StubWorker::start(plan)?;
     let started = Instant::now();

@@ -37,7 +37,16 @@ pub(super) struct Throwaway {
 
 impl Throwaway {
     pub(super) fn create(database: Database) -> Result<Self> {
-        let server = (database == Database::Postgres).then(Postgres::start).transpose()?;
+        Self::on(database, Postgres::start)
+    }
+
+    /// One that waits for the disk, as those that are relied on do.
+    pub(super) fn durable(database: Database) -> Result<Self> {
+        Self::on(database, Postgres::start_durable)
+    }
+
+    fn on(database: Database, start: impl FnOnce() -> Result<Postgres>) -> Result<Self> {
+        let server = (database == Database::Postgres).then(start).transpose()?;
         let database = server.as_ref().map(|server| PostgresDatabase::create(&server.url()));
         Ok(Self { database, _server: server })
     }

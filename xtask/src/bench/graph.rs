@@ -55,6 +55,22 @@ pub(super) fn generate(count: usize) -> Result<Graph> {
     Ok(Graph { entry_points, derivations: made.files, edges: made.edges })
 }
 
+/// Makes one of which so many derivations can be built at any time: each needs the first one, and the one that is so far before it.
+pub(super) fn wide(count: usize, width: usize) -> Result<Graph> {
+    let mut made = Made::default();
+    for number in 0..count {
+        let mut inputs: Vec<usize> = (number > 0).then_some(0).into_iter().collect();
+        inputs.extend(number.checked_sub(width).filter(|&before| before > 0));
+        made.add(&format!("package-{number}-1.{}", number % 17), &inputs)?;
+    }
+    let attribute = |number: usize| {
+        let (path, _) = made.all.get(number)?;
+        Some(EntryPoint { attribute: format!("packages.x86_64-linux.package-{number}"), outcome: Ok(path.clone().into()) })
+    };
+    let entry_points = (count.saturating_sub(width.min(ENTRY_POINTS))..count).filter_map(attribute).collect();
+    Ok(Graph { entry_points, derivations: made.files, edges: made.edges })
+}
+
 /// An earlier derivation; the earlier, the likelier, as libraries are used by more packages than programs are.
 fn popular(random: &mut StdRng, below: usize) -> usize {
     let (a, b, c) = (random.random_range(0..below), random.random_range(0..below), random.random_range(0..below));

@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) address: String,
     pub(super) worker_id: String,
     pub(super) token: String,
+    /// What it takes.
+    pub(super) kinds: Vec<JobKind>,
     pub(super) graph: Graph,
     /// So many builds it completes; those after them it keeps and never ends.
     pub(super) builds: usize,
@@ -59,7 +61,7 @@ impl StubWorker {
         let (socket, _) = client(format!("ws://{}/proto", plan.address), stream.try_clone()?)?;
         let (sender, progress) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let worked = Session::open(socket, &plan.address, &plan.worker_id, &plan.token)
+            let worked = Session::open(socket, &plan.address, &plan.worker_id, &plan.token, plan.kinds.clone())
                 .and_then(|session| session.work(plan, &sender));
             // Nobody listens any more once the measurement has ended.
             if let Err(error) = worked {
@@ -101,13 +103,19 @@ pub(crate) struct Session {
 
 impl Session {
     /// Shakes hands as this worker.
-    pub(crate) fn open(mut socket: WebSocket<TcpStream>, address: &str, worker_id: &str, token: &str) -> Result<Self> {
+    pub(crate) fn open(
+        mut socket: WebSocket<TcpStream>,
+        address: &str,
+        worker_id: &str,
+        token: &str,
+        kinds: Vec<JobKind>,
+    ) -> Result<Self> {
         let hello = Hello {
             versions: VERSIONS,
             worker: worker_id.parse()?,
             program: "bench".to_owned(),
             tokens: vec![PeerToken { peer: PeerSelector::Any, token: token.to_owned() }],
-            capabilities: capabilities(),
+            capabilities: capabilities(kinds, SLOTS),
             running: vec![],
             draining: false,
             process: None,
@@ -190,10 +198,7 @@ impl Session {
     }
 
     pub(crate) fn build(&mut self, job: Job, epoch: Epoch, task: &BuildTask) -> Result<()> {
-        let name = task.derivation.name().trim_end_matches(".drv");
-        let outputs = nix_derivation::Derivation::from_aterm_bytes(&task.aterm, name)?.resolved_outputs()?;
-        let path = outputs.get("out").and_then(|output| output.path.clone()).context("no output")?;
-        let (path, nar) = (StorePath::from(path), Nar::of_a_file(b"built\n")?);
+        let (path, nar) = (output_path(task)?, Nar::of_a_file(b"built\n")?);
         self.report(job, epoch, Report::Started {})?;
         self.upload(job, epoch, &path, &nar, "")?;
         let (nar_hash, nar_size) = (nar.hash, nar.size);
@@ -222,12 +227,20 @@ impl Session {
     }
 }
 
-fn capabilities() -> Capabilities {
+/// Where the only output of a build is.
+pub(super) fn output_path(task: &BuildTask) -> Result<StorePath> {
+    let name = task.derivation.name().trim_end_matches(".drv");
+    let outputs = nix_derivation::Derivation::from_aterm_bytes(&task.aterm, name)?.resolved_outputs()?;
+    let path = outputs.get("out").and_then(|output| output.path.clone()).context("no output")?;
+    Ok(StorePath::from(path))
+}
+
+pub(super) fn capabilities(kinds: Vec<JobKind>, build_slots: u32) -> Capabilities {
     Capabilities {
-        kinds: vec![JobKind::Fetch, JobKind::Evaluate, JobKind::Build],
+        kinds,
         systems: vec!["x86_64-linux".to_owned()],
         features: vec![],
-        build_slots: SLOTS,
+        build_slots,
         cores: 2,
         memory_bytes: 1 << 30,
         separates_peers: false,

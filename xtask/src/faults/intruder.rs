@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use gradient_domain::{BuildId, Epoch, EvaluationId, Failure, FailureKind, Job};
+use gradient_domain::{BuildId, Epoch, EvaluationId, Failure, FailureKind, Job, JobKind};
 use gradient_nix::StorePath;
 use gradient_protocol::transfer::job_path;
 use gradient_protocol::{BuiltOutput, DerivationFile, EntryPoint, Report, Task};
@@ -94,7 +94,7 @@ fn connect(address: &str, id: &str, token: &str, patience: Duration) -> Result<S
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(patience))?;
     let (socket, _) = client(format!("ws://{address}/proto"), stream)?;
-    Session::open(socket, address, id, token)
+    Session::open(socket, address, id, token, JobKind::ALL.to_vec())
 }
 
 fn targets(site: &Site, victim: &Evaluation) -> Result<Vec<Target>> {

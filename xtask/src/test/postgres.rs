@@ -28,6 +28,9 @@ const FLEETING: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_co
 /// What is committed is there after its processes were killed; only the machine must not crash.
 const LASTING: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=100"];
 
+/// What is committed stays committed, whatever happens: as PostgreSQL is by default.
+const DURABLE: &[&str] = &["max_connections=100"];
+
 impl Postgres {
     /// Makes a cluster and waits until it answers.
     pub(crate) fn start() -> Result<Self> {
@@ -37,6 +40,11 @@ impl Postgres {
     /// Makes one that loses nothing when it is killed.
     pub(crate) fn start_lasting() -> Result<Self> {
         Self::start_with(LASTING)
+    }
+
+    /// Makes one that waits for the disk.
+    pub(crate) fn start_durable() -> Result<Self> {
+        Self::start_with(DURABLE)
     }
 
     fn start_with(settings: &'static [&'static str]) -> Result<Self> {

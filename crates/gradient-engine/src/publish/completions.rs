@@ -79,10 +79,14 @@ async fn serve(engine: &Engine, requests: Vec<Request>) {
                 let _ = answer.send(Ok(completed.contains(&ended.build)));
             }
         }
-        Err(error) if together.len() == 1 => {
+        // None of them is the reason, and one by one each would wait as long again.
+        Err(error @ (StorageError::Unavailable(_) | StorageError::Fenced)) => {
             for Request(_, answer) in together {
-                let _ = answer.send(Err(error));
-                break;
+                let same = match &error {
+                    StorageError::Fenced => StorageError::Fenced,
+                    error => StorageError::Unavailable(error.to_string().into()),
+                };
+                let _ = answer.send(Err(same));
             }
         }
         // One of them may be the reason: the others are not to suffer from it.

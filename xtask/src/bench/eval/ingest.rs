@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use gradient_domain::JobKind;
 use gradient_test_support::deployment::{CacheVisibility, FlakeRepository, Installation, Programs};
 
 use crate::bench::database::{Database, Throwaway};
@@ -37,7 +38,7 @@ pub(super) fn run(programs: &Programs, database: Database, derivations: usize) -
     let token = installation.worker_token().context("the worker has no token")?.to_owned();
     let graph = graph::generate(derivations)?;
     let edges = graph.edges;
-    let worker = StubWorker::start(Plan { address, worker_id, token, graph, builds: 0 })?;
+    let worker = StubWorker::start(Plan { address, worker_id, token, kinds: JobKind::ALL.to_vec(), graph, builds: 0 })?;
     let started = Instant::now();
     installation.evaluate(PROJECT)?;
     worker.wait_for(&Progress::Evaluated, LIMIT)?;
