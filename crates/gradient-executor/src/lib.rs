@@ -53,6 +53,8 @@ pub struct Machine {
     pub uploads: UploadBudget,
     /// What evaluations may use.
     pub evaluation: EvaluationLimits,
+    /// `nix-eval-jobs`, where large sets of attributes are to be evaluated with it; its path is absolute.
+    pub nix_eval_jobs: Option<PathBuf>,
     /// What has to be free for anything new to begin.
     pub reserve: Reserve,
 }

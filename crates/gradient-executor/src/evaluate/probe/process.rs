@@ -10,11 +10,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Answer, Described, Found, MAX_ERROR_BYTES, Query};
+use super::{
+    super::evaluator::{Answer, Found, Query},
+    Described, MAX_ERROR_BYTES,
+};
 use crate::{job::failure, process};
 
 /// How long one attribute may evaluate without a word.
-const SILENCE: Duration = Duration::from_mins(30);
+pub(in super::super) const SILENCE: Duration = Duration::from_mins(30);
 
 /// How long an explanation may take.
 const EXPLANATION_TIME: Duration = Duration::from_mins(2);
@@ -66,7 +69,7 @@ pub(super) async fn run(
         return Err(failure(FailureKind::Transient, format!("cannot speak with `{program}`")));
     };
     let mut follower =
-        Follower { mark, queries, claim, answers, ready: false, answered: 0, said: Vec::new(), warned: BTreeSet::new() };
+        Follower { mark, queries, claim, answers, ready: false, answered: 0, said: Vec::new(), warnings: Warnings::default() };
     // An evaluator that fails early closes its input; why it did is in its error output.
     let (_, way) = tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr));
     match way.map_err(lost)? {
@@ -103,7 +106,7 @@ pub(super) async fn error_of(mut command: Command, expression: String) -> Option
         ready: true,
         answered: 0,
         said: Vec::new(),
-        warned: BTreeSet::new(),
+        warnings: Warnings::default(),
     };
     let both = async { tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr)).1 };
     timeout(EXPLANATION_TIME, both).await.ok()?.ok()?;
@@ -129,7 +132,21 @@ struct Follower<'a> {
     answered: usize,
     /// The end of what was said since the last answer.
     said: Vec<u8>,
-    warned: BTreeSet<String>,
+    warnings: Warnings,
+}
+
+/// The warnings of one process, each once.
+#[derive(Debug, Default)]
+pub(in super::super) struct Warnings(BTreeSet<String>);
+
+impl Warnings {
+    /// What a line warns of, when that is to be told.
+    pub(in super::super) fn take(&mut self, line: &str) -> Option<String> {
+        let warning = line.strip_prefix("trace: ").unwrap_or(line);
+        let warning = warning.strip_prefix("evaluation warning: ").or_else(|| line.strip_prefix("trace: warning: "))?;
+        let warning: String = warning.chars().take(2000).collect();
+        (self.0.len() < MAX_WARNINGS && self.0.insert(warning.clone())).then_some(warning)
+    }
 }
 
 impl Follower<'_> {
@@ -197,13 +214,8 @@ impl Follower<'_> {
     }
 
     async fn keep(&mut self, line: &[u8], text: &str) {
-        let warning = text.strip_prefix("trace: ").unwrap_or(text);
-        let warning = warning.strip_prefix("evaluation warning: ").or_else(|| text.strip_prefix("trace: warning: "));
-        if let Some(warning) = warning.filter(|_| self.warned.len() < MAX_WARNINGS) {
-            let warning: String = warning.chars().take(2000).collect();
-            if self.warned.insert(warning.clone()) {
-                let _ = self.answers.send(Answer::Warning(warning)).await;
-            }
+        if let Some(warning) = self.warnings.take(text) {
+            let _ = self.answers.send(Answer::Warning(warning)).await;
         }
         self.said.extend_from_slice(line);
         let excess = self.said.len().saturating_sub(MAX_ERROR_BYTES);
