@@ -30,7 +30,7 @@ pub use link::link;
 pub(crate) use moves::{Move, make};
 pub use moves::{complete, set_status};
 pub use published::{is_published, published_outputs};
-pub use renew::{any_renewable, renew};
+pub use renew::{Renewal, any_renewable, renew};
 pub use restore::{RestoredBuild, of_evaluation};
 pub use view::{BuildView, view};
 
@@ -129,6 +129,11 @@ impl LatestBuild {
             BuildStatus::Failed => self.failure.is_some_and(|kind| !kind.is_transient() && kind != FailureKind::Aborted),
             _ => true,
         }
+    }
+
+    /// Whether it has ended and has no outputs.
+    pub fn has_failed(&self) -> bool {
+        self.status.is_final() && !self.status.is_success()
     }
 }
 

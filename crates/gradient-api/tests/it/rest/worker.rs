@@ -40,6 +40,13 @@ pub(super) struct Derivation {
     pub(super) output: &'static str,
 }
 
+impl Derivation {
+    /// As a worker sends it.
+    pub(super) fn file(&self) -> DerivationFile {
+        DerivationFile { path: self.path.parse().unwrap(), aterm: self.aterm.to_vec() }
+    }
+}
+
 /// A job that the worker has.
 #[derive(Debug, Clone)]
 pub(super) struct Assignment {
@@ -158,29 +165,31 @@ impl Worker {
 
     /// Fetches, when that is wanted, and evaluates: these derivations, the last of which is the entry point `packages.<n>`.
     pub(super) async fn evaluate(&mut self, derivations: &[Derivation]) {
-        let mut assignment = self.next().await;
-        if let Job::Fetch(_) = assignment.job {
-            let nar = tree(&[("flake.nix", b"{ }")]);
-            let path = self.upload_source(&assignment, &nar).await;
-            let nar_hash = sha256(&nar);
-            let source = Source { path, nar_hash, rev: None, rev_count: None, last_modified: None };
-            self.report(&assignment, Report::Fetched { source }).await;
-            assignment = self.next().await;
-        }
+        let assignment = self.fetch().await;
         self.evaluate_assigned(&assignment, derivations).await;
+    }
+
+    /// Fetches, when that is wanted; the next job, which is to evaluate.
+    pub(super) async fn fetch(&mut self) -> Assignment {
+        let assignment = self.next().await;
+        let Job::Fetch(_) = assignment.job else { return assignment };
+        let nar = tree(&[("flake.nix", b"{ }")]);
+        let path = self.upload_source(&assignment, &nar).await;
+        let nar_hash = sha256(&nar);
+        let source = Source { path, nar_hash, rev: None, rev_count: None, last_modified: None };
+        self.report(&assignment, Report::Fetched { source }).await;
+        self.next().await
     }
 
     /// Evaluates what it was given.
     pub(super) async fn evaluate_assigned(&mut self, assignment: &Assignment, derivations: &[Derivation]) {
         assert_eq!(assignment.job.kind(), JobKind::Evaluate);
-        let file =
-            |derivation: &Derivation| DerivationFile { path: derivation.path.parse().unwrap(), aterm: derivation.aterm.to_vec() };
         let entry_point = |derivation: &Derivation| EntryPoint {
             attribute: format!("packages.{}", derivation.path.split('-').next_back().unwrap().trim_end_matches(".drv")),
             outcome: Ok(derivation.path.parse().unwrap()),
         };
         let report = Report::Derivations {
-            derivations: derivations.iter().map(file).collect(),
+            derivations: derivations.iter().map(Derivation::file).collect(),
             entry_points: derivations.last().map(entry_point).into_iter().collect(),
             messages: vec![],
         };
@@ -191,8 +200,14 @@ impl Worker {
     /// Builds the next job, which has to be of this derivation; its output is this NAR.
     pub(super) async fn build(&mut self, derivation: Derivation, nar: &[u8], references: &[&str]) -> BuildId {
         let assignment = self.next_build(derivation).await;
+        self.finish(&assignment, derivation, nar, references).await;
+        assignment.build()
+    }
+
+    /// Builds what it was given; its output is this NAR.
+    pub(super) async fn finish(&mut self, assignment: &Assignment, derivation: Derivation, nar: &[u8], references: &[&str]) {
         let path: StorePath = derivation.output.parse().unwrap();
-        assert_eq!(self.upload(&assignment, &path, nar, None).await, StatusCode::NO_CONTENT);
+        assert_eq!(self.upload(assignment, &path, nar, None).await, StatusCode::NO_CONTENT);
         let output = BuiltOutput {
             name: "out".to_owned(),
             path,
@@ -200,8 +215,7 @@ impl Worker {
             nar_size: nar.len() as u64,
             references: references.iter().map(|path| path.parse().unwrap()).collect(),
         };
-        self.report(&assignment, Report::Built { outputs: vec![output], build_ms: 5, log_bytes: 0 }).await;
-        assignment.build()
+        self.report(assignment, Report::Built { outputs: vec![output], build_ms: 5, log_bytes: 0 }).await;
     }
 
     /// Fails at the next job, which has to be of this derivation.
@@ -343,7 +357,11 @@ pub(super) struct Workshop {
 
 impl Workshop {
     pub(super) async fn open(database: &str) -> Self {
-        let server = Server::with_local_network(database).await;
+        Self::of(Server::with_local_network(database).await).await
+    }
+
+    /// On a server that may ask this machine.
+    pub(super) async fn of(server: Server) -> Self {
         let token = server.signed_in("alice").await;
         let alice = server.with(&token);
         alice.organization("acme", false).await;
