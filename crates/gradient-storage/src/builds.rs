@@ -28,7 +28,7 @@ pub use artefacts::{BuildArtefact, artefacts, insert_artefacts, lookup_artefact}
 pub use graph::{Graph, GraphEdge, GraphNode, dependencies, dependents, graph, names};
 pub use link::link;
 pub(crate) use moves::{Move, make};
-pub use moves::{complete, set_status};
+pub use moves::{complete, end_unassigned, set_status};
 pub use published::{is_published, published_outputs};
 pub use renew::{Renewal, any_renewable, renew};
 pub use restore::{RestoredBuild, of_evaluation};
@@ -129,6 +129,11 @@ impl LatestBuild {
             BuildStatus::Failed => self.failure.is_some_and(|kind| !kind.is_transient() && kind != FailureKind::Aborted),
             _ => true,
         }
+    }
+
+    /// Whether it has ended and has no outputs.
+    pub fn has_failed(&self) -> bool {
+        self.status.is_final() && !self.status.is_success()
     }
 
     /// Whether it has ended and has no outputs.
