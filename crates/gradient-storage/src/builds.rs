@@ -135,11 +135,6 @@ impl LatestBuild {
     pub fn has_failed(&self) -> bool {
         self.status.is_final() && !self.status.is_success()
     }
-
-    /// Whether it has ended and has no outputs.
-    pub fn has_failed(&self) -> bool {
-        self.status.is_final() && !self.status.is_success()
-    }
 }
 
 /// Adds builds; `AlreadyExists` when a derivation has one of that generation.
@@ -170,7 +165,15 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewBuild>) -> Result<(), Stor
 
 /// Keeps other transactions from adding and moving builds until this one ends. To be called first in a transaction that adds
 /// builds after looking which there are, and whether they have ended.
+///
+/// Such a transaction asks for many keys at once. A plan that PostgreSQL made for any keys reads the whole table for them, and
+/// compares each row with each key.
 pub async fn lock(conn: &mut Conn) -> Result<(), StorageError> {
+    query!(
+        &mut *conn,
+        postgres | c | diesel::sql_query("SET LOCAL plan_cache_mode = force_custom_plan").execute(c).await.map(drop)?,
+        sqlite | _c | (),
+    );
     counters::lock(conn).await
 }
 
