@@ -71,8 +71,8 @@ pub struct Arguments {
     #[arg(long, env = "GRADIENT_WORKER_EVAL_PROCESSES", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub eval_processes: Option<u32>,
 
-    /// How large the heap of each evaluator may become, in bytes; one that needs more goes on in a new process [default: as
-    /// large as it likes].
+    /// How much memory each evaluator may have, in bytes, swapped out or not; one that needs more goes on in a new process
+    /// [default: as much as it likes].
     #[arg(long, env = "GRADIENT_WORKER_EVAL_MEMORY_BYTES", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(67_108_864..))]
     pub eval_memory_bytes: Option<u64>,
 

@@ -73,7 +73,7 @@ pub struct Reserve {
 pub struct EvaluationLimits {
     /// How many evaluator processes run at once.
     pub processes: usize,
-    /// How large the heap of each may become, in bytes.
+    /// How much memory each may have, in bytes, swapped out or not.
     pub memory_bytes: Option<u64>,
 }
 

@@ -1,6 +1,7 @@
 //! Asks Nix what attributes of a flake are. One process answers many queries, each as soon as it is known; what kills the process
 //! is that one attribute's own failure, and the rest goes on in another.
 
+mod memory;
 mod process;
 
 use std::{ffi::OsStr, path::Path};
@@ -114,7 +115,8 @@ impl<'m> NixInstantiate<'m> {
             let probe = self.expression(PROBE).replace("@MARK@", &mark).replace("@QUERIES@", &nix_string(&text));
             let drafts = self.usable_drafts();
             let claim_of_rest = |number| claim(next + number);
-            let ended = process::run(self.command(drafts), probe, &mark, rest, &claim_of_rest, answers).await?;
+            let ended =
+                process::run(self.command(drafts), self.memory_bytes(), probe, &mark, rest, &claim_of_rest, answers).await?;
             next += ended.answered;
             if drafts.is_some_and(DraftStore::has_failed) && !matches!(ended.ending, Ending::Complete | Ending::Met) {
                 // The others go on with the real store as well.

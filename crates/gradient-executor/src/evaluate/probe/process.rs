@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     super::evaluator::{Answer, Found, Query},
-    Described, MAX_ERROR_BYTES,
+    Described, MAX_ERROR_BYTES, memory,
 };
 use crate::{job::failure, process};
 
@@ -52,9 +52,10 @@ pub(super) enum Ending {
     Killed(String),
 }
 
-/// Runs an evaluator and passes its answers on.
+/// Runs an evaluator, which may have so much memory, and passes its answers on.
 pub(super) async fn run(
     mut command: Command,
+    memory_bytes: Option<u64>,
     expression: String,
     mark: &str,
     queries: &[&Query],
@@ -71,12 +72,21 @@ pub(super) async fn run(
     let mut follower =
         Follower { mark, queries, claim, answers, ready: false, answered: 0, said: Vec::new(), warnings: Warnings::default() };
     // An evaluator that fails early closes its input; why it did is in its error output.
-    let (_, way) = tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr));
-    match way.map_err(lost)? {
+    let following = async { tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr)).1 };
+    let way = tokio::select! {
+        way = following => way.map_err(lost)?,
+        () = memory::exceeded(child.id(), memory_bytes) => Followed::TooLarge,
+    };
+    match way {
         Followed::ToTheEnd => {}
         Followed::ToAnothers => {
             child.kill().await.map_err(lost)?;
             return Ok(Ended { answered: follower.answered, ending: Ending::Met });
+        }
+        Followed::TooLarge => {
+            child.kill().await.map_err(lost)?;
+            let limit = memory_bytes.unwrap_or_default() >> 20;
+            return Ok(follower.ended(Ending::Killed, format!("it needs more memory to evaluate than {limit} MiB")));
         }
         Followed::Silent => {
             child.kill().await.map_err(lost)?;
@@ -121,6 +131,8 @@ enum Followed {
     ToAnothers,
     /// Until nothing came for too long.
     Silent,
+    /// Until it had too much memory.
+    TooLarge,
 }
 
 struct Follower<'a> {
