@@ -1,6 +1,6 @@
 //! The settings, each by flag and by environment, and documented by `--help`.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Parser};
 use gradient_domain::WorkerId;
@@ -76,10 +76,14 @@ pub struct Arguments {
     #[arg(long, env = "GRADIENT_WORKER_EVAL_PROCESSES", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub eval_processes: Option<u32>,
 
-    /// How large the heap of each evaluator may become, in bytes; one that needs more goes on in a new process [default: as
-    /// large as it likes].
+    /// How much memory each evaluator may have, in bytes, swapped out or not; one that needs more goes on in a new process
+    /// [default: as much as it likes].
     #[arg(long, env = "GRADIENT_WORKER_EVAL_MEMORY_BYTES", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(67_108_864..))]
     pub eval_memory_bytes: Option<u64>,
+
+    /// The nix-eval-jobs that evaluates large sets of attributes; empty for none [default: the one in PATH, if any].
+    #[arg(long, env = "GRADIENT_WORKER_NIX_EVAL_JOBS", value_name = "PROGRAM")]
+    pub nix_eval_jobs: Option<OsString>,
 
     /// How much memory has to be free for the worker to take anything new, in bytes.
     #[arg(long, env = "GRADIENT_WORKER_MIN_FREE_MEMORY_BYTES", value_name = "BYTES", default_value_t = 128 << 20)]

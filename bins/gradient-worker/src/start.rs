@@ -55,6 +55,7 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
     }
     let processes =
         arguments.eval_processes.map_or_else(|| Ok(EvaluationLimits::processes_of_this_machine()), usize::try_from)?;
+    let nix_eval_jobs = nix_eval_jobs(arguments.nix_eval_jobs)?;
     let evaluation = EvaluationLimits { processes, memory_bytes: arguments.eval_memory_bytes };
     tracing::info!(worker = %id, nix = nix.version(), systems = nix.systems().join(" "), features = nix.features().join(" "), "starting");
     let reserve = Reserve { memory_bytes: arguments.min_free_memory_bytes, disk_bytes: arguments.min_free_disk_bytes };
@@ -65,6 +66,7 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
         scratch: directories::scratch(&base)?,
         uploads: UploadBudget::default(),
         evaluation,
+        nix_eval_jobs,
         reserve,
     };
     let settings = WorkerSettings {
@@ -160,6 +162,19 @@ fn peers(path: PathBuf, id: WorkerId) -> Result<PeersFile, WrongSetting> {
             Err(WrongSetting::new("GRADIENT_WORKER_PEERS_FILE", &wrong))
         }
     }
+}
+
+/// The one that is named, or else the one in `PATH`.
+fn nix_eval_jobs(named: Option<OsString>) -> Result<Option<PathBuf>, WrongSetting> {
+    let Some(named) = named else {
+        let path = env::var_os("PATH").unwrap_or_default();
+        return Ok(env::split_paths(&path).map(|directory| directory.join("nix-eval-jobs")).find(|program| program.is_file()));
+    };
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |error| WrongSetting::new("GRADIENT_WORKER_NIX_EVAL_JOBS", &format!("is {}: {error}", named.display()));
+    std::fs::canonicalize(&named).map(Some).map_err(wrong)
 }
 
 /// What says which store it is, for those parts that have to know it themselves, and where Nix keeps its caches when this user

@@ -1,5 +1,9 @@
 //! Takes in what an evaluation found: derivations that are recomputed before they are believed, and the graph they make.
 
+mod found;
+
+pub(crate) use found::Found;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
@@ -44,31 +48,41 @@ pub enum DerivationRefusal {
 }
 
 /// Stores a part and hands the grown graph to the scheduler.
-pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lease, part: Part) -> Result<(), EngineError> {
+pub(crate) async fn ingest(
+    engine: &Engine,
+    evaluation: EvaluationId,
+    lease: Lease,
+    found: &mut Found,
+    part: Part,
+) -> Result<(), EngineError> {
     let organization = lease.organization;
-    let mentioned = mentioned_paths(&part);
+    let before = found.take_of(evaluation, lease.epoch);
+    let unknown: Vec<StorePath> = mentioned_paths(&part).into_iter().filter(|path| !before.contains_key(path)).collect();
     // What is known now is not removed before it is referred to.
     let looking = engine.ingesting().read().await;
     let known =
-        engine.storage().read(async move |conn: &mut Conn| derivations::known(conn, organization, &mentioned).await).await?;
-    let verified = verify(part.derivations, &known, engine.durations())?;
-    check_entry_points(&part.entry_points, &verified, &known)?;
+        engine.storage().read(async move |conn: &mut Conn| derivations::known(conn, organization, &unknown).await).await?;
+    let hash_of = |path: &StorePath| {
+        known.get(path).or_else(|| before.get(path).map(|(derivation, _)| derivation)).map(|derivation| derivation.input_hash)
+    };
+    let verified = verify(part.derivations, hash_of, engine.durations())?;
+    check_entry_points(&part.entry_points, &verified, |path| hash_of(path).is_some())?;
 
     let (epoch, now) = (lease.epoch, Moment::now());
     let store = Store { organization, evaluation, epoch, now };
     let (entry_points, messages) = (part.entry_points, part.messages);
-    let grown = engine
+    let (builds, roots, after) = engine
         .storage()
         .transaction(async move |conn: &mut Conn| {
             builds::lock(conn).await?;
-            let grown = store.graph(conn, &verified, known).await?;
-            let roots = store.entry_points(conn, entry_points, &grown).await?;
+            let (builds, after) = store.graph(conn, &verified, known, before, &entry_points).await?;
+            let roots = store.entry_points(conn, entry_points, &after).await?;
             store.messages(conn, messages).await?;
-            Ok::<_, StorageError>((grown.builds, roots))
+            Ok::<_, StorageError>((builds, roots, after))
         })
         .await?;
     drop(looking);
-    let (builds, roots) = grown;
+    found.keep(evaluation, epoch, after);
     publish::claim_ready_entry_points(engine, evaluation, organization, &roots).await?;
     engine.core().send(Event::BuildsAdded { evaluation, builds }).await;
     engine.core().send(Event::EntryPointsAdded { evaluation, builds: roots }).await;
@@ -76,7 +90,7 @@ pub(crate) async fn ingest(engine: &Engine, evaluation: EvaluationId, lease: Lea
     Ok(())
 }
 
-fn mentioned_paths(part: &Part) -> Vec<StorePath> {
+fn mentioned_paths(part: &Part) -> HashSet<StorePath> {
     let mut mentioned: HashSet<StorePath> = part.derivations.iter().map(|file| file.path.clone()).collect();
     for file in &part.derivations {
         // What cannot be read is refused when it is verified.
@@ -86,7 +100,7 @@ fn mentioned_paths(part: &Part) -> Vec<StorePath> {
         }
     }
     mentioned.extend(part.entry_points.iter().filter_map(|entry_point| entry_point.outcome.clone().ok()));
-    mentioned.into_iter().collect()
+    mentioned
 }
 
 /// A derivation with its bytes.
@@ -99,14 +113,14 @@ struct Checked {
 
 fn verify(
     files: Vec<DerivationFile>,
-    known: &HashMap<StorePath, KnownDerivation>,
+    known: impl Fn(&StorePath) -> Option<InputDerivationHash>,
     durations: &Durations,
 ) -> Result<Vec<Checked>, DerivationRefusal> {
-    let mut hashes: HashMap<StorePath, InputDerivationHash> =
-        known.iter().map(|(path, derivation)| (path.clone(), derivation.input_hash)).collect();
+    let mut hashes: HashMap<StorePath, InputDerivationHash> = HashMap::with_capacity(files.len());
     let mut checked = Vec::with_capacity(files.len());
     for file in files {
-        let derivation = derivation::verify(&file.path, &file.aterm, |input| hashes.get(input).copied())?;
+        let derivation =
+            derivation::verify(&file.path, &file.aterm, |input| hashes.get(input).copied().or_else(|| known(input)))?;
         hashes.insert(file.path, derivation.input_hash());
         let fixed = matches!(derivation.kind(), DerivationKind::FixedOutput);
         let expected = durations.expect(derivation.name(), derivation.system(), fixed);
@@ -118,13 +132,13 @@ fn verify(
 fn check_entry_points(
     entry_points: &[EntryPoint],
     verified: &[Checked],
-    known: &HashMap<StorePath, KnownDerivation>,
+    is_known: impl Fn(&StorePath) -> bool,
 ) -> Result<(), DerivationRefusal> {
     let sent: HashSet<&StorePath> = verified.iter().map(|checked| checked.derivation.path()).collect();
     for entry_point in entry_points {
         if let Ok(path) = &entry_point.outcome
             && !sent.contains(path)
-            && !known.contains_key(path)
+            && !is_known(path)
         {
             let (attribute, derivation) = (entry_point.attribute.clone(), path.clone());
             return Err(DerivationRefusal::UnknownEntryPoint { attribute, derivation });
@@ -141,52 +155,72 @@ struct Store {
     now: Moment,
 }
 
-/// The part of the graph that a report adds.
-struct Grown {
-    /// For the scheduler, inputs first.
-    builds: Vec<NewBuild>,
-    /// The build of each derivation mentioned.
-    by_path: HashMap<StorePath, BuildId>,
-}
-
 impl Store {
+    /// Stores the part's derivations with their builds, which the evaluation needs from now on: for the scheduler, inputs first, and
+    /// with all that was found before.
     async fn graph(
         self,
         conn: &mut Conn,
         verified: &[Checked],
         known: HashMap<StorePath, KnownDerivation>,
-    ) -> Result<Grown, StorageError> {
-        let mut ids: HashMap<StorePath, DerivationId> =
-            known.into_iter().map(|(path, derivation)| (path, derivation.id)).collect();
+        mut found: found::Derivations,
+        entry_points: &[EntryPoint],
+    ) -> Result<(Vec<NewBuild>, found::Derivations), StorageError> {
+        let mut fresh = known;
         let mut rows = Vec::new();
         for checked in verified {
             let derivation = &checked.derivation;
-            if ids.contains_key(derivation.path()) {
+            if fresh.contains_key(derivation.path()) || found.contains_key(derivation.path()) {
                 continue;
             }
             let id = DerivationId::new();
-            rows.push(self.derivation_row(id, checked, &ids));
-            ids.insert(derivation.path().clone(), id);
+            let id_of = |path: &StorePath| {
+                fresh.get(path).or_else(|| found.get(path).map(|(derivation, _)| derivation)).map(|derivation| derivation.id)
+            };
+            rows.push(self.derivation_row(id, checked, id_of));
+            fresh.insert(derivation.path().clone(), KnownDerivation { id, input_hash: derivation.input_hash() });
         }
         // Another evaluation may have stored some of them since `known` was read; those keep their ids.
-        ids.extend(derivations::insert_many(conn, rows).await?);
+        for (path, id) in derivations::insert_many(conn, rows).await? {
+            if let Some(derivation) = fresh.get_mut(&path) {
+                derivation.id = id;
+            }
+        }
 
-        let all: Vec<DerivationId> = ids.values().copied().collect();
-        let mut latest = builds::latest(conn, &all).await?;
-        let fresh = self.missing_builds(verified, &ids, &latest);
-        latest.extend(fresh.iter().map(|row| (row.derivation, LatestBuild::of_new(row))));
-        builds::insert_many(conn, fresh).await?;
+        let ids: Vec<DerivationId> = fresh.values().map(|derivation| derivation.id).collect();
+        let mut latest = builds::latest(conn, &ids).await?;
+        let id_of = |path: &StorePath| {
+            fresh.get(path).or_else(|| found.get(path).map(|(derivation, _)| derivation)).map(|derivation| derivation.id)
+        };
+        let missing = self.missing_builds(verified, id_of, |path| {
+            let before = found.get(path).map(|(_, build)| build);
+            before.or_else(|| latest.get(&fresh.get(path)?.id))
+        });
+        latest.extend(missing.iter().map(|row| (row.derivation, LatestBuild::of_new(row))));
+        builds::insert_many(conn, missing).await?;
 
-        let build_of = |path: &StorePath| ids.get(path).and_then(|id| latest.get(id));
-        let links: Vec<BuildId> =
-            verified.iter().filter_map(|checked| build_of(checked.derivation.path())).map(|latest| latest.build).collect();
+        let build_of = |path: &StorePath| {
+            let before = found.get(path).map(|(_, build)| build);
+            before.or_else(|| latest.get(&fresh.get(path)?.id))
+        };
+        let sent = verified.iter().map(|checked| checked.derivation.path());
+        let roots = entry_points.iter().filter_map(|entry_point| entry_point.outcome.as_ref().ok());
+        let needed: HashSet<&StorePath> = sent.chain(roots).filter(|path| !found.contains_key(*path)).collect();
+        let links: Vec<BuildId> = needed.iter().filter_map(|path| Some(build_of(path)?.build)).collect();
         builds::link(conn, self.evaluation, &links, self.now).await?;
         let builds = verified.iter().filter_map(|checked| self.node(checked, build_of)).collect();
-        let by_path = ids.iter().filter_map(|(path, id)| Some((path.clone(), latest.get(id)?.build))).collect();
-        Ok(Grown { builds, by_path })
+        let new: Vec<_> =
+            needed.into_iter().filter_map(|path| Some((path.clone(), (*fresh.get(path)?, *build_of(path)?)))).collect();
+        found.extend(new);
+        Ok((builds, found))
     }
 
-    fn derivation_row(self, id: DerivationId, checked: &Checked, ids: &HashMap<StorePath, DerivationId>) -> NewDerivation {
+    fn derivation_row(
+        self,
+        id: DerivationId,
+        checked: &Checked,
+        id_of: impl Fn(&StorePath) -> Option<DerivationId>,
+    ) -> NewDerivation {
         let derivation = &checked.derivation;
         NewDerivation {
             id,
@@ -198,33 +232,32 @@ impl Store {
             aterm: checked.aterm.clone(),
             input_hash: derivation.input_hash(),
             outputs: derivation.outputs().clone(),
-            inputs: derivation.input_derivations().keys().filter_map(|input| ids.get(input).copied()).collect(),
+            inputs: derivation.input_derivations().keys().filter_map(|input| id_of(input)).collect(),
             created_at: self.now,
         }
     }
 
     /// A first or a new generation for each derivation whose newest build cannot serve this evaluation.
-    fn missing_builds(
+    fn missing_builds<'a>(
         self,
         verified: &[Checked],
-        ids: &HashMap<StorePath, DerivationId>,
-        latest: &HashMap<DerivationId, LatestBuild>,
+        id_of: impl Fn(&StorePath) -> Option<DerivationId>,
+        build_of: impl Fn(&StorePath) -> Option<&'a LatestBuild>,
     ) -> Vec<BuildRow> {
         let mut fresh: BTreeMap<DerivationId, BuildRow> = BTreeMap::new();
-        let mut renewed: HashSet<DerivationId> = HashSet::new();
+        let mut renewed: HashSet<&StorePath> = HashSet::new();
         for checked in verified {
             let derivation = &checked.derivation;
-            let Some(&id) = ids.get(derivation.path()) else { continue };
-            let needs_renewed =
-                || derivation.input_derivations().keys().filter_map(|p| ids.get(p)).any(|input| renewed.contains(input));
-            let generation = match latest.get(&id) {
+            let Some(id) = id_of(derivation.path()) else { continue };
+            let has_failed = |input: &StorePath| !renewed.contains(input) && build_of(input).is_some_and(LatestBuild::has_failed);
+            let is_kept_from_it = || derivation.input_derivations().keys().any(has_failed);
+            let generation = match build_of(derivation.path()) {
                 None => 1,
-                Some(build) if build.is_reusable() && !(build.status == BuildStatus::DependencyFailed && needs_renewed()) => {
-                    continue;
-                }
+                Some(build) if build.status == BuildStatus::DependencyFailed && is_kept_from_it() => continue,
+                Some(build) if build.status != BuildStatus::DependencyFailed && build.is_reusable() => continue,
                 Some(build) => build.generation.saturating_add(1),
             };
-            renewed.insert(id);
+            renewed.insert(derivation.path());
             let refused = match derivation.kind() {
                 DerivationKind::Unsupported(reason) => Some(reason.to_string()),
                 DerivationKind::InputAddressed | DerivationKind::FixedOutput => None,
@@ -265,13 +298,13 @@ impl Store {
         self,
         conn: &mut Conn,
         entry_points: Vec<EntryPoint>,
-        grown: &Grown,
+        found: &found::Derivations,
     ) -> Result<Vec<BuildId>, StorageError> {
         let mut rows = Vec::with_capacity(entry_points.len());
         let mut errors = Vec::new();
         for entry_point in entry_points {
             let (build, error) = match entry_point.outcome {
-                Ok(path) => (grown.by_path.get(&path).copied(), None),
+                Ok(path) => (found.get(&path).map(|(_, build)| build.build), None),
                 Err(error) => (None, Some(error)),
             };
             if let Some(error) = &error {
@@ -285,7 +318,6 @@ impl Store {
             rows.push(evaluations::NewEntryPoint { id: EntryPointId::new(), attribute: entry_point.attribute, build, error });
         }
         let roots: Vec<BuildId> = rows.iter().filter_map(|row| row.build).collect();
-        builds::link(conn, self.evaluation, &roots, self.now).await?;
         evaluations::insert_entry_points(conn, self.evaluation, rows, self.now).await?;
         evaluations::insert_messages(conn, self.evaluation, errors, self.now).await?;
         Ok(roots)

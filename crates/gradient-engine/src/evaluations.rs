@@ -1,10 +1,12 @@
 //! Evaluations as people ask for them: start, look at, end.
 
 mod abort;
+mod repeat;
 mod start;
 
 pub(crate) use abort::end_rows;
-pub(crate) use start::{lock, replace_running};
+pub(crate) use repeat::repeat;
+pub(crate) use start::{Replaced, lock, replace_running};
 
 use gradient_domain::{BuildStatus, EvaluationId, ProjectId, UserId};
 use gradient_storage::{

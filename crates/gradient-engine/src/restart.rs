@@ -3,20 +3,17 @@
 //! History does not change: a restart is a new evaluation of the same sources with the same entry points, and what failed gets new
 //! builds in it.
 
-use gradient_domain::{EntryPointId, Epoch, EvaluationId, EvaluationStatus, Moment};
-use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation as Added, Stage};
+use gradient_domain::{EvaluationId, Moment};
 use gradient_storage::{
-    Conn, StorageError,
-    builds::{self, RestoredBuild},
-    evaluations::{self, Evaluation, NewEntryPoint, NewEvaluation, NewMessage, SourceInfo},
+    Conn,
+    builds::{self, Renewal},
+    evaluations::{self, Evaluation, NewEvaluation, SourceInfo},
     projects::Project,
 };
 
 use crate::{
     Engine, EngineError, EvaluationRequest,
-    durations::Durations,
-    evaluations::{lock, replace_running},
-    publish,
+    evaluations::{lock, repeat, replace_running},
 };
 
 impl Engine {
@@ -33,8 +30,9 @@ impl Engine {
             let (failed, source) = restartable(conn, &wanted, request.commit.as_deref()).await?;
             let now = Moment::now();
             let replaced = replace_running(conn, &wanted, now).await?;
+            let id = EvaluationId::new();
             let row = NewEvaluation {
-                id: EvaluationId::new(),
+                id,
                 organization: failed.organization,
                 project: Some(wanted.id),
                 repository: failed.repository.clone(),
@@ -45,16 +43,13 @@ impl Engine {
                 triggered_by: request.triggered_by,
                 created_at: now,
             };
-            Ok((insert(conn, row, &failed, &source).await?, replaced))
+            Ok((id, repeat(conn, row, &failed, &source, Renewal::Failed).await?, replaced))
         };
         // Derivations are not removed while something new comes to refer to them.
         let looking = self.ingesting().read().await;
-        let (restarted, replaced) = self.storage().try_transaction(restart).await?;
+        let (id, restarted, replaced) = self.storage().try_transaction(restart).await?;
         drop(looking);
-        let (id, organization) = (restarted.added.evaluation, restarted.added.organization);
-        publish::claim_ready_entry_points(self, id, organization, &restarted.entry_points).await?;
-        self.announce_replaced(replaced).await;
-        self.core().settle(restarted.into_events(self.durations())).await?;
+        restarted.begin(self, replaced).await?;
         Ok(id)
     }
 }
@@ -81,81 +76,4 @@ async fn restartable(conn: &mut Conn, project: &Project, commit: Option<&str>) -
         return conflict(format!("nothing in evaluation {id} can be restarted: no build of it failed or was aborted"));
     }
     Ok((evaluation, source))
-}
-
-/// A new evaluation that the scheduler does not know yet.
-struct Restarted {
-    added: Added,
-    builds: Vec<RestoredBuild>,
-    entry_points: Vec<gradient_domain::BuildId>,
-    had_errors: bool,
-}
-
-impl Restarted {
-    fn into_events(self, durations: &Durations) -> Vec<Event> {
-        let (evaluation, had_errors) = (self.added.evaluation, self.had_errors);
-        vec![
-            Event::EvaluationAdded(self.added),
-            Event::BuildsAdded { evaluation, builds: self.builds.into_iter().map(|row| node(row, durations)).collect() },
-            Event::EntryPointsAdded { evaluation, builds: self.entry_points },
-            Event::EvaluationSealed { evaluation, had_errors },
-        ]
-    }
-}
-
-/// Stores the new evaluation as if it had just found what the failed one did.
-async fn insert(
-    conn: &mut Conn,
-    row: NewEvaluation,
-    failed: &Evaluation,
-    source: &SourceInfo,
-) -> Result<Restarted, StorageError> {
-    let (id, organization, priority, now) = (row.id, row.organization, row.priority, row.created_at);
-    evaluations::insert(conn, row, failed.commit).await?;
-    evaluations::set_source(conn, id, Epoch::NONE, source, now).await?;
-
-    let renewed = builds::renew(conn, organization, failed.id, now).await?;
-    let needed: Vec<_> = renewed.values().copied().collect();
-    builds::link(conn, id, &needed, now).await?;
-    let entry_points = evaluations::entry_points(conn, failed.id).await?.into_iter().map(|point| NewEntryPoint {
-        id: EntryPointId::new(),
-        attribute: point.attribute,
-        build: point.build.and_then(|build| renewed.get(&build.id).copied()),
-        error: point.error,
-    });
-    evaluations::insert_entry_points(conn, id, entry_points.collect(), now).await?;
-    let messages = evaluations::messages(conn, failed.id).await?.into_iter().map(|message| NewMessage {
-        level: message.level,
-        source: message.source,
-        attribute: message.attribute,
-        message: message.message,
-    });
-    evaluations::insert_messages(conn, id, messages.collect(), now).await?;
-    let had_errors = evaluations::set_sealed(conn, id, Epoch::NONE, now).await?;
-
-    let added = Added {
-        evaluation: id,
-        organization,
-        priority,
-        status: EvaluationStatus::Queued,
-        stage: Stage::Build,
-        job_epoch: Epoch::NONE,
-        lease: None,
-    };
-    let builds = builds::of_evaluation(conn, id).await?;
-    Ok(Restarted { added, builds, entry_points: evaluations::entry_point_builds(conn, id).await?, had_errors })
-}
-
-/// What is on a worker, the scheduler knows better than the database.
-fn node(row: RestoredBuild, durations: &Durations) -> NewBuild {
-    let expected = durations.expect(&row.name, &row.system, row.fixed);
-    NewBuild {
-        build: row.build,
-        organization: row.organization,
-        system: row.system,
-        features: row.features,
-        dependencies: row.dependencies,
-        expected,
-        state: if row.status.is_final() { BuildState::Ended(row.status) } else { BuildState::Queued { epoch: row.epoch } },
-    }
 }

@@ -19,7 +19,7 @@ use gradient_scheduler::WorkerOrganization;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::{Engine, leases::Lease};
+use crate::{Engine, derivations::Found, leases::Lease};
 
 /// How many messages may wait for a worker that does not read. Beyond that the session is ended.
 const OUTBOX: usize = 1024;
@@ -40,6 +40,8 @@ pub struct WorkerSession {
     engine: Engine,
     worker: WorkerId,
     number: SessionNumber,
+    /// What the evaluation has found that the worker is at.
+    found: Found,
 }
 
 /// A session that has just begun.
@@ -245,7 +247,7 @@ impl WorkerSession {
         if !self.engine.sessions().hear(self.worker, self.number) {
             return Err(SessionError::Protocol("the worker has a newer connection"));
         }
-        inbox::take(&self.engine, self.worker, message).await
+        inbox::take(&self.engine, self.worker, &mut self.found, message).await
     }
 
     /// Ends the session. What the worker has been assigned stays its own until the lease ends.

@@ -3,8 +3,10 @@
 
 mod delivery;
 mod drafts;
+mod evaluator;
 mod expansion;
 mod graph;
+mod jobs;
 mod probe;
 mod walks;
 
@@ -22,8 +24,10 @@ use crate::{
     store,
 };
 use drafts::DraftStore;
+use evaluator::{Answer, Evaluator};
 use expansion::{Expansion, Match};
-use probe::{Answer, Evaluator};
+use jobs::NixEvalJobs;
+use probe::NixInstantiate;
 
 /// How long an evaluation may take in all.
 const EVALUATION_TIME: Duration = Duration::from_hours(4);
@@ -57,7 +61,7 @@ async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -
         None
     });
     let kept = drafts.as_ref().map(|store| Arc::clone(store.drafts()));
-    let evaluator = Evaluator::new(machine, flake_reference(&task.source), task.allow_ifd, drafts);
+    let own = NixInstantiate::new(machine, flake_reference(&task.source), task.allow_ifd, drafts);
 
     let (items, found) = mpsc::channel(64);
     let (nodes, read) = mpsc::channel(256);
@@ -69,12 +73,18 @@ async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -
         };
         graph::read(&read_file, found, &nodes);
     });
-    tokio::try_join!(search(&evaluator, &wildcard, items), delivery::deliver(machine, context, read))?;
+    let searching = async {
+        match &machine.nix_eval_jobs {
+            Some(program) => search(&NixEvalJobs::new(program, own), &wildcard, items).await,
+            None => search(&own, &wildcard, items).await,
+        }
+    };
+    tokio::try_join!(searching, delivery::deliver(machine, context, read))?;
     reading.await.map_err(|error| failure(FailureKind::Transient, format!("reading derivations stopped: {error}")))
 }
 
 /// Finds what the wildcard matches, level by level.
-async fn search(evaluator: &Evaluator<'_>, wildcard: &Wildcard, items: mpsc::Sender<Item>) -> Result<(), Failure> {
+async fn search(evaluator: &impl Evaluator, wildcard: &Wildcard, items: mpsc::Sender<Item>) -> Result<(), Failure> {
     let mut expansion = Expansion::new(wildcard);
     let mut explanations = MAX_EXPLANATIONS;
     loop {
@@ -89,7 +99,7 @@ async fn search(evaluator: &Evaluator<'_>, wildcard: &Wildcard, items: mpsc::Sen
             }
             Ok(())
         };
-        tokio::try_join!(walks::ask(evaluator, &queries, answers), taking)?;
+        tokio::try_join!(evaluator.ask(&queries, answers), taking)?;
     }
     for pattern in expansion.patterns_without_match() {
         let message = format!("the pattern `{pattern}` matches nothing");
@@ -100,7 +110,7 @@ async fn search(evaluator: &Evaluator<'_>, wildcard: &Wildcard, items: mpsc::Sen
 }
 
 async fn take(
-    evaluator: &Evaluator<'_>,
+    evaluator: &impl Evaluator,
     expansion: &mut Expansion<'_>,
     answer: Answer,
     explanations: &mut usize,

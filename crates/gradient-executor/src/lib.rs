@@ -57,6 +57,8 @@ pub struct Machine {
     pub uploads: UploadBudget,
     /// What evaluations may use.
     pub evaluation: EvaluationLimits,
+    /// `nix-eval-jobs`, where large sets of attributes are to be evaluated with it; its path is absolute.
+    pub nix_eval_jobs: Option<PathBuf>,
     /// What has to be free for anything new to begin.
     pub reserve: Reserve,
 }
@@ -75,7 +77,7 @@ pub struct Reserve {
 pub struct EvaluationLimits {
     /// How many evaluator processes run at once.
     pub processes: usize,
-    /// How large the heap of each may become, in bytes.
+    /// How much memory each may have, in bytes, swapped out or not.
     pub memory_bytes: Option<u64>,
 }
 

@@ -99,11 +99,13 @@ impl Nix {
         self.cores
     }
 
-    /// A call of one of its programs, to be given arguments.
-    pub fn command(&self, program: &str) -> Command {
+    /// A call of one of its programs, or of another one that takes the same settings and is named by its path; to be given
+    /// arguments.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let program = program.as_ref();
         let path = match &self.programs {
             Some(directory) => directory.join(program).into_os_string(),
-            None => OsString::from(program),
+            None => program.to_owned(),
         };
         let mut command = Command::new(path);
         // With it, Nix would write its log lines for a journal.

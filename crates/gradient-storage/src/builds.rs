@@ -27,10 +27,10 @@ mod view;
 pub use artefacts::{BuildArtefact, artefacts, insert_artefacts, lookup_artefact};
 pub use graph::{Graph, GraphEdge, GraphNode, dependencies, dependents, graph, names};
 pub use link::link;
-pub use moves::{Completion, complete, complete_many, set_status};
+pub use moves::{Completion, complete, complete_many, end_unassigned, set_status};
 pub(crate) use moves::{Fits, Move, Wanted, make_many};
 pub use published::{are_published, is_published, published_outputs};
-pub use renew::{any_renewable, renew};
+pub use renew::{Renewal, any_renewable, renew};
 pub use restore::{RestoredBuild, of_evaluation};
 pub use view::{BuildView, view};
 
@@ -130,6 +130,11 @@ impl LatestBuild {
             _ => true,
         }
     }
+
+    /// Whether it has ended and has no outputs.
+    pub fn has_failed(&self) -> bool {
+        self.status.is_final() && !self.status.is_success()
+    }
 }
 
 /// Adds builds; `AlreadyExists` when a derivation has one of that generation.
@@ -160,7 +165,15 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewBuild>) -> Result<(), Stor
 
 /// Keeps other transactions from adding and moving builds until this one ends. To be called first in a transaction that adds
 /// builds after looking which there are, and whether they have ended.
+///
+/// Such a transaction asks for many keys at once. A plan that PostgreSQL made for any keys reads the whole table for them, and
+/// compares each row with each key.
 pub async fn lock(conn: &mut Conn) -> Result<(), StorageError> {
+    query!(
+        &mut *conn,
+        postgres | c | diesel::sql_query("SET LOCAL plan_cache_mode = force_custom_plan").execute(c).await.map(drop)?,
+        sqlite | _c | (),
+    );
     counters::lock(conn).await
 }
 

@@ -123,3 +123,38 @@ pub(crate) async fn builds_moved(conn: &mut Conn, moved: &[(BuildId, BuildStatus
     }
     Ok(())
 }
+
+/// Carries the same move of many builds, which end with it, on to the evaluations that need them.
+pub(crate) async fn builds_ended(
+    conn: &mut Conn,
+    builds: &[BuildId],
+    from: BuildStatus,
+    to: BuildStatus,
+) -> Result<(), StorageError> {
+    query!(&mut *conn, |c| {
+        let links = evaluation_builds::table.filter(evaluation_builds::build.eq_any(builds));
+        diesel::update(links).set(evaluation_builds::status.eq(to)).execute(c).await?
+    });
+    let needed_by: Vec<(EvaluationId, i64)> = query!(&mut *conn, |c| {
+        let links = evaluation_builds::table.filter(evaluation_builds::build.eq_any(builds));
+        let counted = links.group_by(evaluation_builds::evaluation);
+        counted.select((evaluation_builds::evaluation, diesel::dsl::count_star())).load(c).await?
+    });
+    let roots: Vec<(EvaluationId, i64)> = query!(&mut *conn, |c| {
+        let roots = entry_points::table.filter(entry_points::build.eq_any(builds));
+        roots.group_by(entry_points::evaluation).select((entry_points::evaluation, diesel::dsl::count_star())).load(c).await?
+    });
+    let mut deltas: BTreeMap<EvaluationId, Delta> = BTreeMap::new();
+    for (evaluation, count) in needed_by {
+        let (delta, count) = (deltas.entry(evaluation).or_default(), i32::try_from(count).unwrap_or(i32::MAX));
+        delta.add_build(from, -count);
+        delta.add_build(to, count);
+    }
+    for (evaluation, count) in roots {
+        deltas.entry(evaluation).or_default().add_ended_entry_points(to, i32::try_from(count).unwrap_or(i32::MAX));
+    }
+    for (evaluation, delta) in deltas {
+        adjust(conn, evaluation, delta).await?;
+    }
+    Ok(())
+}

@@ -163,7 +163,7 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewDerivation>) -> Result<Has
         let input = replaced.get(&input).copied().unwrap_or(input);
         (derivation_inputs::derivation.eq(id), derivation_inputs::input.eq(input))
     });
-    insert_rows!(&mut *conn, derivation_inputs::table, 2, inputs, or ignore);
+    insert_rows!(&mut *conn, derivation_inputs::table, 2, inputs);
     Ok(ids)
 }
 

@@ -26,7 +26,9 @@ mod progress;
 pub use builds::{BuildSummary, begun_builds, builds, needs};
 pub use counts::{BuildCounts, EntryPointCounts};
 pub use direct::recent_direct;
-pub use entry_points::{EntryPointBuild, EntryPointView, NewEntryPoint, entry_point_builds, entry_points, insert_entry_points};
+pub use entry_points::{
+    EntryPointBuild, EntryPointView, NewEntryPoint, attributes, entry_point_builds, entry_points, insert_entry_points,
+};
 pub use messages::{EvaluationMessage, NewMessage, insert_messages, messages};
 pub use progress::{assign, set_error, set_error_unless_known, set_sealed, set_source, set_status, touch};
 
@@ -215,6 +217,18 @@ pub async fn last_of_commit(conn: &mut Conn, project: ProjectId, hash: &str) -> 
         Some(id) => lookup(conn, id).await,
         None => Ok(None),
     }
+}
+
+/// The newest evaluation that found what this one of the commit would find: of the same organization, attributes and rules, and all
+/// of it without an error.
+pub async fn last_alike(conn: &mut Conn, new: &NewEvaluation, commit: CommitId) -> Result<Option<Evaluation>, StorageError> {
+    Ok(query!(conn, |c| {
+        let all = all!().filter(evaluations::commit.eq(commit)).filter(evaluations::organization.eq(new.organization));
+        let alike = all.filter(evaluations::wildcard.eq(&new.wildcard)).filter(evaluations::allow_ifd.eq(new.allow_ifd));
+        let complete = alike.filter(evaluations::sealed).filter(evaluations::source.is_not_null());
+        let flawless = complete.filter(evaluations::error_count.eq(0)).filter(evaluations::error.is_null());
+        flawless.order(evaluations::id.desc()).select(Evaluation::as_select()).first(c).await.optional()?
+    }))
 }
 
 /// The id of a project's newest evaluation.

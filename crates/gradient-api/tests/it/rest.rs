@@ -30,6 +30,7 @@ mod roles;
 mod setup_token;
 mod signing;
 mod subscriptions;
+mod unchanged;
 mod upstreams;
 mod worker;
 mod workers;

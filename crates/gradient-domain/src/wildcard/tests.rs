@@ -144,7 +144,61 @@ fn segment() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Names that mean something else without quotes are among them, and one that no pattern can name.
+const NAMES: [&str; 8] = ["a", "b", "a.b", "a b", "*", "#", "!a", "a\"b"];
+
+fn tree() -> impl Strategy<Value = Attribute> {
+    let leaf = prop_oneof![3 => Just(Attribute::Derivation), 1 => Just(Attribute::Other)];
+    let tree = leaf.prop_recursive(4, 60, 6, |inner| {
+        let name = prop::sample::select(&NAMES[..]).prop_map(str::to_owned);
+        prop::collection::btree_map(name, inner, 0..6).prop_map(Attribute::Set)
+    });
+    let output = prop::sample::select(&["packages", "checks"][..]).prop_map(str::to_owned);
+    prop::collection::btree_map(output, tree, 1..3).prop_map(Attribute::Set)
+}
+
+/// Patterns and exclusions for such trees.
+fn wildcard() -> impl Strategy<Value = Wildcard> {
+    let output = || prop::sample::select(&["packages", "checks"][..]).prop_map(str::to_owned);
+    let quoted = || prop::sample::select(&NAMES[..7]).prop_map(|name| format!("\"{name}\""));
+    let segment = prop_oneof![quoted(), Just("*".to_owned()), Just("#".to_owned())];
+    let pattern = (output(), prop::collection::vec(segment, 0..4));
+    let left_out = (output(), prop::collection::vec(quoted(), 0..4)).prop_map(|(output, names)| (format!("!{output}"), names));
+    let parts = (prop::collection::vec(pattern, 1..4), prop::collection::vec(left_out, 0..3));
+    parts.prop_map(|(patterns, left_out)| {
+        let path = |(output, rest): (String, Vec<String>)| [vec![output], rest].concat().join(".");
+        patterns.into_iter().chain(left_out).map(path).collect::<Vec<_>>().join(",").parse().unwrap()
+    })
+}
+
+/// Where the derivations are.
+fn derivations(attribute: &Attribute, path: &[String]) -> Vec<Vec<String>> {
+    match attribute {
+        Attribute::Derivation => vec![path.to_vec()],
+        Attribute::Set(children) => {
+            children.iter().flat_map(|(name, child)| derivations(child, &[path, std::slice::from_ref(name)].concat())).collect()
+        }
+        Attribute::Other => Vec::new(),
+    }
+}
+
+/// Whether a pattern means a derivation, as the contract's table says it.
+fn means(pattern: &Pattern, path: &[String]) -> bool {
+    let segments = pattern.segments();
+    let is_name = |(segment, name): (&Segment, &String)| !matches!(segment, Segment::Name(wanted) if wanted != name);
+    let is_deeper = path.len() == segments.len() + 1 && segments.last() == Some(&Segment::Any);
+    (path.len() == segments.len() || is_deeper) && segments.iter().zip(path).all(is_name)
+}
+
 proptest! {
+    #[test]
+    fn what_matches_is_what_the_contract_says(tree in tree(), wildcard in wildcard()) {
+        let mut expected: std::collections::BTreeSet<_> = derivations(&tree, &[]).into_iter().collect();
+        expected.retain(|path| wildcard.patterns().iter().any(|pattern| means(pattern, path)));
+        expected.retain(|path| !wildcard.left_out().contains(path));
+        prop_assert_eq!(wildcard.matches(&tree), expected, "{}", wildcard);
+    }
+
     #[test]
     fn patterns_print_as_they_parse(segments in prop::collection::vec(segment(), 0..5)) {
         let text = std::iter::once("packages".to_owned()).chain(segments).collect::<Vec<_>>().join(".");

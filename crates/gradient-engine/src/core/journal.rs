@@ -90,13 +90,17 @@ async fn write(engine: &Engine, decisions: &[Decision]) -> Vec<Outcome> {
             .grouped(async move |conn: &mut Conn| {
                 let mut outcomes = Vec::with_capacity(batch.len());
                 let mut left = batch.as_slice();
-                while !left.is_empty() {
-                    let (assignments, others) = left.split_at(assignments_ahead(left));
-                    outcomes.extend(assign(conn, assignments, now).await?);
+                while let Some(first) = left.first() {
+                    let assignments = assignments_ahead(left);
+                    let ends = End::of(first).map_or(0, |end| end.run(left));
+                    let (some, others) = left.split_at(assignments.max(ends).max(1));
                     left = others;
-                    if let Some((next, others)) = others.split_first() {
-                        outcomes.push(record(conn, next, now).await?);
-                        left = others;
+                    if assignments > 0 {
+                        outcomes.extend(assign(conn, some, now).await?);
+                    } else if ends > 1 {
+                        outcomes.extend(record_ends(conn, some, now).await?);
+                    } else {
+                        outcomes.push(record(conn, first, now).await?);
                     }
                 }
                 Ok::<_, StorageError>(outcomes)
@@ -140,6 +144,46 @@ async fn assign(conn: &mut Conn, decisions: &[Decision], now: Moment) -> Result<
         _ => Outcome::Done,
     };
     Ok(decisions.iter().map(outcome).collect())
+}
+
+/// How a build ends that nobody was ever given. When an evaluation is aborted, or something fails that much needs, thousands end in
+/// the same way at once; written down one by one, all other decisions would wait for them for a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End {
+    status: BuildStatus,
+    cause: Option<BuildId>,
+}
+
+impl End {
+    fn of(decision: &Decision) -> Option<Self> {
+        match decision {
+            Decision::BuildMoved {
+                status: status @ (BuildStatus::Aborted | BuildStatus::DependencyFailed),
+                epoch: Epoch::NONE,
+                cause,
+                ..
+            } => Some(Self { status: *status, cause: *cause }),
+            _ => None,
+        }
+    }
+
+    /// How many of the first decisions are this.
+    fn run(self, decisions: &[Decision]) -> usize {
+        decisions.iter().take_while(|decision| Self::of(decision) == Some(self)).count()
+    }
+}
+
+/// Writes down builds that end in the same way.
+async fn record_ends(conn: &mut Conn, decisions: &[Decision], now: Moment) -> Result<Vec<Outcome>, StorageError> {
+    let build = |decision: &Decision| match decision {
+        Decision::BuildMoved { build, .. } => Some(*build),
+        _ => None,
+    };
+    let builds: Vec<BuildId> = decisions.iter().filter_map(build).collect();
+    let Some(End { status, cause }) = decisions.first().and_then(End::of) else { return Ok(Vec::new()) };
+    let ended = builds::end_unassigned(conn, &builds, status, cause, now).await?;
+    let outcome = |build| if ended.contains(build) { Outcome::Done } else { Outcome::Overtaken };
+    Ok(builds.iter().map(outcome).collect())
 }
 
 async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Outcome, StorageError> {

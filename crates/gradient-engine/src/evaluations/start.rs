@@ -2,19 +2,28 @@
 //!
 //! What a new evaluation means for those that still run is decided with the project's row locked, in the transaction that adds
 //! it. So two that begin at once see each other.
+//!
+//! A commit fixes all that its evaluation depends on: the flake is locked, and evaluated purely. One whose attributes were all
+//! found before, by the same rules, is not fetched and evaluated again.
 
-use gradient_domain::{CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, OrganizationId, Priority, UserId};
+use gradient_domain::{
+    CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, OrganizationId, Priority, UserId, sql::Document,
+};
 use gradient_forge::HeadCommit;
 use gradient_scheduler::{Event, NewEvaluation as Added, Stage};
 use gradient_storage::{
     Conn, StorageError,
+    builds::{self, Renewal},
     commits::{self, Commit},
     evaluations::{self, NewEvaluation},
     organizations,
     projects::{self, Project},
 };
 
-use super::{EvaluationRequest, abort};
+use super::{
+    EvaluationRequest, abort,
+    repeat::{Repeated, repeat},
+};
 use crate::{Change, Engine, EngineError};
 
 impl Engine {
@@ -29,8 +38,11 @@ impl Engine {
             }
             None => Err(EngineError::NotFound { what: "project", name: seen.name.to_string() }),
         };
+        // Derivations are not removed while something new comes to refer to them.
+        let looking = self.ingesting().read().await;
         let begun = self.storage().try_transaction(add).await?;
-        Ok(self.announce_begun(begun).await)
+        drop(looking);
+        self.announce_begun(begun).await
     }
 
     /// Starts an evaluation of the head that a look at the repository found, unless the project has evaluated it or is not what
@@ -46,14 +58,24 @@ impl Engine {
             }
             begin(conn, current, head, None, now).await.map(Some)
         };
-        match self.storage().try_transaction(add).await? {
-            Some(begun) => Ok(Some(self.announce_begun(begun).await)),
+        let looking = self.ingesting().read().await;
+        let begun = self.storage().try_transaction(add).await?;
+        drop(looking);
+        match begun {
+            Some(begun) => self.announce_begun(begun).await.map(Some),
             None => Ok(None),
         }
     }
 
-    async fn announce_begun(&self, begun: Begun) -> EvaluationId {
-        self.announce_replaced(begun.replaced).await;
+    async fn announce_begun(&self, begun: Begun) -> Result<EvaluationId, EngineError> {
+        if let Some(repeated) = begun.repeated {
+            repeated.begin(self, begun.replaced).await?;
+            return Ok(begun.id);
+        }
+        for event in begun.replaced.events() {
+            self.core().send(event).await;
+        }
+        begun.replaced.announce(self);
         let added = Added {
             evaluation: begun.id,
             organization: begun.organization,
@@ -64,15 +86,7 @@ impl Engine {
             lease: None,
         };
         self.core().send(Event::EvaluationAdded(added)).await;
-        begun.id
-    }
-
-    /// Tells of the evaluations that a new one ended.
-    pub(crate) async fn announce_replaced(&self, replaced: Replaced) {
-        for evaluation in replaced.evaluations {
-            self.core().send(Event::AbortEvaluation { evaluation, stop_running: replaced.stop_running }).await;
-            self.changes().announce(Change::Evaluation(evaluation));
-        }
+        Ok(begun.id)
     }
 }
 
@@ -83,12 +97,29 @@ pub(crate) struct Replaced {
     stop_running: bool,
 }
 
+impl Replaced {
+    /// What the scheduler is to be told of them.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
+        let stop_running = self.stop_running;
+        self.evaluations.iter().map(move |&evaluation| Event::AbortEvaluation { evaluation, stop_running })
+    }
+
+    /// Tells those who watch them.
+    pub(crate) fn announce(&self, engine: &Engine) {
+        for &evaluation in &self.evaluations {
+            engine.changes().announce(Change::Evaluation(evaluation));
+        }
+    }
+}
+
 /// An evaluation that the scheduler does not know of yet.
 struct Begun {
     id: EvaluationId,
     organization: OrganizationId,
     priority: Priority,
     replaced: Replaced,
+    /// What is known of it, when nothing has to be fetched and evaluated.
+    repeated: Option<Repeated>,
 }
 
 /// The project as it is now, kept from changing and from being deleted, with its organization, until the transaction ends.
@@ -138,8 +169,20 @@ async fn begin(
         triggered_by,
         created_at: now,
     };
-    evaluations::insert(conn, row, commit.id).await?;
-    Ok(Begun { id, organization, priority, replaced })
+    let repeated = begin_stored(conn, row, commit.id).await?;
+    Ok(Begun { id, organization, priority, replaced, repeated })
+}
+
+/// Stores the evaluation; with all that it needs when that is known.
+async fn begin_stored(conn: &mut Conn, row: NewEvaluation, commit: CommitId) -> Result<Option<Repeated>, StorageError> {
+    if let Some(mut earlier) = evaluations::last_alike(conn, &row, commit).await?
+        && let Some(Document(source)) = earlier.source.take()
+    {
+        builds::lock(conn).await?;
+        return repeat(conn, row, &earlier, &source, Renewal::Unusable).await.map(Some);
+    }
+    evaluations::insert(conn, row, commit).await?;
+    Ok(None)
 }
 
 /// Does with the project's running evaluations what it says of them when a new one begins; `Conflict` when it wants no second. To

@@ -14,7 +14,7 @@ use gradient_storage::{
 };
 
 use super::{ConnectedWorker, Opened, Refused, WorkerSession};
-use crate::{Engine, measures, workers::enabled_kinds};
+use crate::{Engine, derivations::Found, measures, workers::enabled_kinds};
 
 /// Tokens looked at in one hello; each costs a hash.
 const MAX_TOKENS: usize = 256;
@@ -68,7 +68,8 @@ impl Engine {
             refused,
             lease_secs: self.settings().lease.as_secs(),
         };
-        Ok(Opened { session: WorkerSession { engine: self.clone(), worker: known.worker, number }, welcome, outbox })
+        let session = WorkerSession { engine: self.clone(), worker: known.worker, number, found: Found::default() };
+        Ok(Opened { session, welcome, outbox })
     }
 
     async fn peer_names(&self, accepted: &[WorkerRegistration]) -> Vec<AcceptedPeer> {

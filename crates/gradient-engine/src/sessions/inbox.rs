@@ -5,12 +5,17 @@ use gradient_protocol::{Report, ReportNumber, ToServer, ToWorker};
 use gradient_scheduler::Event;
 
 use super::{SessionError, handshake::bounded};
-use crate::{Engine, EngineError, derivations, leases::Lease, logs, publish, results};
+use crate::{
+    Engine, EngineError,
+    derivations::{self, Found},
+    leases::Lease,
+    logs, publish, results,
+};
 
 /// The most log bytes in one message.
 const MAX_LOG_MESSAGE: usize = 256 << 10;
 
-pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -> Result<(), SessionError> {
+pub(super) async fn take(engine: &Engine, worker: WorkerId, found: &mut Found, message: ToServer) -> Result<(), SessionError> {
     match message {
         ToServer::Hello(_) => Err(SessionError::Protocol("a second hello")),
         ToServer::Capabilities(capabilities) => {
@@ -33,7 +38,7 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, message: ToServer) -
         ToServer::Log { job, epoch, offset, bytes } => take_log(engine, worker, job, epoch, offset, bytes).await,
         ToServer::Report { number, job, epoch, report } => {
             if let Some(lease) = engine.held_lease(job, epoch, worker) {
-                take_report(engine, job, lease, report).await?;
+                take_report(engine, job, lease, found, report).await?;
             } else if !matches!(report, Report::Started {} | Report::Made { .. } | Report::Derivations { .. }) {
                 engine.core().send(Event::JobStopped { job, epoch, worker }).await;
             }
@@ -77,7 +82,7 @@ async fn take_log(
     Ok(())
 }
 
-async fn take_report(engine: &Engine, job: Job, lease: Lease, report: Report) -> Result<(), EngineError> {
+async fn take_report(engine: &Engine, job: Job, lease: Lease, found: &mut Found, report: Report) -> Result<(), EngineError> {
     match (job, report) {
         (_, Report::Started {}) => results::started(engine, job, lease).await,
         (Job::Build(build), Report::Made { outputs }) => {
@@ -89,7 +94,7 @@ async fn take_report(engine: &Engine, job: Job, lease: Lease, report: Report) ->
         (Job::Fetch(evaluation), Report::Fetched { source }) => results::fetched(engine, evaluation, lease, source).await,
         (Job::Evaluate(evaluation), Report::Derivations { derivations, entry_points, messages }) => {
             let part = derivations::Part { derivations, entry_points, messages };
-            match derivations::ingest(engine, evaluation, lease, part).await {
+            match derivations::ingest(engine, evaluation, lease, found, part).await {
                 Err(EngineError::Derivation(refusal)) => {
                     let failure = Failure { kind: FailureKind::Permanent, message: refusal.to_string() };
                     results::failed(engine, job, lease, failure, 0).await
@@ -97,7 +102,10 @@ async fn take_report(engine: &Engine, job: Job, lease: Lease, report: Report) ->
                 other => other,
             }
         }
-        (Job::Evaluate(evaluation), Report::Evaluated {}) => results::evaluated(engine, evaluation, lease).await,
+        (Job::Evaluate(evaluation), Report::Evaluated {}) => {
+            *found = Found::default();
+            results::evaluated(engine, evaluation, lease).await
+        }
         (Job::Build(build), Report::Built { outputs, build_ms, log_bytes }) => {
             let finished = publish::Finished { outputs, build_ms, log_bytes };
             match publish::publish(engine, build, lease, finished).await {

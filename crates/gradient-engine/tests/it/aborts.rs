@@ -14,6 +14,7 @@ gradient_test_support::both_databases!(
     what_another_evaluation_needs_goes_on,
     an_evaluation_is_aborted_before_the_scheduler_hears_of_it,
     a_deleted_organization_ends_its_work,
+    thousands_of_builds_that_wait_are_aborted_at_once,
 );
 
 async fn evaluation_status(engine: &Engine, id: EvaluationId) -> EvaluationStatus {
@@ -79,4 +80,20 @@ async fn a_deleted_organization_ends_its_work(url: &str) {
     worker.session.close().await;
     assert!(connect(&engine, tenant.worker, &tenant.token, running).await.is_err(), "its registration is gone");
     until(async || engine.connected_workers().is_empty()).await;
+}
+
+/// It took half a minute on a fast machine when each was written down by itself, and all other decisions waited.
+async fn thousands_of_builds_that_wait_are_aborted_at_once(url: &str) {
+    const COUNT: u16 = 8000;
+    let world = World::new(url).await;
+    let tenant = world.tenant("tenant").await;
+    let evaluation = world.crowded(&tenant, COUNT).await;
+    let engine = world.start(EngineSettings::default()).await;
+    engine.abort_evaluation(evaluation).await.unwrap();
+    let ended = engine.evaluation(evaluation).await.unwrap();
+    assert_eq!((ended.builds.aborted, ended.builds.queued), (i32::from(COUNT), 0));
+    assert_eq!((ended.entry_points.total, ended.entry_points.failed), (1, 1));
+    let page = engine.evaluation_builds(evaluation, 1, 0, Some(BuildStatus::Aborted)).await.unwrap();
+    assert_eq!((page.builds.len(), page.total), (1, i64::from(COUNT)));
+    assert_eq!(status(&world, &tenant).await, BuildStatus::Building, "another evaluation needs it");
 }

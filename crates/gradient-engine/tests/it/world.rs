@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, future::Future, num::NonZeroUsize, time::Durati
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys, WorkerToken};
 use gradient_blobs::{BlobKey, Blobs};
 use gradient_domain::{
-    BuildId, BuildStatus, CommitId, DerivationId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId, Priority, ProjectId,
-    Publish, WorkerId,
+    BuildId, BuildStatus, CommitId, DerivationId, EntryPointId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId,
+    Priority, ProjectId, Publish, WorkerId,
 };
 use gradient_engine::{Engine, EngineSettings, Opened, Parts, Refused};
 use gradient_forge::{Forge, ForgeSettings};
@@ -16,7 +16,7 @@ use gradient_storage::{
     Conn, Digest, Storage, StorageSettings, attempts, builds,
     commits::{self, Commit},
     derivations::{self, NewDerivation},
-    evaluations::{self, NewEvaluation, SourceInfo},
+    evaluations::{self, NewEntryPoint, NewEvaluation, SourceInfo},
     nars::{self, NewNar},
     organizations::{self, Organization},
     paths::{self, NewOrganizationPath},
@@ -158,12 +158,34 @@ impl World {
         let (organization, evaluation, input, now) = (tenant.organization, tenant.evaluation, tenant.build, Moment::now());
         let insert = async move |conn: &mut Conn| {
             let needed = builds::find(conn, input).await?.derivation;
-            let (mut derivation, build) = derivation(organization, 7, 0, now);
+            let mut derivation = derivation(organization, 7, 0, now);
+            let build = first_build(&derivation, now);
             let needs = format!(r#"[("/nix/store/{}",["out"])]"#, store_path(3, "package.drv"));
             let aterm = String::from_utf8(derivation.aterm).unwrap();
             derivation.aterm = aterm.replacen("[],[]", &format!("{needs},[]"), 1).into_bytes();
             derivation.inputs = vec![needed];
             insert_build(conn, evaluation, derivation, build, now).await
+        };
+        self.storage.transaction(insert).await.unwrap()
+    }
+
+    /// One more evaluation of the tenant, with so many builds that are queued; the last one is its entry point.
+    pub(crate) async fn crowded(&self, tenant: &Tenant, count: u16) -> EvaluationId {
+        let (organization, now) = (tenant.organization, Moment::now());
+        let insert = async move |conn: &mut Conn| {
+            let evaluation = evaluation(conn, organization, None, now).await?;
+            let numbers = (0..usize::from(count)).map(|number| 1000 + 2 * number);
+            let rows: Vec<NewDerivation> = numbers.map(|number| derivation(organization, number, 0, now)).collect();
+            let new: Vec<builds::NewBuild> = rows.iter().map(|row| first_build(row, now)).collect();
+            let ids: Vec<BuildId> = new.iter().map(|build| build.id).collect();
+            derivations::insert_many(conn, rows).await?;
+            builds::insert_many(conn, new).await?;
+            builds::link(conn, evaluation, &ids, now).await?;
+            let (id, attribute) = (EntryPointId::new(), "packages.last".to_owned());
+            let root = NewEntryPoint { id, attribute, build: ids.last().copied(), error: None };
+            evaluations::insert_entry_points(conn, evaluation, vec![root], now).await?;
+            evaluations::set_sealed(conn, evaluation, Epoch::NONE, now).await?;
+            Ok(evaluation)
         };
         self.storage.transaction(insert).await.unwrap()
     }
@@ -262,6 +284,28 @@ async fn evaluation(
     Ok(id)
 }
 
+/// A package with this number, and so many bytes of environment.
+fn derivation(organization: OrganizationId, number: usize, bytes: usize, now: Moment) -> NewDerivation {
+    let output = store_path(number, "package");
+    NewDerivation {
+        id: DerivationId::new(),
+        organization,
+        drv_path: store_path(number + 1, "package.drv"),
+        name: "package".to_owned(),
+        system: "x86_64-linux".to_owned(),
+        features: vec![],
+        aterm: format!(
+            r#"Derive([("out","/nix/store/{output}","","")],[],[],"x86_64-linux","/bin/sh",[],[("more","{}"),("out","/nix/store/{output}")])"#,
+            "m".repeat(bytes)
+        )
+        .into_bytes(),
+        input_hash: InputDerivationHash::Regular([number.to_le_bytes()[0]; 32]),
+        outputs: BTreeMap::from([("out".to_owned(), Some(output))]),
+        inputs: vec![],
+        created_at: now,
+    }
+}
+
 /// A queued build of a package with this number, and so many bytes of environment.
 async fn build(
     conn: &mut Conn,
@@ -271,32 +315,14 @@ async fn build(
     bytes: usize,
     now: Moment,
 ) -> Result<BuildId, gradient_storage::StorageError> {
-    let (derivation, build) = derivation(organization, number, bytes, now);
+    let derivation = derivation(organization, number.into(), bytes, now);
+    let build = first_build(&derivation, now);
     insert_build(conn, evaluation, derivation, build, now).await
 }
 
-fn derivation(organization: OrganizationId, number: u8, bytes: usize, now: Moment) -> (NewDerivation, builds::NewBuild) {
-    let output = store_path(number.into(), "package");
-    let derivation = NewDerivation {
-        id: DerivationId::new(),
-        organization,
-        drv_path: store_path(usize::from(number) + 1, "package.drv"),
-        name: "package".to_owned(),
-        system: "x86_64-linux".to_owned(),
-        features: vec![],
-        aterm: format!(
-            r#"Derive([("out","/nix/store/{output}","","")],[],[],"x86_64-linux","/bin/sh",[],[("more","{}"),("out","/nix/store/{output}")])"#,
-            "m".repeat(bytes)
-        )
-        .into_bytes(),
-        input_hash: InputDerivationHash::Regular([number; 32]),
-        outputs: BTreeMap::from([("out".to_owned(), Some(output))]),
-        inputs: vec![],
-        created_at: now,
-    };
-    let (id, of) = (BuildId::new(), derivation.id);
-    let build = builds::NewBuild { id, organization, derivation: of, generation: 1, unsupported: None, queued_at: now };
-    (derivation, build)
+fn first_build(of: &NewDerivation, now: Moment) -> builds::NewBuild {
+    let (id, organization, derivation) = (BuildId::new(), of.organization, of.id);
+    builds::NewBuild { id, organization, derivation, generation: 1, unsupported: None, queued_at: now }
 }
 
 async fn insert_build(

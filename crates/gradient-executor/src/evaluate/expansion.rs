@@ -6,7 +6,7 @@ use gradient_domain::{Pattern, Segment, Wildcard};
 use gradient_nix::StorePath;
 use thiserror::Error;
 
-use super::probe::{Found, Query};
+use super::evaluator::{Found, Query};
 
 /// How many attributes one evaluation may look at.
 const MAX_ATTRIBUTES: usize = 500_000;

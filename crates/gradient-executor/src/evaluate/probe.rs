@@ -1,68 +1,34 @@
 //! Asks Nix what attributes of a flake are. One process answers many queries, each as soon as it is known; what kills the process
 //! is that one attribute's own failure, and the rest goes on in another.
 
+mod memory;
 mod process;
+
+use std::{ffi::OsStr, path::Path};
 
 use gradient_domain::{Failure, FailureKind};
 use gradient_nix::StorePath;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::drafts::DraftStore;
+use super::{
+    drafts::DraftStore,
+    evaluator::{Answer, Evaluator, Found, Query},
+    walks,
+};
 use crate::{
     Machine,
     expression::nix_string,
     job::{cut, failure},
 };
 use process::Ending;
+pub(super) use process::{SILENCE, Warnings};
 
 const PROBE: &str = include_str!("probe.nix");
 const EXPLAIN: &str = include_str!("explain.nix");
 
 /// How much of an error is kept.
 pub(super) const MAX_ERROR_BYTES: usize = 16 << 10;
-
-/// One attribute to look at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Query {
-    /// Its names, outermost first.
-    pub(super) path: Vec<String>,
-    /// Whether its derivation is wanted, when it is one.
-    pub(super) derivation: bool,
-    /// Whether the names in it are wanted, when it is a set.
-    pub(super) names: bool,
-}
-
-/// What Nix says.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// What an attribute is.
-    Found {
-        /// Which attribute.
-        path: Vec<String>,
-        /// What it is.
-        found: Found,
-    },
-    /// The flake warns of something.
-    Warning(String),
-}
-
-/// What an attribute is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Not there.
-    Missing,
-    /// A derivation; with its path where that was wanted.
-    Derivation(Option<StorePath>),
-    /// A set; with its names where those were wanted.
-    Set(Vec<String>),
-    /// A value of this type.
-    Other(String),
-    /// So many of its names lead to a value that throws.
-    Throws(usize),
-    /// It ends the evaluator.
-    Fatal(String),
-}
 
 /// The shape in which `probe.nix` answers.
 #[derive(Debug, Deserialize)]
@@ -90,16 +56,16 @@ impl Described {
     }
 }
 
-/// Evaluates one flake.
+/// Evaluates one flake with `nix-instantiate`.
 #[derive(Debug)]
-pub(super) struct Evaluator<'m> {
+pub(super) struct NixInstantiate<'m> {
     machine: &'m Machine,
     flake: String,
     allow_ifd: bool,
     drafts: Option<DraftStore>,
 }
 
-impl<'m> Evaluator<'m> {
+impl<'m> NixInstantiate<'m> {
     /// For the flake with this locked reference.
     pub(super) fn new(machine: &'m Machine, flake: String, allow_ifd: bool, drafts: Option<DraftStore>) -> Self {
         Self { machine, flake, allow_ifd, drafts }
@@ -110,8 +76,33 @@ impl<'m> Evaluator<'m> {
         self.machine.evaluation.processes.max(1)
     }
 
+    /// The flake's reference.
+    pub(super) fn flake(&self) -> &str {
+        &self.flake
+    }
+
+    /// How large the heap of each process may become.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        self.machine.evaluation.memory_bytes
+    }
+
+    /// Where temporary files go.
+    pub(super) fn scratch(&self) -> &Path {
+        &self.machine.scratch
+    }
+
+    /// Another evaluator by the same rules, and whether the derivations that it writes are kept elsewhere than in the store.
+    pub(super) fn command_of(&self, program: &Path) -> (tokio::process::Command, bool) {
+        let drafts = self.usable_drafts();
+        (self.prepare(program, drafts), drafts.is_some())
+    }
+
+    fn usable_drafts(&self) -> Option<&DraftStore> {
+        self.drafts.as_ref().filter(|drafts| !drafts.has_failed())
+    }
+
     /// Answers all queries, in order, until one is not to be claimed any more: then somebody else is at the rest.
-    pub(super) async fn ask(
+    pub(super) async fn walk(
         &self,
         queries: &[&Query],
         claim: &(dyn Fn(usize) -> bool + Sync),
@@ -122,9 +113,10 @@ impl<'m> Evaluator<'m> {
             let mark = uuid::Uuid::new_v4().simple().to_string();
             let text = serde_json::to_string(rest).map_err(|error| failure(FailureKind::Permanent, error))?;
             let probe = self.expression(PROBE).replace("@MARK@", &mark).replace("@QUERIES@", &nix_string(&text));
-            let drafts = self.drafts.as_ref().filter(|drafts| !drafts.has_failed());
+            let drafts = self.usable_drafts();
             let claim_of_rest = |number| claim(next + number);
-            let ended = process::run(self.command(drafts), probe, &mark, rest, &claim_of_rest, answers).await?;
+            let ended =
+                process::run(self.command(drafts), self.memory_bytes(), probe, &mark, rest, &claim_of_rest, answers).await?;
             next += ended.answered;
             if drafts.is_some_and(DraftStore::has_failed) && !matches!(ended.ending, Ending::Complete | Ending::Met) {
                 // The others go on with the real store as well.
@@ -148,24 +140,19 @@ impl<'m> Evaluator<'m> {
         Ok(())
     }
 
-    /// What an attribute that throws says.
-    pub(super) async fn explain(&self, path: &[String]) -> String {
-        let text = serde_json::to_string(path).unwrap_or_default();
-        let expression = self.expression(EXPLAIN).replace("@PATH@", &nix_string(&text));
-        match process::error_of(self.command(None), expression).await {
-            Some(error) => cut(error, MAX_ERROR_BYTES),
-            None => "it throws an error".to_owned(),
-        }
-    }
-
     fn expression(&self, template: &str) -> String {
         template.replace("@FLAKE@", &nix_string(&self.flake))
     }
 
     /// Nix, to be given an expression on its standard input: there it may be long, and nobody else on the machine reads it.
     fn command(&self, drafts: Option<&DraftStore>) -> tokio::process::Command {
-        let mut command = self.machine.nix.command("nix-instantiate");
-        command.args(["--eval", "--strict", "--json", "--read-write-mode", "--option", "pure-eval", "true"]);
+        let mut command = self.prepare("nix-instantiate", drafts);
+        command.args(["--eval", "--strict", "--json", "--read-write-mode", "--option", "pure-eval", "true", "-"]);
+        command
+    }
+
+    fn prepare(&self, program: impl AsRef<OsStr>, drafts: Option<&DraftStore>) -> tokio::process::Command {
+        let mut command = self.machine.nix.command(program);
         command.args(["--option", "allow-import-from-derivation", if self.allow_ifd { "true" } else { "false" }]);
         if let Some(bytes) = self.machine.evaluation.memory_bytes {
             command.env("GC_MAXIMUM_HEAP_SIZE", bytes.to_string());
@@ -173,7 +160,21 @@ impl<'m> Evaluator<'m> {
         if let Some(drafts) = drafts {
             command.env("NIX_REMOTE", drafts.remote());
         }
-        command.arg("-");
         command
+    }
+}
+
+impl Evaluator for NixInstantiate<'_> {
+    async fn ask(&self, queries: &[Query], answers: mpsc::Sender<Answer>) -> Result<(), Failure> {
+        walks::ask(self, queries, answers).await
+    }
+
+    async fn explain(&self, path: &[String]) -> String {
+        let text = serde_json::to_string(path).unwrap_or_default();
+        let expression = self.expression(EXPLAIN).replace("@PATH@", &nix_string(&text));
+        match process::error_of(self.command(None), expression).await {
+            Some(error) => cut(error, MAX_ERROR_BYTES),
+            None => "it throws an error".to_owned(),
+        }
     }
 }

@@ -8,13 +8,16 @@ use futures_util::future::try_join_all;
 use gradient_domain::Failure;
 use tokio::sync::mpsc;
 
-use super::probe::{Answer, Evaluator, Query};
+use super::{
+    evaluator::{Answer, Query},
+    probe::NixInstantiate,
+};
 
 /// How many attributes are worth a process of their own.
 const ATTRIBUTES_PER_PROCESS: usize = 200;
 
 /// Evaluates all queries of a round, in several processes when there are many.
-pub(super) async fn ask(evaluator: &Evaluator<'_>, queries: &[Query], answers: mpsc::Sender<Answer>) -> Result<(), Failure> {
+pub(super) async fn ask(evaluator: &NixInstantiate<'_>, queries: &[Query], answers: mpsc::Sender<Answer>) -> Result<(), Failure> {
     let processes = queries.len().div_ceil(ATTRIBUTES_PER_PROCESS).clamp(1, evaluator.processes());
     let claims = Claims::new(queries.len());
     let walks = walks(queries.len(), processes);
@@ -23,7 +26,7 @@ pub(super) async fn ask(evaluator: &Evaluator<'_>, queries: &[Query], answers: m
         let queries: Vec<&Query> = places.iter().filter_map(|&place| queries.get(place)).collect();
         async move {
             let claim = |number: usize| places.get(number).is_some_and(|&place| claims.claim(place, walker));
-            evaluator.ask(&queries, &claim, answers).await
+            evaluator.walk(&queries, &claim, answers).await
         }
     }))
     .await?;

@@ -40,6 +40,12 @@ pub(crate) struct Evaluation {
     pub(crate) derivations: HashMap<StorePath, gradient_nix::VerifiedDerivation>,
 }
 
+impl Evaluation {
+    pub(crate) fn warnings(&self) -> Vec<&str> {
+        self.messages.iter().map(|message| message.message.as_str()).collect()
+    }
+}
+
 pub(crate) async fn evaluate(peer: &mut Peer, source: &Source, wildcard: &str, allow_ifd: bool) -> Result<Evaluation, String> {
     let task = EvaluateTask { source: source.clone(), wildcard: wildcard.into(), allow_ifd };
     peer.send(&assign(Job::Evaluate(EvaluationId::new()), Task::Evaluate(task))).await;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod drafts;
+mod eval_jobs;
 mod fetch_and_evaluate;
 mod kinds;
 mod parallel;

@@ -1,6 +1,14 @@
 //! A worker with a store of its own, and a git repository with a flake.
 
-use std::{ffi::OsString, fs, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use gradient_domain::{JobKind, WorkerId};
 use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, Reserve, UploadBudget, WorkerError, WorkerSettings};
@@ -36,17 +44,33 @@ impl Worker {
     pub(crate) async fn start_with(installation: &Installation, server: &Url, settings: &str) -> Self {
         let store = Store::new(settings).unwrap();
         let environment = store.environment();
-        Self::start_in(installation, server, store, environment).await
+        Self::start_in(installation, server, store, environment, None).await
+    }
+
+    /// Starts one with an empty store that evaluates with this program, which takes the arguments of `nix-eval-jobs`.
+    pub(crate) async fn start_with_jobs(installation: &Installation, server: &Url, program: &str) -> Self {
+        let store = Store::new("").unwrap();
+        let environment = store.environment();
+        let path = store.home().join("nix-eval-jobs");
+        fs::write(&path, program).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self::start_in(installation, server, store, environment, Some(path)).await
     }
 
     /// Starts one that works on the machine's own store, with the settings of one of its own.
     pub(crate) async fn start_on_the_machine(installation: &Installation, server: &Url) -> Self {
         let store = Store::new("").unwrap();
         let environment = store.environment().into_iter().filter(|(name, _)| name != "NIX_REMOTE").collect();
-        Self::start_in(installation, server, store, environment).await
+        Self::start_in(installation, server, store, environment, None).await
     }
 
-    async fn start_in(installation: &Installation, server: &Url, store: Store, environment: Vec<(OsString, OsString)>) -> Self {
+    async fn start_in(
+        installation: &Installation,
+        server: &Url,
+        store: Store,
+        environment: Vec<(OsString, OsString)>,
+        nix_eval_jobs: Option<PathBuf>,
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let nix = Nix::discover(Some(installation.bin.clone()), environment).await.unwrap();
         let scratch = store.home().join("scratch");
@@ -74,6 +98,7 @@ impl Worker {
             scratch,
             uploads: UploadBudget::default(),
             evaluation: EvaluationLimits { processes: 2, memory_bytes: None },
+            nix_eval_jobs,
             reserve: Reserve { memory_bytes: 0, disk_bytes: 0 },
         };
         let stop = CancellationToken::new();

@@ -130,7 +130,7 @@ async fn newest(conn: &mut Conn, of: &[DerivationId]) -> Result<HashMap<Derivati
 }
 
 /// The edges from these derivations to their inputs.
-async fn inputs(conn: &mut Conn, of: &[DerivationId]) -> Result<Vec<(DerivationId, DerivationId)>, StorageError> {
+pub(super) async fn inputs(conn: &mut Conn, of: &[DerivationId]) -> Result<Vec<(DerivationId, DerivationId)>, StorageError> {
     let mut edges = Vec::new();
     for chunk in of.chunks(KEYS_PER_QUERY) {
         let rows: Vec<(DerivationId, DerivationId)> = query!(&mut *conn, |c| {

@@ -16,6 +16,9 @@ use crate::{
 /// Notes that an evaluation needs these builds, and counts them. Those that it needs already are not counted twice; those that do
 /// not exist are left out. To be called in a transaction.
 pub async fn link(conn: &mut Conn, evaluation: EvaluationId, builds: &[BuildId], now: Moment) -> Result<(), StorageError> {
+    if builds.is_empty() {
+        return Ok(());
+    }
     counters::lock(conn).await?;
     let counts: Option<BuildCounts> = query!(&mut *conn, |c| {
         evaluation_counters::table.find(evaluation).select(BuildCounts::as_select()).first(c).await.optional()?

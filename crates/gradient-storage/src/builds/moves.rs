@@ -63,6 +63,36 @@ pub struct Completion {
     pub duration_ms: i64,
 }
 
+/// Ends builds that are queued and were never assigned, each as [`set_status`] does it with [`Epoch::NONE`], but with a few
+/// statements for all. Which of them ended. To be called in a transaction.
+pub async fn end_unassigned(
+    conn: &mut Conn,
+    ids: &[BuildId],
+    status: BuildStatus,
+    cause: Option<BuildId>,
+    now: Moment,
+) -> Result<HashSet<BuildId>, StorageError> {
+    super::lock(conn).await?;
+    let from = BuildStatus::Queued;
+    let mut ended = HashSet::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        let moved: Vec<BuildId> = query!(&mut *conn, |c| {
+            let queued = builds::table.filter(builds::id.eq_any(chunk)).filter(builds::status.eq(from));
+            let unassigned = queued.filter(builds::epoch.eq(Epoch::NONE));
+            let changed = (
+                builds::status.eq(status),
+                builds::failed_dependency.eq(cause),
+                builds::finished_at.eq(Some(now)),
+                builds::updated_at.eq(now),
+            );
+            diesel::update(unassigned).set(changed).returning(builds::id).get_results(c).await?
+        });
+        counters::builds_ended(conn, &moved, from, status).await?;
+        ended.extend(moved);
+    }
+    Ok(ended)
+}
+
 /// Ends a build with its outputs. Whether it was its assignment's to end. To be called in the transaction that makes the outputs
 /// the organization's.
 pub async fn complete(conn: &mut Conn, id: BuildId, epoch: Epoch, duration_ms: i64, now: Moment) -> Result<bool, StorageError> {

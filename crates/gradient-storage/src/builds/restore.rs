@@ -26,7 +26,7 @@ pub struct RestoredBuild {
     pub system: String,
     /// The system features it needs, sorted.
     pub features: Vec<String>,
-    /// The builds of its inputs.
+    /// The builds of its inputs; none of one that has its outputs.
     pub dependencies: Vec<BuildId>,
     /// Where it stands.
     pub status: BuildStatus,
@@ -36,7 +36,7 @@ pub struct RestoredBuild {
     pub worker: Option<WorkerId>,
 }
 
-/// All builds that an evaluation needs, with their edges.
+/// All builds that an evaluation needs, with the edges that still matter.
 pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<RestoredBuild>, StorageError> {
     type Package = (String, bool, String, FeatureList);
     type Row = (BuildId, OrganizationId, DerivationId, BuildStatus, Epoch, Option<WorkerId>, Package);
@@ -62,6 +62,7 @@ pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<
             .inner_join(builds::table)
             .inner_join(derivation_inputs::table.on(derivation_inputs::derivation.eq(builds::derivation)))
             .filter(evaluation_builds::evaluation.eq(evaluation))
+            .filter(builds::status.ne_all([BuildStatus::Completed, BuildStatus::Substituted]))
             .select((builds::id, derivation_inputs::input))
             .load(c)
             .await?

@@ -82,10 +82,15 @@ pub async fn insert_entry_points(
         return Ok(());
     }
     counters::lock(conn).await?;
-    let mut known: HashSet<String> = query!(&mut *conn, |c| {
-        let all = entry_points::table.filter(entry_points::evaluation.eq(evaluation));
-        all.select(entry_points::attribute).load(c).await?.into_iter().collect()
-    });
+    let mut known: HashSet<String> = HashSet::new();
+    for chunk in new.chunks(KEYS_PER_QUERY) {
+        let attributes: Vec<&str> = chunk.iter().map(|new| new.attribute.as_str()).collect();
+        let there: Vec<String> = query!(&mut *conn, |c| {
+            let all = entry_points::table.filter(entry_points::evaluation.eq(evaluation));
+            all.filter(entry_points::attribute.eq_any(&attributes)).select(entry_points::attribute).load(c).await?
+        });
+        known.extend(there);
+    }
     let rows: Vec<Row> = new
         .into_iter()
         .filter(|new| known.insert(new.attribute.clone()))
@@ -150,6 +155,16 @@ async fn builds_of(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildId, 
         (id, EntryPointBuild { id, status, drv_path, system, duration_ms, has_artefacts, outputs })
     };
     Ok(found.into_iter().map(build).collect())
+}
+
+/// The entry points of an evaluation as another one of the same finds them.
+pub async fn attributes(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<NewEntryPoint>, StorageError> {
+    let found: Vec<(String, Option<BuildId>, Option<String>)> = query!(conn, |c| {
+        let all = entry_points::table.filter(entry_points::evaluation.eq(evaluation)).order(entry_points::attribute);
+        all.select((entry_points::attribute, entry_points::build, entry_points::error)).load(c).await?
+    });
+    let copy = |(attribute, build, error)| NewEntryPoint { id: EntryPointId::new(), attribute, build, error };
+    Ok(found.into_iter().map(copy).collect())
 }
 
 /// The builds of an evaluation's entry points, each once.

@@ -15,6 +15,7 @@ gradient_test_support::both_databases!(
     counts_in_every_evaluation,
     tells_what_is_published,
     is_restored_with_its_edges,
+    many_end_at_once,
 );
 
 async fn keeps_generations(url: &str) {
@@ -216,6 +217,43 @@ async fn is_restored_with_its_edges(url: &str) {
         dependencies.sort();
         assert_eq!(dependencies, [unlinked, dependency]);
         Ok::<(), StorageError>(())
+    })
+    .await;
+}
+
+async fn many_end_at_once(url: &str) {
+    with(url, async |conn: &mut Conn| {
+        let (acme, project) = insert_project(conn).await?;
+        let evaluation = insert_evaluation(conn, acme, Some(project), Publish::Runtime).await?;
+        let other = insert_evaluation(conn, acme, Some(project), Publish::Runtime).await?;
+        let (_, a) = insert_build(conn, acme, 1, &[]).await?;
+        let (_, b) = insert_build(conn, acme, 2, &[]).await?;
+        let (_, assigned) = insert_build(conn, acme, 3, &[]).await?;
+        let (_, kept) = insert_build(conn, acme, 4, &[]).await?;
+        attempts::assign(conn, assigned, Epoch(1), worker(), NOW).await?;
+        builds::link(conn, evaluation, &[a, b, assigned, kept], NOW).await?;
+        builds::link(conn, other, &[b], NOW).await?;
+        let root = evaluations::NewEntryPoint {
+            id: gradient_domain::EntryPointId::new(),
+            attribute: "packages.b".to_owned(),
+            build: Some(b),
+            error: None,
+        };
+        evaluations::insert_entry_points(conn, other, vec![root], NOW).await?;
+
+        let wanted = [a, b, assigned, BuildId::new()];
+        let ended = builds::end_unassigned(conn, &wanted, BuildStatus::DependencyFailed, Some(kept), later(1)).await?;
+        assert_eq!(ended, [a, b].into_iter().collect(), "the other one is a worker's");
+        let row = builds::find(conn, b).await?;
+        assert_eq!((row.status, row.failed_dependency), (BuildStatus::DependencyFailed, Some(kept)));
+        assert_eq!((row.finished_at, row.updated_at), (Some(later(1)), later(1)));
+        let counts = evaluations::find(conn, evaluation).await?.builds;
+        assert_eq!(counts, BuildCounts { queued: 1, building: 1, dependency_failed: 2, ..BuildCounts::default() });
+        let counted = evaluations::find(conn, other).await?;
+        assert_eq!((counted.builds.dependency_failed, counted.builds.queued, counted.entry_points.failed), (1, 0, 1));
+        let again = builds::end_unassigned(conn, &wanted, BuildStatus::Aborted, None, later(2)).await?;
+        assert!(again.is_empty(), "they have ended");
+        Ok(())
     })
     .await;
 }

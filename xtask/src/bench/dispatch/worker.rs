@@ -177,7 +177,7 @@ impl Worker {
         match step {
             Step::Made(build, compressed) => {
                 if self.now() == Phase::Pace {
-                    self.report(build.job, build.epoch, Report::Made {}).await?;
+                    self.report(build.job, build.epoch, Report::Made { outputs: Vec::new() }).await?;
                     self.free.push_back(Instant::now());
                 }
                 let path = job_path(build.job, build.epoch, &build.output.path);

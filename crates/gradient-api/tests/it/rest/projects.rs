@@ -131,6 +131,7 @@ async fn evaluations_come_in_pages(database: &str) {
         let evaluation = workshop.evaluate().await;
         workshop.worker.evaluate(&[]).await;
         workshop.until(&evaluation, "Completed").await;
+        workshop.repository.commit();
         ids.push(evaluation);
     }
     let page = async |query: &str| workshop.alice().get(&format!("/projects/acme/web/evaluations{query}")).await;

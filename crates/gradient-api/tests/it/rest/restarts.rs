@@ -147,7 +147,6 @@ async fn a_permanent_failure_is_kept_until_a_restart(database: &str) {
 
     // The next evaluation takes it as it was, with its time.
     let second = workshop.evaluate().await;
-    workshop.worker.evaluate(&[BASE, TREE]).await;
     workshop.until(&second, "Failed").await;
     let shown = show(&workshop).await;
     assert_eq!((&shown["evaluation"], &shown["failure"]["cached"]), (&json!(second), &json!(true)));

@@ -40,6 +40,13 @@ pub(super) struct Derivation {
     pub(super) output: &'static str,
 }
 
+impl Derivation {
+    /// As a worker sends it.
+    pub(super) fn file(&self) -> DerivationFile {
+        DerivationFile { path: self.path.parse().unwrap(), aterm: self.aterm.to_vec() }
+    }
+}
+
 /// A job that the worker has.
 #[derive(Debug, Clone)]
 pub(super) struct Assignment {
@@ -158,29 +165,31 @@ impl Worker {
 
     /// Fetches, when that is wanted, and evaluates: these derivations, the last of which is the entry point `packages.<n>`.
     pub(super) async fn evaluate(&mut self, derivations: &[Derivation]) {
-        let mut assignment = self.next().await;
-        if let Job::Fetch(_) = assignment.job {
-            let nar = tree(&[("flake.nix", b"{ }")]);
-            let path = self.upload_source(&assignment, &nar).await;
-            let nar_hash = sha256(&nar);
-            let source = Source { path, nar_hash, rev: None, rev_count: None, last_modified: None };
-            self.report(&assignment, Report::Fetched { source }).await;
-            assignment = self.next().await;
-        }
+        let assignment = self.fetch().await;
         self.evaluate_assigned(&assignment, derivations).await;
+    }
+
+    /// Fetches, when that is wanted; the next job, which is to evaluate.
+    pub(super) async fn fetch(&mut self) -> Assignment {
+        let assignment = self.next().await;
+        let Job::Fetch(_) = assignment.job else { return assignment };
+        let nar = tree(&[("flake.nix", b"{ }")]);
+        let path = self.upload_source(&assignment, &nar).await;
+        let nar_hash = sha256(&nar);
+        let source = Source { path, nar_hash, rev: None, rev_count: None, last_modified: None };
+        self.report(&assignment, Report::Fetched { source }).await;
+        self.next().await
     }
 
     /// Evaluates what it was given.
     pub(super) async fn evaluate_assigned(&mut self, assignment: &Assignment, derivations: &[Derivation]) {
         assert_eq!(assignment.job.kind(), JobKind::Evaluate);
-        let file =
-            |derivation: &Derivation| DerivationFile { path: derivation.path.parse().unwrap(), aterm: derivation.aterm.to_vec() };
         let entry_point = |derivation: &Derivation| EntryPoint {
             attribute: format!("packages.{}", derivation.path.split('-').next_back().unwrap().trim_end_matches(".drv")),
             outcome: Ok(derivation.path.parse().unwrap()),
         };
         let report = Report::Derivations {
-            derivations: derivations.iter().map(file).collect(),
+            derivations: derivations.iter().map(Derivation::file).collect(),
             entry_points: derivations.last().map(entry_point).into_iter().collect(),
             messages: vec![],
         };
@@ -355,7 +364,11 @@ pub(super) struct Workshop {
 
 impl Workshop {
     pub(super) async fn open(database: &str) -> Self {
-        let server = Server::with_local_network(database).await;
+        Self::of(Server::with_local_network(database).await).await
+    }
+
+    /// On a server that may ask this machine.
+    pub(super) async fn of(server: Server) -> Self {
         let token = server.signed_in("alice").await;
         let alice = server.with(&token);
         alice.organization("acme", false).await;

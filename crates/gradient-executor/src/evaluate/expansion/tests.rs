@@ -1,4 +1,5 @@
 use gradient_domain::Attribute;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -67,6 +68,57 @@ fn find(wildcard: &str, flake: &(Attribute, Vec<String>)) -> (Vec<String>, usize
     found.extend(expansion.patterns_without_match().map(|pattern| format!("nothing for {pattern}")));
     found.sort();
     (found, looked)
+}
+
+/// Names that mean something else without quotes are among them, and one that no pattern can name.
+const NAMES: [&str; 8] = ["a", "b", "a.b", "a b", "*", "#", "!a", "a\"b"];
+
+fn tree() -> impl Strategy<Value = Attribute> {
+    let leaf = prop_oneof![3 => Just(Attribute::Derivation), 1 => Just(Attribute::Other)];
+    let tree = leaf.prop_recursive(4, 60, 6, |inner| {
+        let name = prop::sample::select(&NAMES[..]).prop_map(str::to_owned);
+        prop::collection::btree_map(name, inner, 0..6).prop_map(Attribute::Set)
+    });
+    let output = prop::sample::select(&["packages", "checks"][..]).prop_map(str::to_owned);
+    prop::collection::btree_map(output, tree, 1..3).prop_map(Attribute::Set)
+}
+
+/// Patterns and exclusions for such trees.
+fn wildcard() -> impl Strategy<Value = Wildcard> {
+    let output = || prop::sample::select(&["packages", "checks"][..]).prop_map(str::to_owned);
+    let quoted = || prop::sample::select(&NAMES[..7]).prop_map(|name| format!("\"{name}\""));
+    let segment = prop_oneof![quoted(), Just("*".to_owned()), Just("#".to_owned())];
+    let pattern = (output(), prop::collection::vec(segment, 0..4));
+    let left_out = (output(), prop::collection::vec(quoted(), 0..4)).prop_map(|(output, names)| (format!("!{output}"), names));
+    let parts = (prop::collection::vec(pattern, 1..4), prop::collection::vec(left_out, 0..3));
+    parts.prop_map(|(patterns, left_out)| {
+        let path = |(output, rest): (String, Vec<String>)| [vec![output], rest].concat().join(".");
+        patterns.into_iter().chain(left_out).map(path).collect::<Vec<_>>().join(",").parse().unwrap()
+    })
+}
+
+proptest! {
+    #[test]
+    fn it_finds_what_any_wildcard_means(tree in tree(), wildcard in wildcard()) {
+        let expected: BTreeSet<Vec<String>> = wildcard.matches(&tree);
+        let flake = (tree, Vec::new());
+        let mut expansion = Expansion::new(&wildcard);
+        let mut found = BTreeSet::new();
+        loop {
+            let queries = expansion.next_round().unwrap();
+            if queries.is_empty() {
+                break;
+            }
+            for query in queries {
+                for matched in expansion.take(&query.path, &look(&flake, &query)) {
+                    if let Match::Derivation(path, _) = matched {
+                        prop_assert!(found.insert(path.clone()), "{:?} is found twice", path);
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(found, expected, "{}", wildcard);
+    }
 }
 
 fn example() -> (Attribute, Vec<String>) {

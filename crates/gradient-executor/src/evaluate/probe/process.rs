@@ -10,11 +10,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Answer, Described, Found, MAX_ERROR_BYTES, Query};
+use super::{
+    super::evaluator::{Answer, Found, Query},
+    Described, MAX_ERROR_BYTES, memory,
+};
 use crate::{job::failure, process};
 
 /// How long one attribute may evaluate without a word.
-const SILENCE: Duration = Duration::from_mins(30);
+pub(in super::super) const SILENCE: Duration = Duration::from_mins(30);
 
 /// How long an explanation may take.
 const EXPLANATION_TIME: Duration = Duration::from_mins(2);
@@ -49,9 +52,10 @@ pub(super) enum Ending {
     Killed(String),
 }
 
-/// Runs an evaluator and passes its answers on.
+/// Runs an evaluator, which may have so much memory, and passes its answers on.
 pub(super) async fn run(
     mut command: Command,
+    memory_bytes: Option<u64>,
     expression: String,
     mark: &str,
     queries: &[&Query],
@@ -66,14 +70,23 @@ pub(super) async fn run(
         return Err(failure(FailureKind::Transient, format!("cannot speak with `{program}`")));
     };
     let mut follower =
-        Follower { mark, queries, claim, answers, ready: false, answered: 0, said: Vec::new(), warned: BTreeSet::new() };
+        Follower { mark, queries, claim, answers, ready: false, answered: 0, said: Vec::new(), warnings: Warnings::default() };
     // An evaluator that fails early closes its input; why it did is in its error output.
-    let (_, way) = tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr));
-    match way.map_err(lost)? {
+    let following = async { tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr)).1 };
+    let way = tokio::select! {
+        way = following => way.map_err(lost)?,
+        () = memory::exceeded(child.id(), memory_bytes) => Followed::TooLarge,
+    };
+    match way {
         Followed::ToTheEnd => {}
         Followed::ToAnothers => {
             child.kill().await.map_err(lost)?;
             return Ok(Ended { answered: follower.answered, ending: Ending::Met });
+        }
+        Followed::TooLarge => {
+            child.kill().await.map_err(lost)?;
+            let limit = memory_bytes.unwrap_or_default() >> 20;
+            return Ok(follower.ended(Ending::Killed, format!("it needs more memory to evaluate than {limit} MiB")));
         }
         Followed::Silent => {
             child.kill().await.map_err(lost)?;
@@ -103,7 +116,7 @@ pub(super) async fn error_of(mut command: Command, expression: String) -> Option
         ready: true,
         answered: 0,
         said: Vec::new(),
-        warned: BTreeSet::new(),
+        warnings: Warnings::default(),
     };
     let both = async { tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr)).1 };
     timeout(EXPLANATION_TIME, both).await.ok()?.ok()?;
@@ -118,6 +131,8 @@ enum Followed {
     ToAnothers,
     /// Until nothing came for too long.
     Silent,
+    /// Until it had too much memory.
+    TooLarge,
 }
 
 struct Follower<'a> {
@@ -129,7 +144,21 @@ struct Follower<'a> {
     answered: usize,
     /// The end of what was said since the last answer.
     said: Vec<u8>,
-    warned: BTreeSet<String>,
+    warnings: Warnings,
+}
+
+/// The warnings of one process, each once.
+#[derive(Debug, Default)]
+pub(in super::super) struct Warnings(BTreeSet<String>);
+
+impl Warnings {
+    /// What a line warns of, when that is to be told.
+    pub(in super::super) fn take(&mut self, line: &str) -> Option<String> {
+        let warning = line.strip_prefix("trace: ").unwrap_or(line);
+        let warning = warning.strip_prefix("evaluation warning: ").or_else(|| line.strip_prefix("trace: warning: "))?;
+        let warning: String = warning.chars().take(2000).collect();
+        (self.0.len() < MAX_WARNINGS && self.0.insert(warning.clone())).then_some(warning)
+    }
 }
 
 impl Follower<'_> {
@@ -197,13 +226,8 @@ impl Follower<'_> {
     }
 
     async fn keep(&mut self, line: &[u8], text: &str) {
-        let warning = text.strip_prefix("trace: ").unwrap_or(text);
-        let warning = warning.strip_prefix("evaluation warning: ").or_else(|| text.strip_prefix("trace: warning: "));
-        if let Some(warning) = warning.filter(|_| self.warned.len() < MAX_WARNINGS) {
-            let warning: String = warning.chars().take(2000).collect();
-            if self.warned.insert(warning.clone()) {
-                let _ = self.answers.send(Answer::Warning(warning)).await;
-            }
+        if let Some(warning) = self.warnings.take(text) {
+            let _ = self.answers.send(Answer::Warning(warning)).await;
         }
         self.said.extend_from_slice(line);
         let excess = self.said.len().saturating_sub(MAX_ERROR_BYTES);
