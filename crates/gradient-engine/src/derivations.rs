@@ -232,7 +232,7 @@ impl Store {
             aterm: checked.aterm.clone(),
             input_hash: derivation.input_hash(),
             outputs: derivation.outputs().clone(),
-            inputs: derivation.input_derivations().keys().filter_map(|input| id_of(input)).collect(),
+            inputs: derivation.input_derivations().keys().filter_map(id_of).collect(),
             created_at: self.now,
         }
     }
