@@ -93,6 +93,7 @@ mod tests {
                 daemons: Arc::new(Daemons::new(&nix)),
                 nix,
                 peer_stores: Some(stores),
+                nix_eval_jobs: None,
                 scratch: store.home().to_path_buf(),
                 uploads: UploadBudget::default(),
                 evaluation: EvaluationLimits { processes: 1, memory_bytes: None },

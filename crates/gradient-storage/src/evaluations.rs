@@ -30,7 +30,7 @@ pub use entry_points::{
     EntryPointBuild, EntryPointView, NewEntryPoint, attributes, entry_point_builds, entry_points, insert_entry_points,
 };
 pub use messages::{EvaluationMessage, NewMessage, insert_messages, messages};
-pub use progress::{assign, set_error, set_error_unless_known, set_sealed, set_source, set_status, touch};
+pub use progress::{assign, forget_findings, set_error, set_error_unless_known, set_sealed, set_source, set_status, touch};
 
 /// One evaluation.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable)]

@@ -1,6 +1,7 @@
 //! The REST API, one file for each resource.
 
 mod accounts;
+mod attempts;
 mod authority;
 mod builds;
 mod cache_keys;

@@ -192,7 +192,11 @@ async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Out
             let organization = match job {
                 Job::Build(build) => attempts::assign(conn, *build, *epoch, *worker, now).await?,
                 Job::Fetch(evaluation) | Job::Evaluate(evaluation) => {
-                    evaluations::assign(conn, *evaluation, *epoch, *worker, now).await?
+                    let organization = evaluations::assign(conn, *evaluation, *epoch, *worker, now).await?;
+                    if *epoch > Epoch::NONE.next() && organization.is_some() {
+                        evaluations::forget_findings(conn, *evaluation).await?;
+                    }
+                    organization
                 }
             };
             return Ok(organization.map_or(Outcome::Overtaken, Outcome::Assigned));

@@ -394,8 +394,4 @@ impl World {
         assert!(self.builds.values().all(|row| row.status.is_final()), "every build ends");
         assert_eq!(self.scheduler.job_count(), 0, "what has ended leaves memory");
     }
-
-    fn machine(&mut self, id: WorkerId) -> &mut Machine {
-        self.machines.iter_mut().find(|machine| machine.id == id).unwrap()
-    }
 }

@@ -8,7 +8,12 @@ use gradient_domain::{
 };
 
 use super::SourceInfo;
-use crate::{Conn, StorageError, conn::query, schema::evaluations};
+use crate::{
+    Conn, StorageError,
+    conn::query,
+    counters,
+    schema::{entry_points, evaluation_counters, evaluation_messages, evaluations},
+};
 
 macro_rules! open {
     ($id:expr) => {
@@ -63,6 +68,29 @@ pub async fn assign(
         let update = diesel::update(open!(id)).set(owner).returning(evaluations::organization);
         update.get_result(c).await.optional()?
     }))
+}
+
+/// Takes back what an earlier assignment said of the evaluation, as the next one says all of it again. The builds stay its own: the
+/// same derivations are found. To be called in a transaction.
+pub async fn forget_findings(conn: &mut Conn, id: EvaluationId) -> Result<(), StorageError> {
+    counters::lock(conn).await?;
+    query!(&mut *conn, |c| { diesel::delete(entry_points::table.filter(entry_points::evaluation.eq(id))).execute(c).await? });
+    query!(&mut *conn, |c| {
+        diesel::delete(evaluation_messages::table.filter(evaluation_messages::evaluation.eq(id))).execute(c).await?
+    });
+    query!(&mut *conn, |c| {
+        let none = (evaluations::error_count.eq(0), evaluations::warning_count.eq(0));
+        diesel::update(evaluations::table.find(id)).set(none).execute(c).await?
+    });
+    query!(conn, |c| {
+        let none = (
+            evaluation_counters::entry_points_total.eq(0),
+            evaluation_counters::entry_points_completed.eq(0),
+            evaluation_counters::entry_points_failed.eq(0),
+        );
+        diesel::update(evaluation_counters::table.find(id)).set(none).execute(c).await?
+    });
+    Ok(())
 }
 
 /// Keeps the source that was fetched under this assignment, which ends with it. Whether it was kept.

@@ -58,6 +58,7 @@ async fn what_a_package_took_is_expected_of_its_next_version(database: &str) {
     }
     workshop.until(&first, "Completed").await;
 
+    workshop.repository.commit();
     let second = workshop.evaluate().await;
     workshop.worker.evaluate(&packages(2)).await;
     workshop.worker.next().await;

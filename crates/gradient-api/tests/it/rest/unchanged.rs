@@ -69,7 +69,7 @@ async fn builds_of_the_one_before_go_on(database: &str) {
     let second = workshop.evaluate().await;
     workshop.until(&second, "Building").await;
     assert_eq!(builds(&workshop, &second).await, builds(&workshop, &first).await);
-    workshop.worker.finish(&base, BASE, &tree(&[("x", b"x")]), &[]).await;
+    workshop.worker.finish(&base, BASE, &tree(&[("x", b"x")]), &[], 5).await;
     workshop.worker.build(TREE, &tree(&[("y", b"y")]), &[]).await;
     for evaluation in [first, second] {
         workshop.until(&evaluation, "Completed").await;
@@ -86,7 +86,7 @@ async fn builds_of_one_that_is_replaced_go_on(database: &str) {
 
     let second = workshop.evaluate().await;
     workshop.until(&first, "Aborted").await;
-    workshop.worker.finish(&base, BASE, &tree(&[("x", b"x")]), &[]).await;
+    workshop.worker.finish(&base, BASE, &tree(&[("x", b"x")]), &[], 5).await;
     workshop.worker.build(TREE, &tree(&[("y", b"y")]), &[]).await;
     workshop.until(&second, "Completed").await;
     assert_eq!(builds(&workshop, &second).await, builds(&workshop, &first).await);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gradient_domain::{Epoch, Job, JobKind, OrganizationId, WorkerId};
 use gradient_scheduler::{Tick, WorkerCapabilities, WorkerOrganization};
 
-use super::BuildRow;
+use super::{BuildRow, World};
 use crate::fixture::{organization, worker};
 
 #[derive(Debug)]
@@ -92,5 +92,11 @@ impl Machine {
         let has_system = build.system == "builtin" || self.capabilities.systems.iter().any(|system| system == build.system);
         let has_features = build.features.iter().all(|feature| self.capabilities.features.contains(feature));
         has_system && has_features && self.serves(build.organization, JobKind::Build)
+    }
+}
+
+impl World {
+    pub(super) fn machine(&mut self, id: WorkerId) -> &mut Machine {
+        self.machines.iter_mut().find(|machine| machine.id == id).unwrap()
     }
 }
