@@ -25,6 +25,7 @@ mod projects;
 mod rate_limits;
 mod readers;
 mod repositories;
+mod repository;
 mod restarts;
 mod retention;
 mod roles;

@@ -1,6 +1,6 @@
-//! A worker that does what a test wants, and a repository for it to fetch.
+//! A worker that does what a test wants, and a server with a project for it.
 
-use std::{collections::BTreeSet, process::Command, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use gradient_cache_protocol::content_address;
 use gradient_domain::{BuildId, Epoch, Failure, FailureKind, Job, JobKind, WorkerId};
@@ -12,10 +12,9 @@ use gradient_protocol::{
 };
 use reqwest::StatusCode;
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::Client;
+use super::{Client, repository::Repository};
 use crate::server::Server;
 
 /// A derivation without inputs, as Nix wrote it.
@@ -315,43 +314,6 @@ pub(super) fn tree(files: &[(&str, &[u8])]) -> Vec<u8> {
     }
     nar.end_directory().unwrap();
     nar.finish().unwrap()
-}
-
-/// A git repository with one commit.
-pub(super) struct Repository(TempDir);
-
-impl Repository {
-    pub(super) fn new() -> Self {
-        let repository = Self(TempDir::new().unwrap());
-        repository.git(&["init", "--quiet", "--initial-branch=main", "."]);
-        repository.commit();
-        repository
-    }
-
-    /// Adds a commit; its hash.
-    pub(super) fn commit(&self) -> String {
-        self.git(&["commit", "--quiet", "--allow-empty", "-m", "more"]);
-        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("git");
-        command.args(arguments).current_dir(self.0.path()).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        for (name, value) in [("NAME", "A. U. Thor"), ("EMAIL", "author@example.org")] {
-            command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
-        }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// A project `web` of it in the organization.
-    pub(super) async fn project(&self, client: Client<'_>, organization: &str) {
-        let body = json!({
-            "name": "web", "display_name": "Web", "repository": self.0.path(), "wildcard": "packages.*", "concurrency": "all",
-        });
-        client.put(&format!("/projects/{organization}"), body).await.message();
-    }
 }
 
 /// A server on which Alice has the organization `acme`, with a project of a repository, a cache, and a worker.
