@@ -60,7 +60,7 @@ impl Engine {
                 nar_size: i64::try_from(output.nar_size).unwrap_or(i64::MAX),
                 references: output.references,
                 deriver: Some(context.drv_path.clone()),
-                content_address: address.map(|address| address.to_nix_string()),
+                content_address: address.map(gradient_nix::CAHash::to_nix_string),
             };
             self.build_contexts().made().0.insert((lease.organization, output.path), MadeOutput { build, lease, path });
         }

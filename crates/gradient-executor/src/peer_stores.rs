@@ -18,7 +18,14 @@ use crate::{CheckError, Daemons, Machine, Nix, job::failure};
 #[derive(Debug, Clone)]
 pub struct PeerStores {
     directory: PathBuf,
-    opened: Arc<Mutex<HashMap<OrganizationId, (Nix, Arc<Daemons>)>>>,
+    opened: Arc<Mutex<HashMap<OrganizationId, Opened>>>,
+}
+
+/// One that is in use.
+#[derive(Debug, Clone)]
+struct Opened {
+    nix: Nix,
+    daemons: Arc<Daemons>,
 }
 
 impl PeerStores {
@@ -39,16 +46,15 @@ impl PeerStores {
     }
 
     /// The Nix of one organization, and its daemons.
-    fn open(&self, peer: OrganizationId, nix: &Nix) -> io::Result<(Nix, Arc<Daemons>)> {
+    fn open(&self, peer: OrganizationId, nix: &Nix) -> io::Result<Opened> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = opened.get(&peer) {
             return Ok(open.clone());
         }
         let nix = self.make(&peer.to_string(), nix)?;
-        let daemons = Arc::new(Daemons::new(&nix));
-        opened.insert(peer, (nix.clone(), Arc::clone(&daemons)));
-        drop(opened);
-        Ok((nix, daemons))
+        let new = Opened { daemons: Arc::new(Daemons::new(&nix)), nix };
+        opened.insert(peer, new.clone());
+        Ok(new)
     }
 
     fn make(&self, name: &str, nix: &Nix) -> io::Result<Nix> {
@@ -68,7 +74,7 @@ impl Machine {
             let directory = stores.directory.display();
             failure(FailureKind::Transient, format!("cannot make a store for the organization in {directory}: {error}"))
         });
-        opened.map(|(nix, daemons)| Self { nix, daemons, ..self.clone() })
+        opened.map(|Opened { nix, daemons }| Self { nix, daemons, ..self.clone() })
     }
 }
 

@@ -24,7 +24,7 @@ type Finish = Box<dyn FnOnce(Option<StorageError>) + Send>;
 
 /// One transaction.
 trait Member: Send {
-    fn run<'c>(self: Box<Self>, conn: &'c mut Conn) -> BoxFuture<'c, Finish>;
+    fn run(self: Box<Self>, conn: &mut Conn) -> BoxFuture<'_, Finish>;
 
     /// It was not even begun.
     fn refuse(self: Box<Self>, error: StorageError);
@@ -41,7 +41,7 @@ where
     R: Send + 'static,
     E: From<StorageError> + Send + 'static,
 {
-    fn run<'c>(self: Box<Self>, conn: &'c mut Conn) -> BoxFuture<'c, Finish> {
+    fn run(self: Box<Self>, conn: &mut Conn) -> BoxFuture<'_, Finish> {
         let Self { f, answer } = *self;
         Box::pin(async move {
             let result = conn.transaction(f).await;

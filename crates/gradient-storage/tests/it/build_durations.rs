@@ -27,7 +27,7 @@ async fn keeps_one_row_for_each_package(url: &str) {
         build_durations::put_many(conn, &[hello.clone(), gcc.clone(), fetched.clone()]).await?;
         assert_eq!(build_durations::list(conn).await?, [hello.clone(), gcc, fetched.clone()]);
         let slower = BuildDuration { observations: 2, ..duration("gcc", 8.0, 4) };
-        build_durations::put_many(conn, &[slower.clone()]).await?;
+        build_durations::put_many(conn, std::slice::from_ref(&slower)).await?;
         assert_eq!(build_durations::list(conn).await?, [hello, fetched, slower]);
         Ok(())
     })
