@@ -258,7 +258,10 @@ impl From<EngineError> for ApiError {
             }
             EngineError::Upload(IngestError::Read(_)) => Self::bad_request(message),
             EngineError::Upload(_) => Self::new(Code::Validation, message),
-            EngineError::Busy | EngineError::Stopping | EngineError::Upstream(_) => Self::new(Code::Unavailable, message),
+            // An input that is on its way: the worker that sends what was made with it tries again.
+            EngineError::Busy | EngineError::Stopping | EngineError::Upstream(_) | EngineError::InputsMissing(_) => {
+                Self::new(Code::Unavailable, message)
+            }
             EngineError::Storage(
                 StorageError::BrokenReference(_)
                 | StorageError::LogGap { .. }
@@ -272,7 +275,6 @@ impl From<EngineError> for ApiError {
             | EngineError::Seal(_)
             | EngineError::Derivation(_)
             | EngineError::Outputs(_)
-            | EngineError::InputsMissing(_)
             | EngineError::Task(_)
             | EngineError::Damaged(_)
             | EngineError::Compression(_)
