@@ -83,6 +83,9 @@ async fn take_log(
 }
 
 async fn take_report(engine: &Engine, job: Job, lease: Lease, found: &mut Found, report: Report) -> Result<(), EngineError> {
+    if let (Job::Evaluate(_), Report::Evaluated {} | Report::Failed { .. }) = (job, &report) {
+        *found = Found::default();
+    }
     match (job, report) {
         (_, Report::Started {}) => results::started(engine, job, lease).await,
         (Job::Build(build), Report::Made { outputs }) => {
@@ -102,10 +105,7 @@ async fn take_report(engine: &Engine, job: Job, lease: Lease, found: &mut Found,
                 other => other,
             }
         }
-        (Job::Evaluate(evaluation), Report::Evaluated {}) => {
-            *found = Found::default();
-            results::evaluated(engine, evaluation, lease).await
-        }
+        (Job::Evaluate(evaluation), Report::Evaluated {}) => results::evaluated(engine, evaluation, lease).await,
         (Job::Build(build), Report::Built { outputs, build_ms, log_bytes }) => {
             let finished = publish::Finished { outputs, build_ms, log_bytes };
             match publish::publish(engine, build, lease, finished).await {
