@@ -7,8 +7,8 @@ mod task;
 
 use std::time::Duration;
 
-use gradient_domain::{BuildId, BuildWait, Epoch, Job, Shortage, WorkerId};
-use gradient_scheduler::{Census, Event, Scheduler, SchedulerSettings, Tick, WorkerCapabilities};
+use gradient_domain::{BuildId, BuildWait, Epoch, EvaluationId, Job, Shortage, WorkerId};
+use gradient_scheduler::{Census, Estimate, Event, Scheduler, SchedulerSettings, Tick, WorkerCapabilities};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -30,6 +30,7 @@ enum Message {
     Event(Event),
     Settle(Vec<Event>, oneshot::Sender<()>),
     ExplainBuild(BuildId, oneshot::Sender<Option<BuildWait>>),
+    EstimateEvaluation(EvaluationId, oneshot::Sender<Option<Estimate>>),
     AssignedJobs(oneshot::Sender<Vec<(WorkerId, usize)>>),
     Census(oneshot::Sender<Census>),
 }
@@ -89,6 +90,10 @@ impl Core {
 
     pub(crate) async fn explain_build(&self, build: BuildId) -> Option<BuildWait> {
         self.ask(|answer| Message::ExplainBuild(build, answer)).await.flatten()
+    }
+
+    pub(crate) async fn estimate_evaluation(&self, evaluation: EvaluationId) -> Option<Estimate> {
+        self.ask(|answer| Message::EstimateEvaluation(evaluation, answer)).await.flatten()
     }
 
     /// How many jobs each connected worker has.

@@ -8,7 +8,8 @@ pub(crate) use abort::end_rows;
 pub(crate) use repeat::repeat;
 pub(crate) use start::{Replaced, lock, replace_running};
 
-use gradient_domain::{BuildStatus, EvaluationId, ProjectId, UserId};
+use gradient_domain::{BuildStatus, EvaluationId, EvaluationStatus, ProjectId, UserId};
+use gradient_scheduler::Estimate;
 use gradient_storage::{
     Conn,
     evaluations::{self, BuildSummary, EntryPointView, Evaluation, EvaluationMessage},
@@ -77,6 +78,14 @@ impl Engine {
         let id = evaluation.id;
         let next = self.storage().read(async move |conn: &mut Conn| evaluations::next(conn, id).await).await?;
         Ok(Neighbours { previous: evaluation.previous, next })
+    }
+
+    /// How long it takes until all builds of the evaluation have ended, while it builds and something is known of that.
+    pub async fn estimate(&self, evaluation: &Evaluation) -> Option<Estimate> {
+        if evaluation.status != EvaluationStatus::Building {
+            return None;
+        }
+        self.core().estimate_evaluation(evaluation.id).await
     }
 
     /// A project's evaluations, newest first, and how many there are.

@@ -104,6 +104,7 @@ pub use evaluations::{BuildPage, EvaluationRequest, Neighbours};
 pub use fetches::CacheStatistics;
 pub use gradient_auth::oidc::{OidcError, OidcSettings, ProviderAnswer};
 pub use gradient_forge::ForgeError;
+pub use gradient_scheduler::Estimate;
 pub use gradient_storage::{
     StorageError,
     attempts::Attempt,

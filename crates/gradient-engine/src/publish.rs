@@ -79,8 +79,9 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
         Ok::<_, StorageError>((builds::find(conn, build).await?, paths::list_staged(conn, build, epoch).await?))
     };
     let (standing, staged) = engine.storage().read(standing).await?;
+    let bytes = finished.outputs.iter().map(|output| output.nar_size).fold(0, u64::saturating_add);
     if standing.status == BuildStatus::Completed && standing.epoch == epoch {
-        return publish_again(engine, build, lease).await;
+        return publish_again(engine, build, lease, bytes).await;
     }
     let context = engine.build_context(build).await?;
     engine.confirm_inputs(&context).await?;
@@ -94,7 +95,7 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     logs::finish_later(engine, build, epoch);
     if completed {
         engine.durations().record(&context.name, &context.system, context.fixed, Duration::from_millis(build_ms));
-        results::completed(engine, build, lease).await;
+        results::completed(engine, build, lease, bytes).await;
     } else {
         // It has moved on in the database, and whoever decided so may not have been told yet that this worker is done with it.
         let (job, worker) = (Job::Build(build), lease.worker);
@@ -105,14 +106,14 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
 
 /// The outputs are durable since the last report of the same, but nobody heard of it: the connection to the database, or this server,
 /// was gone before the answer came.
-async fn publish_again(engine: &Engine, build: BuildId, lease: Lease) -> Result<(), EngineError> {
+async fn publish_again(engine: &Engine, build: BuildId, lease: Lease, bytes: u64) -> Result<(), EngineError> {
     let (context, now) = (engine.build_context(build).await?, Moment::now());
     let claim = async move |conn: &mut Conn| claim_if_wanted(conn, build, &context, now).await;
     let claimed = engine.storage().transaction(claim).await?;
     engine.build_contexts().forget(build);
     logs::finish_later(engine, build, lease.epoch);
     engine.paths_published(&claimed);
-    results::completed(engine, build, lease).await;
+    results::completed(engine, build, lease, bytes).await;
     Ok(())
 }
 

@@ -115,7 +115,7 @@ pub(crate) async fn fetched(engine: &Engine, evaluation: EvaluationId, lease: Le
         .await?;
     let job = Job::Fetch(evaluation);
     engine.leases().end(job, epoch, lease.worker);
-    engine.core().send(Event::JobFinished { job, epoch, worker: lease.worker }).await;
+    engine.core().send(Event::JobFinished { job, epoch, worker: lease.worker, bytes: 0 }).await;
     Ok(())
 }
 
@@ -128,17 +128,17 @@ pub(crate) async fn evaluated(engine: &Engine, evaluation: EvaluationId, lease: 
         .await?;
     let job = Job::Evaluate(evaluation);
     engine.leases().end(job, epoch, lease.worker);
-    engine.core().send(Event::JobFinished { job, epoch, worker: lease.worker }).await;
+    engine.core().send(Event::JobFinished { job, epoch, worker: lease.worker, bytes: 0 }).await;
     engine.core().send(Event::EvaluationSealed { evaluation, had_errors }).await;
     engine.changes().announce(Change::Evaluation(evaluation));
     Ok(())
 }
 
-/// A build that has its outputs is final for the scheduler too.
-pub(crate) async fn completed(engine: &Engine, build: BuildId, lease: Lease) {
+/// A build that has its outputs, of so many bytes as NARs, is final for the scheduler too.
+pub(crate) async fn completed(engine: &Engine, build: BuildId, lease: Lease, bytes: u64) {
     let job = Job::Build(build);
     measures::build_finished(BuildStatus::Completed);
     engine.leases().end(job, lease.epoch, lease.worker);
-    engine.core().send(Event::JobFinished { job, epoch: lease.epoch, worker: lease.worker }).await;
+    engine.core().send(Event::JobFinished { job, epoch: lease.epoch, worker: lease.worker, bytes }).await;
     engine.changes().announce(Change::Build(build));
 }

@@ -111,6 +111,9 @@ pub enum Event {
         epoch: Epoch,
         /// Who reports it.
         worker: WorkerId,
+        /// The bytes of a build's outputs, as NARs: what needs them goes where they are, if it can. 0 when that is not known, and for
+        /// other jobs.
+        bytes: u64,
     },
     /// A job ended without success.
     JobFailed {

@@ -7,10 +7,10 @@
 //! A job (fetch, evaluate, build) has one owner at a time. Each assignment has an [`Epoch`](gradient_domain::Epoch) one higher
 //! than the last; a report that names another epoch or comes from another worker changes nothing. A worker that loses its
 //! connection keeps its jobs until their leases end. A build is ready when nothing that it depends on is left to do; among the
-//! ready ones the order is: priority, then the organization with the smallest share of the workers, then the build with which the
+//! ready ones the order is: priority, then the organization that had the smallest share of the workers in the last minutes, then the build with which the
 //! longest chain of builds begins, in expected time, then age. A build that needs features counts as at least as long as all such
-//! builds together keep the workers busy that have them. It goes to a worker that can do the least else; what lands on one that is
-//! needed for rarer things is something short.
+//! builds together keep the workers busy that have them. It goes to a worker that can do the least else, of several to the one that has
+//! to fetch the least; what lands on one that is needed for rarer things is something short.
 //!
 //! ```
 //! use gradient_domain::{Epoch, EvaluationStatus, Job, JobKind, EvaluationId, OrganizationId, Priority, WorkerId};
@@ -49,6 +49,7 @@
 //! ```
 
 mod class;
+mod copies;
 mod decision;
 mod durations;
 mod evaluation;
@@ -57,6 +58,7 @@ mod node;
 mod profile;
 mod scheduler;
 mod settings;
+mod share;
 mod slab;
 mod tick;
 mod view;
@@ -68,4 +70,4 @@ pub use event::{BuildState, Event, NewBuild, NewEvaluation, Stage, WorkerCapabil
 pub use scheduler::Scheduler;
 pub use settings::SchedulerSettings;
 pub use tick::Tick;
-pub use view::{Census, OwnedJob, WorkerView};
+pub use view::{Census, Estimate, OwnedJob, WorkerView};

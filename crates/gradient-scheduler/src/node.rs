@@ -4,7 +4,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use gradient_domain::{BuildId, BuildStatus, Epoch, Job, Priority, WorkerId};
 
-use crate::{Tick, class::ClassSlot, evaluation::EvaluationSlot, slab::Slot};
+use crate::{Tick, class::ClassSlot, copies::Copies, evaluation::EvaluationSlot, slab::Slot};
 
 pub(crate) type NodeSlot = Slot<Node>;
 
@@ -27,7 +27,9 @@ pub(crate) struct Node {
     pub(crate) blocked: u32,
     /// Who had the last attempt that failed.
     pub(crate) failed_on: Option<WorkerId>,
-    /// Those that had not ended when it came; empty as soon as all have, with success.
+    /// Where its outputs are, once it has ended with success.
+    pub(crate) copies: Copies,
+    /// Those that had not ended when it came; empty once it was begun after all of them.
     pub(crate) dependencies: Box<[NodeSlot]>,
     /// Those that have not ended; empty once it has ended.
     pub(crate) dependents: Vec<NodeSlot>,
@@ -105,6 +107,13 @@ impl Node {
 
     pub(crate) const fn is_success(&self) -> bool {
         matches!(self.phase, Phase::Ended { status, .. } if status.is_success())
+    }
+
+    pub(crate) const fn owner(&self) -> Option<WorkerId> {
+        match self.phase {
+            Phase::Running { worker, .. } => Some(worker),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_owned_by(&self, worker: WorkerId) -> bool {

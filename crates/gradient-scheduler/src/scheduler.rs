@@ -3,6 +3,7 @@
 mod builds;
 mod dispatch;
 mod early;
+mod estimate;
 mod evaluations;
 mod explain;
 mod jobs;
@@ -20,9 +21,11 @@ use gradient_domain::{Epoch, EvaluationId, EvaluationStatus, Job, OrganizationId
 use crate::{
     Census, Decision, Event, SchedulerSettings, Tick,
     class::{ClassSlot, Classes},
+    copies::Machines,
     evaluation::{Evaluation, EvaluationSlot},
     node::{Node, NodeSlot, Phase},
     profile::Profiles,
+    share::Share,
     slab::Slab,
     worker::Worker,
 };
@@ -45,6 +48,7 @@ pub struct Scheduler {
     classes: Classes,
     workers: BTreeMap<WorkerId, Worker>,
     profiles: Profiles,
+    machines: Machines,
     organizations: BTreeMap<OrganizationId, Organization>,
     timers: BTreeSet<(Tick, Timer)>,
     /// Classes that got a ready job since the last dispatch.
@@ -67,18 +71,11 @@ enum Timer {
     Stopped(WorkerId, Job, Epoch),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Organization {
-    weight: u32,
-    running: u32,
+    share: Share,
     /// Whether a cache takes its outputs.
     writable: bool,
-}
-
-impl Default for Organization {
-    fn default() -> Self {
-        Self { weight: 100, running: 0, writable: false }
-    }
 }
 
 impl Scheduler {
@@ -96,6 +93,7 @@ impl Scheduler {
             classes: Classes::new(),
             workers: BTreeMap::new(),
             profiles: Profiles::new(),
+            machines: Machines::default(),
             organizations: BTreeMap::new(),
             timers: BTreeSet::new(),
             roused: BTreeSet::new(),
@@ -174,7 +172,7 @@ impl Scheduler {
             Event::WorkerLost { worker } => self.lose(worker),
             Event::JobStarted { job, epoch, worker } => self.start_job(job, epoch, worker),
             Event::BuilderEnded { job, epoch, worker, usable } => self.end_builder(job, epoch, worker, usable),
-            Event::JobFinished { job, epoch, worker } => self.finish_job(job, epoch, worker),
+            Event::JobFinished { job, epoch, worker, bytes } => self.finish_job(job, epoch, worker, bytes),
             Event::JobFailed { job, epoch, worker, kind } => self.fail_job(job, epoch, worker, kind),
             Event::JobStopped { job, epoch, worker } => self.stopped(worker, job, epoch),
             Event::CachesChanged { organization, writable } => {
@@ -182,7 +180,7 @@ impl Scheduler {
                 self.touch_all();
             }
             Event::ShareChanged { organization, weight } => {
-                self.organizations.entry(organization).or_default().weight = weight.max(1);
+                self.organizations.entry(organization).or_default().share.set_weight(weight);
             }
             Event::Tick => {}
         }

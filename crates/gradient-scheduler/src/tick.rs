@@ -26,6 +26,11 @@ impl Tick {
         Self(self.0.saturating_add(duration))
     }
 
+    /// How many milliseconds after `earlier` this is; zero when it is not after it.
+    pub(crate) fn millis_since(self, earlier: Self) -> u64 {
+        u64::try_from(self.since(earlier).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// How long after `earlier` this is; zero when it is not after it.
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

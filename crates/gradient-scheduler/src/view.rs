@@ -23,6 +23,17 @@ pub struct Census {
     pub running_evaluation_jobs: u32,
 }
 
+/// How long something takes that nobody knows: nearly always between the least and the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// Seconds, if all goes as expected.
+    pub expected_secs: u64,
+    /// Seconds at least.
+    pub least_secs: u64,
+    /// Seconds at most.
+    pub most_secs: u64,
+}
+
 /// A connected worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerView {

@@ -7,12 +7,20 @@ use gradient_domain::{Epoch, Job, JobKind, OrganizationId, Shortage};
 use crate::{
     Tick, WorkerCapabilities, WorkerOrganization,
     class::{ClassSlot, Need, Requirement},
-    node::NodeSlot,
+    node::{Millis, NodeSlot},
     profile::ProfileSlot,
 };
 
 /// The system of builds that Nix does itself, on any machine.
 const BUILTIN: &str = "builtin";
+
+/// What runs for longer than is expected of it goes on for at least so much of the time that it has run, as far as can be told.
+const OVERDUE: u64 = 8;
+
+/// What a worker has to build may take so long for each of its slots, in milliseconds, when it is given more than it has slots for.
+const AHEAD_MILLIS: u64 = 1000;
+/// And it may be so many builds for each slot.
+const AHEAD_BUILDS: u32 = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
@@ -31,6 +39,8 @@ pub(crate) struct Worker {
     pub(crate) listed: [u32; JobKind::ALL.len()],
     used: [u32; JobKind::ALL.len()],
     delivering: u32,
+    /// What the builds that count in `used` are expected to take, in milliseconds.
+    work: u64,
 }
 
 #[derive(Debug)]
@@ -45,6 +55,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct Holding {
     pub(crate) node: NodeSlot,
+    /// How long it is expected to run.
+    expected: Millis,
     pub(crate) started_at: Option<Tick>,
     /// Whether only its outputs are on their way, which takes no slot.
     pub(crate) delivering: bool,
@@ -52,21 +64,41 @@ pub(crate) struct Holding {
     pub(crate) usable: bool,
 }
 
+impl Holding {
+    /// How many milliseconds it still runs, when it is expected to take so many, in percent of what is expected of all.
+    pub(crate) fn left(&self, expected: u64, now: Tick, percent: u64) -> u64 {
+        let ran = self.started_at.map_or(0, |started| now.millis_since(started));
+        expected.saturating_sub(ran).max(ran * percent / 100 / OVERDUE)
+    }
+}
+
 impl Worker {
     /// How many more jobs of this kind it takes.
     pub(crate) fn free(&self, kind: JobKind) -> u32 {
-        self.session.as_ref().filter(|session| session.takes_work()).map_or(0, |session| {
-            let slots = match kind {
-                JobKind::Fetch | JobKind::Evaluate => 1,
-                JobKind::Build => session.capabilities.build_slots,
-            };
-            slots.saturating_sub(self.used[kind as usize])
+        self.slots_for(kind).saturating_sub(self.used[kind as usize])
+    }
+
+    /// How many jobs of this kind it runs at the same time; none while it is given nothing.
+    pub(crate) fn slots_for(&self, kind: JobKind) -> u32 {
+        self.session.as_ref().filter(|session| session.takes_work()).map_or(0, |session| match kind {
+            JobKind::Fetch | JobKind::Evaluate => 1,
+            JobKind::Build => session.capabilities.build_slots,
         })
     }
 
-    pub(crate) fn hold(&mut self, job: Job, node: NodeSlot) {
+    /// Whether it takes a build that is expected to run so long although it has no free slot: what it has is done in moments, and then it
+    /// need not wait for the next. Its machine has a queue, and fetches the inputs meanwhile.
+    pub(crate) fn takes_ahead(&self, expected: Millis) -> bool {
+        let (slots, used) = (self.slots_for(JobKind::Build), self.used[JobKind::Build as usize]);
+        self.stopping.is_empty()
+            && (slots..slots.saturating_mul(AHEAD_BUILDS)).contains(&used)
+            && self.work + u64::from(expected.get()) <= u64::from(slots) * AHEAD_MILLIS
+    }
+
+    pub(crate) fn hold(&mut self, job: Job, node: NodeSlot, expected: Millis) {
         self.used[job.kind() as usize] += 1;
-        self.jobs.insert(job, Holding { node, started_at: None, delivering: false, usable: false });
+        self.work += u64::from(expected.get());
+        self.jobs.insert(job, Holding { node, expected, started_at: None, delivering: false, usable: false });
     }
 
     /// Nothing is left of the job but the way of its outputs. As many as it has slots may be on their way beside those that run: a
@@ -78,6 +110,7 @@ impl Worker {
         {
             holding.delivering = true;
             self.delivering += 1;
+            self.work -= u64::from(holding.expected.get());
             self.used[job.kind() as usize] -= 1;
         }
     }
@@ -85,7 +118,10 @@ impl Worker {
     pub(crate) fn release(&mut self, job: Job) {
         match self.jobs.remove(&job) {
             Some(Holding { delivering: true, .. }) => self.delivering -= 1,
-            Some(_) => self.used[job.kind() as usize] -= 1,
+            Some(Holding { expected, .. }) => {
+                self.used[job.kind() as usize] -= 1;
+                self.work -= u64::from(expected.get());
+            }
             None => {}
         }
     }

@@ -18,6 +18,7 @@ mod speed;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod transfers;
 
 use std::path::PathBuf;
 use std::thread;

@@ -96,7 +96,8 @@ async fn entry_points(
 #[utoipa::path(get, path = "/evals/{id}")]
 async fn show(scope: EvaluationScope<ViewOrg>, engine: web::Data<Engine>) -> Result<Answer<EvaluationBody>, ApiError> {
     let neighbours = engine.neighbours(&scope.evaluation).await?;
-    Ok(Answer(EvaluationBody::new(scope.evaluation, neighbours)))
+    let estimate = engine.estimate(&scope.evaluation).await;
+    Ok(Answer(EvaluationBody::new(scope.evaluation, neighbours, estimate)))
 }
 
 /// What to do with an evaluation.

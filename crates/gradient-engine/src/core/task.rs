@@ -9,6 +9,9 @@ use tokio::{
 
 use super::{Clock, Message, journal::Batch};
 
+/// How many events are decided about together: what they lead to is written down in one transaction.
+const EVENTS_AT_ONCE: usize = 256;
+
 /// Runs until the engine is gone.
 pub(super) async fn run(
     mut inbox: mpsc::Receiver<Message>,
@@ -22,16 +25,24 @@ pub(super) async fn run(
     if !decisions.is_empty() && journal.send(decisions.into()).await.is_err() {
         return;
     }
+    let mut next = None;
     loop {
         let deadline = scheduler.next_deadline().map(|tick| clock.at(tick));
-        let message = tokio::select! {
-            message = inbox.recv() => message,
-            () = wait_until(deadline) => Some(Message::Event(Event::Tick)),
+        let message = match next.take() {
+            Some(message) => Some(message),
+            None => tokio::select! {
+                message = inbox.recv() => message,
+                () = wait_until(deadline) => Some(Message::Event(Event::Tick)),
+            },
         };
         match message {
             None => return,
-            Some(Message::Event(event)) => {
-                if !step(&mut scheduler, event, clock, &journal).await {
+            Some(Message::Event(first)) => {
+                let mut events = vec![first];
+                next = gather(&mut inbox, &mut events);
+                let decisions = scheduler.apply_all(events, clock.now());
+                // Without the journal nothing can be made durable any more.
+                if !decisions.is_empty() && journal.send(decisions.into()).await.is_err() {
                     return;
                 }
             }
@@ -47,10 +58,17 @@ pub(super) async fn run(
     }
 }
 
-/// Applies one event; false when the journal is gone and nothing can be made durable any more.
-async fn step(scheduler: &mut Scheduler, event: Event, clock: Clock, journal: &mpsc::Sender<Batch>) -> bool {
-    let decisions = scheduler.apply(event, clock.now());
-    decisions.is_empty() || journal.send(decisions.into()).await.is_ok()
+/// Takes the events that wait already: they are decided about together. What comes after them and is no event is next.
+fn gather(inbox: &mut mpsc::Receiver<Message>, events: &mut Vec<Event>) -> Option<Message> {
+    while events.len() < EVENTS_AT_ONCE
+        && let Ok(message) = inbox.try_recv()
+    {
+        match message {
+            Message::Event(event) => events.push(event),
+            other => return Some(other),
+        }
+    }
+    None
 }
 
 async fn wait_until(deadline: Option<Instant>) {
@@ -66,6 +84,9 @@ fn answer(scheduler: &Scheduler, clock: Clock, question: Message) {
         Message::Event(_) | Message::Settle(..) => {}
         Message::ExplainBuild(build, answer) => {
             let _ = answer.send(scheduler.explain_build(build, Moment::now(), clock.now()));
+        }
+        Message::EstimateEvaluation(evaluation, answer) => {
+            let _ = answer.send(scheduler.estimate_evaluation(evaluation, clock.now()));
         }
         Message::Census(answer) => {
             let _ = answer.send(scheduler.census());

@@ -6,6 +6,7 @@ use super::Scheduler;
 use crate::{
     BuildState, Decision, NewBuild,
     class::{Need, Requirement},
+    copies::Copies,
     evaluation::EvaluationSlot,
     node::{Millis, Node, NodeSlot, Phase},
 };
@@ -129,6 +130,7 @@ impl Scheduler {
             sequence: self.sequence,
             blocked: 0,
             failed_on: None,
+            copies: Copies::default(),
             dependencies: Box::default(),
             dependents: Vec::new(),
             evaluations: Vec::new(),
@@ -181,11 +183,8 @@ impl Scheduler {
                 continue;
             }
             node.blocked -= 1;
-            if node.blocked == 0 {
-                node.dependencies = Box::default();
-                if node.phase == Phase::Blocked {
-                    self.set_phase(dependent, Phase::Ready);
-                }
+            if node.blocked == 0 && node.phase == Phase::Blocked {
+                self.set_phase(dependent, Phase::Ready);
             } else if node.is_running() {
                 // Nobody may need either of them any more, and then this one is gone before the dependent.
                 node.dependencies = node.dependencies.iter().copied().filter(|&other| other != slot).collect();

@@ -3,22 +3,28 @@
 //! Before an event no ready job has a fitting free slot. So a match can only involve a class that got a ready job or a worker that
 //! got a free slot, and only those are looked at.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::BTreeSet,
-};
+use std::cmp::{Ordering, Reverse};
 
-use gradient_domain::{BuildStatus, Job, OrganizationId, WorkerId};
+use gradient_domain::{BuildStatus, Job, JobKind, OrganizationId, WorkerId};
 
 use super::{Scheduler, builds::Why};
 use crate::{
-    Decision,
+    Decision, Tick,
     class::{Class, ClassSlot},
+    copies::Nearby,
     node::{Millis, NodeSlot, Phase, Urgency},
+    share::{Load, Share},
+    worker::Worker,
 };
 
 /// With so many other slots the most urgent job does not wait long for one.
 const OTHER_SLOTS_MIN: u32 = 8;
+
+/// How many dependencies are looked at to find out where they are.
+const LOOKS_MAX: usize = 64;
+
+/// To fetch less than this takes no time: the worker with the most free slots is the better one.
+const FETCH_MIN: u64 = 4 << 20;
 
 impl Scheduler {
     /// Assigns until no ready job has a fitting free slot.
@@ -29,7 +35,7 @@ impl Scheduler {
             candidates.extend(self.workers.get(worker).into_iter().flat_map(|worker| &worker.classes));
         }
         candidates.retain(|&class| self.classes.get(class).is_some_and(|class| !class.queue.is_empty()));
-        while let Some((class, node)) = self.most_urgent(&candidates) {
+        while let Some((class, node)) = self.most_urgent(candidates.iter().copied()) {
             if let Some(worker) = self.choose_worker(class, node) {
                 self.assign(self.filler(class, node, worker), worker);
             } else {
@@ -38,11 +44,25 @@ impl Scheduler {
         }
         for worker in freed {
             self.begin_early(worker);
+            self.assign_ahead(worker);
         }
     }
 
-    fn most_urgent(&self, candidates: &BTreeSet<ClassSlot>) -> Option<(ClassSlot, NodeSlot)> {
-        let heads = candidates.iter().filter_map(|&slot| {
+    /// Gives a worker whose slots are taken, but only for moments, short builds that have to wait anyway.
+    fn assign_ahead(&mut self, id: WorkerId) {
+        while let Some(worker) = self.workers.get(&id).filter(|worker| worker.takes_ahead(Millis::default())) {
+            let is_build = |class: &ClassSlot| self.classes[*class].requirement.need.kind() == JobKind::Build;
+            let Some((_, node)) = self.most_urgent(worker.classes.iter().copied().filter(is_build)) else { return };
+            // What is long does not wait behind others, and nothing goes before it.
+            if !worker.takes_ahead(self.nodes[node].expected) || self.nodes[node].failed_on == Some(id) {
+                return;
+            }
+            self.assign(node, id);
+        }
+    }
+
+    fn most_urgent(&self, candidates: impl Iterator<Item = ClassSlot>) -> Option<(ClassSlot, NodeSlot)> {
+        let heads = candidates.filter_map(|slot| {
             let class = &self.classes[slot];
             Some((slot, class, *class.queue.first()?))
         });
@@ -57,11 +77,13 @@ impl Scheduler {
         first.map(|(class, _, Urgency { node, .. })| (class, node))
     }
 
-    /// The organization with the fewer running jobs for its weight comes first.
+    /// The organization that has had less for its weight comes first.
     fn compare_shares(&self, a: OrganizationId, b: OrganizationId) -> Ordering {
-        let load = |id| self.organizations.get(&id).map_or((0, 100), |organization| (organization.running, organization.weight));
-        let ((a_running, a_weight), (b_running, b_weight)) = (load(a), load(b));
-        (u64::from(a_running) * u64::from(b_weight)).cmp(&(u64::from(b_running) * u64::from(a_weight)))
+        if a == b { Ordering::Equal } else { self.load(a, self.now).compare(self.load(b, self.now)) }
+    }
+
+    pub(super) fn load(&self, id: OrganizationId, now: Tick) -> Load {
+        self.organizations.get(&id).map_or_else(|| Share::default().load(now), |organization| organization.share.load(now))
     }
 
     /// Of the fitting workers with free slots one that can do the least else, so that those with rare features stay free for what
@@ -73,11 +95,29 @@ impl Scheduler {
         let mut last = None;
         for &(_, id) in free.filter(|(_, id)| !class.requirement.excluded.contains(id)) {
             if failed_on != Some(id) {
-                return Some(id);
+                return Some(self.nearest(node, kind, id).unwrap_or(id));
             }
             last = Some(id);
         }
         last
+    }
+
+    /// Of the workers that can do the same as this one, and have a free slot as well, the one that has the most of what the build
+    /// needs; `None` when it makes no difference.
+    fn nearest(&self, slot: NodeSlot, kind: JobKind, chosen: WorkerId) -> Option<WorkerId> {
+        let node = &self.nodes[slot];
+        let mut nearby = Nearby::default();
+        for &dependency in node.dependencies.iter().take(LOOKS_MAX) {
+            nearby.add(&self.nodes[dependency].copies);
+        }
+        let class = &self.classes[node.class];
+        let profile = self.workers.get(&chosen)?.profile;
+        let enough = nearby.most_first().take_while(|&(_, bytes)| bytes >= FETCH_MIN);
+        let mut ids = enough.filter_map(|(machine, _)| self.machines.id(machine));
+        ids.find(|id| {
+            let is_free = |worker: &Worker| worker.profile == profile && worker.free(kind) > 0;
+            self.workers.get(id).is_some_and(is_free) && node.failed_on != Some(*id) && !class.requirement.excluded.contains(id)
+        })
     }
 
     /// What goes to a worker that may soon be needed for something rare: the least urgent job of the same priority, which is a short
@@ -110,5 +150,12 @@ impl Scheduler {
         }
         self.decisions.push(Decision::Assign { job, epoch, worker });
         self.set_phase(slot, Phase::Running { worker, lease: None });
+        if self.nodes[slot].blocked == 0 {
+            // It fetches them, and then nothing of it depends on them any more: they may leave memory before it.
+            let machine = self.machines.number(worker);
+            for dependency in std::mem::take(&mut self.nodes[slot].dependencies) {
+                self.nodes[dependency].copies.fetch(machine);
+            }
+        }
     }
 }

@@ -26,9 +26,9 @@ impl Scheduler {
                 let Turn { position, wait } = self.turn(slot, tick);
                 Some(BuildWait::Slots {
                     position,
-                    eta_secs: wait.map(|wait| wait.expected),
-                    eta_min_secs: wait.map(|wait| wait.least),
-                    eta_max_secs: wait.map(|wait| wait.most),
+                    eta_secs: wait.map(|wait| wait.expected_secs),
+                    eta_min_secs: wait.map(|wait| wait.least_secs),
+                    eta_max_secs: wait.map(|wait| wait.most_secs),
                 })
             }
             Phase::Ready => match (self.hindrance(node.class), &self.classes[node.class].requirement.need) {

@@ -37,10 +37,13 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn finish_job(&mut self, job: Job, epoch: Epoch, worker: WorkerId) {
+    pub(super) fn finish_job(&mut self, job: Job, epoch: Epoch, worker: WorkerId, bytes: u64) {
         if let Some(slot) = self.owned(job, epoch, worker) {
             match job {
-                Job::Build(_) => self.complete_build(slot, BuildStatus::Completed),
+                Job::Build(_) => {
+                    self.nodes[slot].copies.make(bytes, self.machines.number(worker));
+                    self.complete_build(slot, BuildStatus::Completed);
+                }
                 Job::Fetch(id) | Job::Evaluate(id) => self.advance(id, slot),
             }
         } else {

@@ -42,7 +42,7 @@ impl Scheduler {
                     self.timers.remove(&(until, Timer::Lease(slot)));
                 }
                 let organization = self.classes[node.class].requirement.organization;
-                self.organizations.entry(organization).or_default().running -= 1;
+                self.organizations.entry(organization).or_default().share.end(self.now);
                 if let Some(owner) = self.workers.get_mut(&worker) {
                     owner.release(node.job);
                 }
@@ -67,8 +67,8 @@ impl Scheduler {
                     self.timers.insert((until, Timer::Lease(slot)));
                 }
                 let organization = self.classes[node.class].requirement.organization;
-                self.organizations.entry(organization).or_default().running += 1;
-                self.workers.entry(worker).or_default().hold(node.job, slot);
+                self.organizations.entry(organization).or_default().share.begin(self.now);
+                self.workers.entry(worker).or_default().hold(node.job, slot, node.expected);
                 self.refresh_worker(worker);
             }
             Phase::Ended { .. } => self.quit_class(slot),

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use gradient_domain::{JobKind, WorkerId};
 
 use super::Scheduler;
+use crate::node::Millis;
 
 impl Scheduler {
     /// Puts a worker whose session has changed with those that can do the same.
@@ -40,6 +41,9 @@ impl Scheduler {
     /// Brings the list of workers with free slots in step with one worker, and forgets one that is gone for good.
     pub(super) fn refresh_worker(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.takes_ahead(Millis::default()) {
+            self.freed.insert(id);
+        }
         if let Some(profile) = worker.profile {
             for &kind in JobKind::ALL {
                 let free = worker.free(kind);

@@ -1,6 +1,8 @@
 //! Who gets what, and in which order.
 
-use gradient_domain::{BuildWait, Epoch, EvaluationWait, Job, Priority, Shortage};
+use std::time::Duration;
+
+use gradient_domain::{BuildWait, Epoch, EvaluationWait, FailureKind, Job, Priority, Shortage};
 use gradient_scheduler::{Event, NewBuild, NewEvaluation, Stage, WorkerCapabilities, WorkerOrganization};
 
 use crate::fixture::{
@@ -246,4 +248,45 @@ fn a_chain_counts_at_the_latest_when_all_is_known() {
     bench.apply(add(vec![new_build(41, &[40])]));
     bench.apply(Event::EvaluationSealed { evaluation: evaluation(1), had_errors: false });
     assert_eq!(bench.connect(1, 2).assigned_builds(), [40, 1]);
+}
+
+/// Builds that nothing depends on and that are expected to run for so many milliseconds each.
+fn takes_millis(millis: &[u64]) -> Vec<NewBuild> {
+    let takes = |(n, &millis)| NewBuild { expected: Duration::from_millis(millis), ..new_build(n, &[]) };
+    (1..).zip(millis).map(takes).collect()
+}
+
+#[test]
+fn a_worker_that_is_done_in_moments_is_given_what_comes_next() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    assert_eq!(bench.evaluated(1, takes_millis(&[300; 9])).assigned_builds(), [1]);
+    // 900 of 1,000 ms, and as many again when one of them ends.
+    assert_eq!(bench.finish(build_job(1), 1, 1).assigned_builds(), [2, 3, 4]);
+    assert_eq!(bench.finish(build_job(2), 1, 1).assigned_builds(), [5]);
+    bench.finish(build_job(3), 1, 1);
+    // Who fails comes back later, and the next is not kept waiting.
+    assert_eq!(bench.fail(build_job(4), 1, 1, FailureKind::Transient).assigned_builds(), [7]);
+}
+
+#[test]
+fn nothing_waits_behind_what_is_long_nor_what_is_long_behind_others() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    assert_eq!(bench.evaluated(1, takes_millis(&[2000, 1500, 10, 10, 10])).assigned_builds(), [1]);
+    assert_eq!(bench.finish(build_job(1), 1, 1).assigned_builds(), [2]);
+    assert_eq!(bench.finish(build_job(2), 1, 1).assigned_builds(), [3, 4, 5]);
+}
+
+#[test]
+fn short_builds_go_to_free_slots_first() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    bench.connect(2, 1);
+    let first = bench.evaluated(1, takes_millis(&[10; 6])).assigned();
+    assert_eq!(first.len(), 2);
+    let (job, epoch, by) = first[0];
+    bench.apply(Event::JobFinished { job, epoch, worker: by, bytes: 0 });
+    let views: Vec<usize> = bench.scheduler.workers().map(|view| view.jobs.len()).collect();
+    assert!(views.iter().all(|&jobs| jobs >= 1), "{views:?}");
 }

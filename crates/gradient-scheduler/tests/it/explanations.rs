@@ -124,3 +124,40 @@ fn for_a_slot_while_others_have_less_than_their_share() {
     bench.apply(Event::ShareChanged { organization: organization(OTHER), weight: 200 });
     assert_eq!([3, 4].map(|n| turn(&bench, n).0), [4, 7]);
 }
+
+/// The seconds until an evaluation is done: as expected, at least, at most.
+fn estimate(bench: &Bench, n: u128) -> Option<[u64; 3]> {
+    let estimate = bench.scheduler.estimate_evaluation(evaluation(n), bench.now)?;
+    Some([estimate.expected_secs, estimate.least_secs, estimate.most_secs])
+}
+
+#[test]
+fn an_evaluation_takes_as_long_as_its_longest_chain_and_as_all_of_it_on_all_slots() {
+    let mut bench = Bench::new();
+    bench.evaluated(1, vec![takes(1, 100), NewBuild { expected: seconds(60), ..new_build(2, &[1]) }]);
+    assert_eq!(estimate(&bench, 1), None, "nobody builds it");
+    bench.connect(1, 4);
+    assert_eq!(estimate(&bench, 1), Some([160, 80, 320]));
+    bench.apply(Event::JobStarted { job: build_job(1), epoch: Epoch(1), worker: worker(1) });
+    bench.pass(seconds(40));
+    assert_eq!(estimate(&bench, 1), Some([120, 40, 280]));
+    bench.finish(build_job(1), 1, 1);
+    assert_eq!(estimate(&bench, 1), Some([60, 30, 120]));
+
+    bench.evaluated(2, (10..30).map(|n| takes(n, 20)).collect());
+    // 400 s on four slots; the first one's may have to wait for those that have not begun, which are seventeen.
+    assert_eq!(estimate(&bench, 2), Some([100, 50, 200]));
+    assert_eq!(estimate(&bench, 1).unwrap()[2], 170);
+    assert_eq!(estimate(&bench, 3), None);
+}
+
+#[test]
+fn an_evaluation_of_unknown_builds_has_no_estimate_and_one_that_is_not_complete() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    bench.evaluated(1, vec![new_build(1, &[]), new_build(2, &[1])]);
+    assert_eq!(estimate(&bench, 1), None);
+    bench.apply(Event::EvaluationAdded(new_evaluation(2, Stage::Evaluate)));
+    bench.apply(Event::BuildsAdded { evaluation: evaluation(2), builds: vec![takes(3, 5)] });
+    assert_eq!(estimate(&bench, 2), None);
+}

@@ -203,7 +203,7 @@ impl Bench {
     }
 
     pub(crate) fn finish(&mut self, job: Job, epoch: u32, by: u128) -> Outcome {
-        self.apply(Event::JobFinished { job, epoch: Epoch(epoch), worker: worker(by) })
+        self.apply(Event::JobFinished { job, epoch: Epoch(epoch), worker: worker(by), bytes: 0 })
     }
 
     pub(crate) fn fail(&mut self, job: Job, epoch: u32, by: u128, kind: FailureKind) -> Outcome {

@@ -65,7 +65,7 @@ fn the_evaluator_goes_on() {
     assert_eq!(bench.reconnect(1, 1, vec![(Job::Evaluate(evaluation(1)), Epoch(2))]).0, []);
     let sealed = bench.all([
         Event::EvaluationSealed { evaluation: evaluation(1), had_errors: false },
-        Event::JobFinished { job: Job::Evaluate(evaluation(1)), epoch: Epoch(2), worker: worker(1) },
+        Event::JobFinished { job: Job::Evaluate(evaluation(1)), epoch: Epoch(2), worker: worker(1), bytes: 0 },
     ]);
     assert_eq!(sealed.evaluations(), [(1, EvaluationStatus::Completed)]);
 }

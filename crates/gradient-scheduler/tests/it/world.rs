@@ -159,8 +159,8 @@ impl World {
             events.push(Event::EntryPointsAdded { evaluation: id, builds: vec![entry_point] });
             events.push(Event::EvaluationSealed { evaluation: id, had_errors: false });
             self.machine(by).jobs.remove(&(job, epoch));
-            self.reports.push(Event::JobFinished { job, epoch, worker: by });
-            events.push(Event::JobFinished { job, epoch, worker: by });
+            self.reports.push(Event::JobFinished { job, epoch, worker: by, bytes: 0 });
+            events.push(Event::JobFinished { job, epoch, worker: by, bytes: 0 });
         }
         self.apply(events);
     }
@@ -228,7 +228,8 @@ impl World {
             }
             Job::Evaluate(_) => return self.evaluate((job, epoch, by), usize::MAX),
         }
-        self.report(Event::JobFinished { job, epoch, worker: by });
+        let bytes = u64::from(epoch.0) << 24;
+        self.report(Event::JobFinished { job, epoch, worker: by, bytes });
     }
 
     /// The builder of a build has ended; its outputs are on their way.
@@ -247,7 +248,7 @@ impl World {
     }
 
     fn report(&mut self, event: Event) {
-        if let Event::JobFinished { job, epoch, worker } | Event::JobFailed { job, epoch, worker, .. } = event {
+        if let Event::JobFinished { job, epoch, worker, .. } | Event::JobFailed { job, epoch, worker, .. } = event {
             self.machine(worker).jobs.remove(&(job, epoch));
             if let Job::Fetch(id) | Job::Evaluate(id) = job
                 && let Some(row) = self.evaluations.get_mut(&id).filter(|row| row.epoch == epoch)

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::baselines::Baseline;
 use super::draws::Draws;
+use super::production::Sizes;
 use super::shape::{Plan, Shape};
 use super::trace::{Conditions, Trace};
 use super::{bounds, fleet, production};
@@ -25,6 +26,8 @@ pub(super) struct Scored {
     pub(super) production: [f64; HISTORIES.len()],
     pub(super) baselines: [f64; Baseline::ALL.len()],
     pub(super) conservation: f64,
+    /// The bytes that machines fetched, and those when the scheduler knows no sizes.
+    pub(super) fetched: [u64; 2],
     /// The mean time of an evaluation from its coming to its end, in seconds.
     pub(super) flow: f64,
 }
@@ -65,6 +68,7 @@ pub(super) fn score(seed: u64, graph: Option<&Shape>) -> Result<Scored> {
     for (ratio, outcome) in production.iter_mut().zip(&outcomes) {
         *ratio = number(outcome.makespan) / best;
     }
+    let blind = production::run_with(&trace, &estimates, Sizes::Unknown)?;
     let flow = &outcomes[0].flow;
     Ok(Scored {
         pressure,
@@ -77,6 +81,7 @@ pub(super) fn score(seed: u64, graph: Option<&Shape>) -> Result<Scored> {
         production,
         baselines: Baseline::ALL.map(|baseline| number(baseline.makespan(&trace, &estimates, seed)) / best),
         conservation: outcomes.iter().map(|outcome| outcome.conservation).fold(1.0, f64::min),
+        fetched: [outcomes[0].fetched, blind.fetched],
         flow: number(flow.iter().sum()) / number(u64::try_from(flow.len())?) / 1000.0,
     })
 }

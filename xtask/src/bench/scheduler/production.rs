@@ -1,7 +1,7 @@
 //! The production scheduler, driven by a simulated world: what it decides is done at once, and takes as long as the trace says.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +16,7 @@ use uuid::{Builder, Uuid};
 
 use super::idle::Idle;
 use super::trace::Trace;
+use super::transfers::Transfers;
 
 /// What came of it; times are in milliseconds.
 #[derive(Debug, Default)]
@@ -27,12 +28,28 @@ pub(super) struct Outcome {
     pub(super) conservation: f64,
     /// When each build began for the first time.
     pub(super) began: Vec<u64>,
+    /// The bytes that machines fetched.
+    pub(super) fetched: u64,
+}
+
+/// Whether the scheduler is told how large outputs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sizes {
+    Told,
+    Unknown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     Comes(usize),
     Ends { build: usize, epoch: Epoch, worker: usize },
+}
+
+/// One machine: builds on its slots, and those that wait there for one.
+struct Machine {
+    group: usize,
+    free: u32,
+    waiting: VecDeque<(usize, Epoch)>,
 }
 
 struct Simulation<'a> {
@@ -44,9 +61,10 @@ struct Simulation<'a> {
     done: Vec<bool>,
     /// The attempts that each build has had.
     attempts: Vec<usize>,
-    /// The group of each machine.
-    groups: Vec<usize>,
+    machines: Vec<Machine>,
     idle: Idle<'a>,
+    sizes: Sizes,
+    transfers: Transfers,
     outcome: Outcome,
     /// All that the scheduler was told, if that is wanted.
     journal: Option<Journal>,
@@ -57,7 +75,13 @@ pub(super) type Journal = Vec<(Tick, Vec<Event>)>;
 
 /// Lets the production scheduler do all of a trace's builds, with these estimates.
 pub(super) fn run(trace: &Trace<'_>, expected: &[Duration]) -> Result<Outcome> {
+    run_with(trace, expected, Sizes::Told)
+}
+
+/// The same, where outputs may be of unknown sizes.
+pub(super) fn run_with(trace: &Trace<'_>, expected: &[Duration], sizes: Sizes) -> Result<Outcome> {
     let mut simulation = Simulation::new(trace, expected, None);
+    simulation.sizes = sizes;
     simulation.run()?;
     Ok(simulation.outcome)
 }
@@ -104,8 +128,10 @@ impl<'a> Simulation<'a> {
             count: 0,
             done: vec![false; trace.took.len()],
             attempts: vec![0; trace.took.len()],
-            groups: Vec::new(),
+            machines: Vec::new(),
             idle: Idle::new(trace),
+            sizes: Sizes::Told,
+            transfers: Transfers::new(),
             outcome: Outcome { flow: vec![0; trace.evaluations.len()], began: vec![0; trace.took.len()], ..Outcome::default() },
             journal,
         }
@@ -119,6 +145,7 @@ impl<'a> Simulation<'a> {
         self.go_on()?;
         ensure!(self.done.iter().all(|done| *done), "builds are left over");
         self.outcome.conservation = self.idle.conservation();
+        self.outcome.fetched = self.transfers.bytes;
         Ok(())
     }
 
@@ -131,7 +158,7 @@ impl<'a> Simulation<'a> {
         for (group, machines) in self.trace.fleet.iter().enumerate() {
             for _ in 0..machines.count {
                 events.push(Event::WorkerConnected {
-                    worker: worker_id(self.groups.len())?,
+                    worker: worker_id(self.machines.len())?,
                     organizations: organizations.iter().map(serves).collect(),
                     capabilities: WorkerCapabilities {
                         systems: machines.systems.clone(),
@@ -140,7 +167,7 @@ impl<'a> Simulation<'a> {
                     },
                     running: Vec::new(),
                 });
-                self.groups.push(group);
+                self.machines.push(Machine { group, free: machines.slots, waiting: VecDeque::new() });
             }
         }
         if let Some(journal) = &mut self.journal {
@@ -166,7 +193,7 @@ impl<'a> Simulation<'a> {
                 && at == now
             {
                 self.happenings.pop();
-                self.happen(happening, &mut events)?;
+                self.happen(happening, now, &mut events)?;
             }
             if events.is_empty() {
                 events.push(Event::Tick);
@@ -181,19 +208,23 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn happen(&mut self, happening: Happening, events: &mut Vec<Event>) -> Result<()> {
+    fn happen(&mut self, happening: Happening, now: u64, events: &mut Vec<Event>) -> Result<()> {
         match happening {
             Happening::Comes(at) => self.come(at, events),
             Happening::Ends { build, epoch, worker } => {
                 let (job, by) = (Job::Build(build_id(build)), worker_id(worker)?);
-                self.idle.free(self.groups[worker]);
+                self.idle.free(self.machines[worker].group);
+                self.machines[worker].free += 1;
                 if self.attempts[build] <= self.trace.failures.get(&build).map_or(0, Vec::len) {
                     events.push(Event::JobFailed { job, epoch, worker: by, kind: FailureKind::Transient });
                 } else {
                     self.done[build] = true;
                     self.idle.complete(build);
-                    events.push(Event::JobFinished { job, epoch, worker: by });
+                    self.transfers.take(worker, build);
+                    let bytes = if self.sizes == Sizes::Told { self.trace.sizes[build] } else { 0 };
+                    events.push(Event::JobFinished { job, epoch, worker: by, bytes });
                 }
+                self.begin_next(worker, now);
             }
         }
         Ok(())
@@ -224,13 +255,8 @@ impl<'a> Simulation<'a> {
         match *decision {
             Decision::Assign { job: Job::Build(id), epoch, worker } => {
                 let (build, worker) = (usize::try_from(id.uuid().as_u128())?, worker_number(worker)?);
-                let failing = self.trace.failures.get(&build).and_then(|attempts| attempts.get(self.attempts[build])).copied();
-                self.later(now + failing.unwrap_or(self.trace.took[build]), Happening::Ends { build, epoch, worker });
-                self.idle.begin(build, self.groups[worker], self.attempts[build] > 0);
-                if self.attempts[build] == 0 {
-                    self.outcome.began[build] = now;
-                }
-                self.attempts[build] += 1;
+                self.machines[worker].waiting.push_back((build, epoch));
+                self.begin_next(worker, now);
             }
             Decision::EvaluationMoved { evaluation, status, .. } if status.is_final() => {
                 ensure!(status == EvaluationStatus::Completed, "an evaluation ended as {status}");
@@ -242,6 +268,27 @@ impl<'a> Simulation<'a> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Simulation<'_> {
+    /// A machine begins with what waits for its slots.
+    fn begin_next(&mut self, worker: usize, now: u64) {
+        let machine = &mut self.machines[worker];
+        if machine.free == 0 {
+            return;
+        }
+        let Some((build, epoch)) = machine.waiting.pop_front() else { return };
+        machine.free -= 1;
+        let group = machine.group;
+        let failing = self.trace.failures.get(&build).and_then(|attempts| attempts.get(self.attempts[build])).copied();
+        self.later(now + failing.unwrap_or(self.trace.took[build]), Happening::Ends { build, epoch, worker });
+        self.idle.begin(build, group, self.attempts[build] > 0);
+        self.transfers.begin(self.trace, build, worker);
+        if self.attempts[build] == 0 {
+            self.outcome.began[build] = now;
+        }
+        self.attempts[build] += 1;
     }
 }
 

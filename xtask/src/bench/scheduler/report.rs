@@ -46,6 +46,13 @@ impl Report {
             let _ = writeln!(text, "the worst: work by path {}, {}", worst.pressure, worst.label);
         }
         let _ = writeln!(text, "\nwork conservation, worst: {:.4}", self.conservation());
+        let [told, blind] = [0, 1].map(|at| self.scored.iter().map(|scored| scored.fetched[at]).sum::<u64>());
+        let _ = writeln!(
+            text,
+            "fetched by machines: {:.1} GB, {:.3} of what it is when sizes are unknown",
+            number(told) / 1e9,
+            number(told) / number(blind)
+        );
         let flow = Summary::of(self.scored.iter().map(|scored| scored.flow));
         let _ = writeln!(text, "time of an evaluation, mean: {:.0} s", flow.mean);
         let _ = writeln!(text, "Jain's index of four organizations: {:.4}", self.shares.jain);

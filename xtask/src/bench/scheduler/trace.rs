@@ -23,6 +23,9 @@ const IN_COMMON: f64 = 0.35;
 const OBSERVED: usize = 3;
 /// What builds with rare features take compared to others: they need them since they are large.
 const RARE_FACTOR: f64 = 4.0;
+/// The median of what a build's outputs have in bytes, and the deviation of the logarithm: a mean of 3.8 MB.
+const SIZE: f64 = 500_000.0;
+const SIZE_DEVIATION: f64 = 2.0;
 
 /// All that a simulation needs; times are in milliseconds.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Trace<'a> {
     pub(super) shape: &'a Shape,
     /// How long each build takes, when it succeeds.
     pub(super) took: Vec<u64>,
+    /// The bytes of each build's outputs.
+    pub(super) sizes: Vec<u64>,
     /// How long attempts take that fail before.
     pub(super) failures: BTreeMap<usize, Vec<u64>>,
     pub(super) evaluations: Vec<Evaluation>,
@@ -73,7 +78,9 @@ impl<'a> Trace<'a> {
         }
         let evaluations = shape.evaluations(conditions.evaluations, &mut draws);
         let evaluations = evaluations.into_iter().map(|builds| Evaluation { at: 0, organization: 0, builds }).collect();
-        Self { shape, took, failures, evaluations, fleet: Vec::new() }
+        let mut draws = Draws::new(conditions.seed ^ 2);
+        let sizes = took.iter().map(|_| bytes(SIZE * (SIZE_DEVIATION * draws.normal()).exp())).collect();
+        Self { shape, took, sizes, failures, evaluations, fleet: Vec::new() }
     }
 
     /// Lets the evaluations come one after the other, evenly within so many milliseconds.
@@ -151,6 +158,12 @@ fn took(shape: &Shape, at: usize, seed: u64) -> u64 {
     let rare = if need.features.is_empty() { 1.0 } else { RARE_FACTOR };
     let seconds = (median * rare * (DEVIATION * (of_set + own)).exp()).min(LONGEST);
     scale(1000, seconds).max(1)
+}
+
+/// A gigabyte at most.
+fn bytes(drawn: f64) -> u64 {
+    // In thousandths of a second, as no number with a point becomes one without elsewhere.
+    scale(1000, drawn.min(1e9) / 1000.0)
 }
 
 /// So many times as long.

@@ -6,7 +6,9 @@ use gradient_domain::{
     BuildId, BuildStatus, CommitId, EntryPointId, EvaluationId, EvaluationStatus, EvaluationWait, MessageLevel, Moment,
     ProjectId, UserId,
 };
-use gradient_engine::{BuildCounts, BuildPage, BuildSummary, EntryPointView, Evaluation, EvaluationMessage, Neighbours};
+use gradient_engine::{
+    BuildCounts, BuildPage, BuildSummary, EntryPointView, Estimate, Evaluation, EvaluationMessage, Neighbours,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -36,6 +38,12 @@ pub(crate) struct EvaluationBody {
     wildcard: String,
     status: EvaluationStatus,
     waiting_reason: Option<EvaluationWait>,
+    /// Seconds until its builds have ended, as far as is known while it builds.
+    eta_secs: Option<u64>,
+    /// The same, when they take half as long as expected and have the workers for themselves.
+    eta_min_secs: Option<u64>,
+    /// The same, when everything takes twice as long as expected and what else waits goes first.
+    eta_max_secs: Option<u64>,
     previous: Option<EvaluationId>,
     next: Option<EvaluationId>,
     error: Option<String>,
@@ -49,7 +57,7 @@ pub(crate) struct EvaluationBody {
 }
 
 impl EvaluationBody {
-    pub(crate) fn new(evaluation: Evaluation, neighbours: Neighbours) -> Self {
+    pub(crate) fn new(evaluation: Evaluation, neighbours: Neighbours, estimate: Option<Estimate>) -> Self {
         Self {
             id: evaluation.id,
             project: evaluation.project,
@@ -58,6 +66,9 @@ impl EvaluationBody {
             wildcard: evaluation.wildcard,
             status: evaluation.status,
             waiting_reason: evaluation.waiting.map(|waiting| waiting.0),
+            eta_secs: estimate.map(|estimate| estimate.expected_secs),
+            eta_min_secs: estimate.map(|estimate| estimate.least_secs),
+            eta_max_secs: estimate.map(|estimate| estimate.most_secs),
             previous: neighbours.previous,
             next: neighbours.next,
             error: evaluation.error,

@@ -36,8 +36,8 @@ async fn waits(client: Client<'_>, evaluation: &str) -> Vec<Value> {
     waits
 }
 
-fn eta(why: &Value) -> [u64; 3] {
-    ["eta_min_secs", "eta_secs", "eta_max_secs"].map(|name| why["waiting_reason"][name].as_u64().unwrap())
+fn eta(of: &Value) -> [u64; 3] {
+    ["eta_min_secs", "eta_secs", "eta_max_secs"].map(|name| of[name].as_u64().unwrap())
 }
 
 async fn what_a_package_took_is_expected_of_its_next_version(database: &str) {
@@ -63,10 +63,16 @@ async fn what_a_package_took_is_expected_of_its_next_version(database: &str) {
     workshop.worker.evaluate(&packages(2)).await;
     workshop.worker.next().await;
     let known = waits(workshop.alice(), &second).await;
-    let [next, last] = [&known[0], &known[1]].map(eta);
+    let [next, last] = [&known[0], &known[1]].map(|why| eta(&why["waiting_reason"]));
     assert!(next[0] <= 300 && (590..=601).contains(&next[1]) && (1190..=1201).contains(&next[2]), "{next:?}");
     assert!((1190..=1201).contains(&last[1]), "{last:?}");
     assert!(known[0]["sentence"].as_str().unwrap().ends_with("it comes next; it begins in about 10 min."), "{known:?}");
+    // All three on one slot.
+    let whole = eta(&workshop.alice().get(&format!("/evals/{second}")).await.message());
+    assert!(
+        (890..=901).contains(&whole[0]) && (1790..=1801).contains(&whole[1]) && (3590..=3601).contains(&whole[2]),
+        "{whole:?}"
+    );
 
     // Another server on the same database has the one that ran as somebody's, and gives the next one to a new worker.
     workshop.server.engine.stop();
@@ -76,5 +82,5 @@ async fn what_a_package_took_is_expected_of_its_next_version(database: &str) {
     let mut worker = Worker::connect(alice, "acme").await;
     worker.next().await;
     let known = waits(alice, &second).await;
-    assert!((590..=601).contains(&eta(&known[0])[1]), "{known:?}");
+    assert!((590..=601).contains(&eta(&known[0]["waiting_reason"])[1]), "{known:?}");
 }

@@ -63,7 +63,7 @@ impl Machine {
     }
 
     /// One that was told to stop is not known to deliver any more.
-    fn is_delivering(&self, job: &(Job, Epoch)) -> bool {
+    pub(super) fn is_delivering(&self, job: &(Job, Epoch)) -> bool {
         self.delivering.contains(job) && self.jobs.get(job) == Some(&None)
     }
 
