@@ -180,8 +180,15 @@ fn replaced() -> CloseReason {
 /// Stores what the worker says, in order. Ends with the connection, or with the first message that makes no sense.
 async fn consume(mut worker: WorkerSession, mut messages: mpsc::Receiver<ToServer>) -> CloseReason {
     let mut reason = CloseReason::from(CloseCode::Normal);
-    while let Some(message) = messages.recv().await {
-        if let Err(error) = worker.receive(message).await {
+    loop {
+        let received = tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => worker.receive_later(message).await,
+                None => break,
+            },
+            error = worker.failed() => Err(error),
+        };
+        if let Err(error) = received {
             tracing::warn!(worker = %worker.worker(), error = &error as &dyn std::error::Error, "ending a worker's session");
             reason = CloseReason::from((CloseCode::Policy, error.to_string()));
             break;

@@ -89,8 +89,17 @@ pub enum BuildWait {
         #[serde(default)]
         eta_max_secs: Option<u64>,
     },
-    /// The organization has its share for now.
-    Share,
+    /// Fitting workers are busy, and the organization has had more of them lately than others that wait: of its own builds it is the next.
+    Share {
+        /// How many builds of others come before it, if nothing is added.
+        position: u32,
+        /// As of a build that waits for slots.
+        eta_secs: Option<u64>,
+        /// The same if builds take half as long.
+        eta_min_secs: Option<u64>,
+        /// The same if they take twice as long.
+        eta_max_secs: Option<u64>,
+    },
     /// It failed transiently and is tried again.
     Retry {
         /// Not before this time.

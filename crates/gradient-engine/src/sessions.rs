@@ -5,6 +5,7 @@
 
 mod handshake;
 mod inbox;
+mod lanes;
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ use gradient_domain::{Epoch, Job, Moment, OrganizationId, WorkerId};
 use gradient_protocol::{Capabilities, Load, RefusalCode, ToServer, ToWorker, Welcome};
 use gradient_scheduler::WorkerOrganization;
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{Engine, derivations::Found, leases::Lease};
 
@@ -30,6 +31,8 @@ const UPLOADS: usize = 16;
 /// After how much silence a worker may be dead; it says something every 30 seconds.
 const SILENCE: Duration = Duration::from_mins(1);
 
+const NEWER_CONNECTION: &str = "the worker has a newer connection";
+
 /// Counts sessions, so that the end of an old one is not taken for the end of its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SessionNumber(u64);
@@ -40,8 +43,7 @@ pub struct WorkerSession {
     engine: Engine,
     worker: WorkerId,
     number: SessionNumber,
-    /// What the evaluation has found that the worker is at.
-    found: Found,
+    lanes: lanes::Lanes,
 }
 
 /// A session that has just begun.
@@ -244,14 +246,37 @@ impl WorkerSession {
 
     /// Takes in one message. An error ends this session, and no other.
     pub async fn receive(&mut self, message: ToServer) -> Result<(), SessionError> {
-        if !self.engine.sessions().hear(self.worker, self.number) {
-            return Err(SessionError::Protocol("the worker has a newer connection"));
+        let (done, taken) = oneshot::channel();
+        if self.put(message, Some(done)).await? && taken.await.is_err() {
+            return Err(self.failed().await);
         }
-        inbox::take(&self.engine, self.worker, &mut self.found, message).await
+        Ok(())
+    }
+
+    /// As [`receive`](Self::receive), but what takes a while waits its turn meanwhile, and [`failed`](Self::failed) tells when it could
+    /// not be taken in.
+    pub async fn receive_later(&mut self, message: ToServer) -> Result<(), SessionError> {
+        self.put(message, None).await.map(drop)
+    }
+
+    /// Whether the message waits its turn; otherwise it is taken in.
+    async fn put(&mut self, message: ToServer, done: Option<oneshot::Sender<()>>) -> Result<bool, SessionError> {
+        if !self.engine.sessions().hear(self.worker, self.number) {
+            return Err(SessionError::Protocol(NEWER_CONNECTION));
+        }
+        let Some(message) = self.lanes.put(message, done).await? else { return Ok(true) };
+        inbox::take(&self.engine, self.worker, &mut Found::default(), message).await?;
+        Ok(false)
+    }
+
+    /// Why this session has to end, though all that the worker said was received. Waits for ever while it need not.
+    pub async fn failed(&mut self) -> SessionError {
+        self.lanes.failed().await
     }
 
     /// Ends the session. What the worker has been assigned stays its own until the lease ends.
     pub async fn close(self) {
+        self.lanes.close().await;
         let _turn = self.engine.sessions().turn().await;
         if self.engine.sessions().close(self.worker, self.number) {
             self.engine.core().worker_lost(self.worker).await;

@@ -1,11 +1,16 @@
 //! On which machines the outputs of a build are, so that what needs them need not fetch them.
 
-use std::{cmp::Reverse, collections::HashMap, num::NonZeroU32};
+use std::{collections::HashMap, num::NonZeroU32};
 
 use gradient_domain::WorkerId;
 
+use crate::node::NodeSlot;
+
 /// How many machines are remembered for each build: where it was built, and who fetched it last.
 const MACHINES: usize = 3;
+
+/// To fetch less than this takes no time: the worker with the most free slots is the better one.
+const LARGE_KIBIBYTES: u32 = 4 << 10;
 
 /// A machine in four bytes. It keeps its number, and what it has, when its worker goes and comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,11 +30,9 @@ pub(crate) struct Copies {
     machines: [Option<Machine>; MACHINES],
 }
 
-/// How much of what a build needs is on which machine.
-#[derive(Debug, Default)]
-pub(crate) struct Nearby {
-    machines: Vec<(Machine, u64)>,
-}
+/// The two largest of a build's inputs that are worth to be near to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LargeInputs([Option<NodeSlot>; 2]);
 
 impl Machines {
     pub(crate) fn number(&mut self, id: WorkerId) -> Machine {
@@ -46,6 +49,23 @@ impl Machines {
 }
 
 impl Copies {
+    pub(crate) const fn kibibytes(&self) -> u32 {
+        self.kibibytes
+    }
+
+    /// Whether a build begins noticeably sooner where they are.
+    pub(crate) const fn are_large(&self) -> bool {
+        self.kibibytes >= LARGE_KIBIBYTES
+    }
+
+    pub(crate) fn machines(&self) -> impl Iterator<Item = Machine> {
+        self.machines.into_iter().flatten()
+    }
+
+    pub(crate) fn are_on(&self, machine: Machine) -> bool {
+        self.machines.contains(&Some(machine))
+    }
+
     /// The outputs are made, and on this machine only.
     pub(crate) fn make(&mut self, bytes: u64, on: Machine) {
         self.kibibytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
@@ -55,7 +75,7 @@ impl Copies {
 
     /// Another machine has fetched them.
     pub(crate) fn fetch(&mut self, to: Machine) {
-        if !self.machines.contains(&Some(to)) {
+        if !self.are_on(to) {
             // The first is where they were made; of the others the one that came last is the likeliest to have them still.
             self.machines[1..].rotate_right(1);
             self.machines[1] = Some(to);
@@ -63,20 +83,20 @@ impl Copies {
     }
 }
 
-impl Nearby {
-    pub(crate) fn add(&mut self, copies: &Copies) {
-        for machine in copies.machines.iter().flatten().filter(|_| copies.kibibytes > 0) {
-            let bytes = u64::from(copies.kibibytes) * 1024;
-            match self.machines.iter_mut().find(|(known, _)| known == machine) {
-                Some((_, sum)) => *sum += bytes,
-                None => self.machines.push((*machine, bytes)),
-            }
+impl LargeInputs {
+    /// One more is known, of a size that is told of each.
+    pub(crate) fn add(&mut self, input: NodeSlot, size: impl Fn(NodeSlot) -> u32) {
+        let [first, second] = &mut self.0;
+        match (*first, *second) {
+            (Some(known), _) if known == input => {}
+            (None, _) => *first = Some(input),
+            (Some(largest), _) if size(input) > size(largest) => (*first, *second) = (Some(input), Some(largest)),
+            (_, Some(known)) if size(input) <= size(known) => {}
+            _ => *second = Some(input),
         }
     }
 
-    /// Where something is, most first.
-    pub(crate) fn most_first(mut self) -> impl Iterator<Item = (Machine, u64)> {
-        self.machines.sort_unstable_by_key(|&(machine, bytes)| (Reverse(bytes), machine));
-        self.machines.into_iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NodeSlot> + Clone {
+        self.0.into_iter().flatten()
     }
 }

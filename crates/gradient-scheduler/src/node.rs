@@ -4,7 +4,13 @@ use std::{cmp::Reverse, time::Duration};
 
 use gradient_domain::{BuildId, BuildStatus, Epoch, Job, Priority, WorkerId};
 
-use crate::{Tick, class::ClassSlot, copies::Copies, evaluation::EvaluationSlot, slab::Slot};
+use crate::{
+    Tick,
+    class::ClassSlot,
+    copies::{Copies, LargeInputs},
+    evaluation::EvaluationSlot,
+    slab::Slot,
+};
 
 pub(crate) type NodeSlot = Slot<Node>;
 
@@ -29,7 +35,9 @@ pub(crate) struct Node {
     pub(crate) failed_on: Option<WorkerId>,
     /// Where its outputs are, once it has ended with success.
     pub(crate) copies: Copies,
-    /// Those that had not ended when it came; empty once it was begun after all of them.
+    /// Dependencies that have ended; they are there as long as it is, until it was begun.
+    pub(crate) large_inputs: LargeInputs,
+    /// Those that had not ended when it came; empty as soon as all have, with success.
     pub(crate) dependencies: Box<[NodeSlot]>,
     /// Those that have not ended; empty once it has ended.
     pub(crate) dependents: Vec<NodeSlot>,

@@ -81,10 +81,15 @@ fn waits(waiting: &BuildWait, names: &[String]) -> String {
                 1 => "one job comes before it".to_owned(),
                 more => format!("{more} jobs come before it"),
             };
-            let turn = eta_secs.map(|secs| format!("; it begins in about {}", rounded(secs))).unwrap_or_default();
-            format!("All workers that could build it are busy, and {place}{turn}.")
+            format!("All workers that could build it are busy, and {place}{}.", turn(*eta_secs))
         }
-        BuildWait::Share => "Its organization has its share of the workers for now.".to_owned(),
+        BuildWait::Share { position, eta_secs, .. } => {
+            let jobs = if *position == 1 { "one job comes".to_owned() } else { format!("{position} jobs come") };
+            format!(
+                "Its organization has had more of the workers lately than others, of which {jobs} before it{}.",
+                turn(*eta_secs)
+            )
+        }
         BuildWait::Retry { at } => format!("Its last attempt failed for a reason that may pass; the next one comes at {at}."),
         BuildWait::Inputs => "Its inputs are on their way to the store.".to_owned(),
         BuildWait::Shortage { of: Shortage::Memory } => "The workers that could build it have too little free memory.".to_owned(),
@@ -93,6 +98,10 @@ fn waits(waiting: &BuildWait, names: &[String]) -> String {
         }
         BuildWait::Draining => "The only workers that could build it are about to go and take nothing new.".to_owned(),
     }
+}
+
+fn turn(eta_secs: Option<u64>) -> String {
+    eta_secs.map(|secs| format!("; it begins in about {}", rounded(secs))).unwrap_or_default()
 }
 
 /// As exactly as it can be known.
@@ -168,6 +177,10 @@ mod tests {
             (
                 BuildWait::Slots { position: 0, eta_secs: Some(541), eta_min_secs: Some(241), eta_max_secs: Some(1141) },
                 "All workers that could build it are busy, and it comes next; it begins in about 10 min.",
+            ),
+            (
+                BuildWait::Share { position: 1, eta_secs: Some(30), eta_min_secs: Some(15), eta_max_secs: Some(60) },
+                "Its organization has had more of the workers lately than others, of which one job comes before it; it begins in about 30 s.",
             ),
             (BuildWait::Dependencies { builds: vec![] }, "It waits for what it needs."),
         ] {

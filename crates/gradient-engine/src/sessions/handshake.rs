@@ -13,8 +13,8 @@ use gradient_storage::{
     workers::{self, WorkerRegistration},
 };
 
-use super::{ConnectedWorker, Opened, Refused, WorkerSession};
-use crate::{Engine, derivations::Found, measures, workers::enabled_kinds};
+use super::{ConnectedWorker, Opened, Refused, WorkerSession, lanes::Lanes};
+use crate::{Engine, measures, workers::enabled_kinds};
 
 /// Tokens looked at in one hello; each costs a hash.
 const MAX_TOKENS: usize = 256;
@@ -68,7 +68,8 @@ impl Engine {
             refused,
             lease_secs: self.settings().lease.as_secs(),
         };
-        let session = WorkerSession { engine: self.clone(), worker: known.worker, number, found: Found::default() };
+        let lanes = Lanes::open(self, known.worker, number);
+        let session = WorkerSession { engine: self.clone(), worker: known.worker, number, lanes };
         Ok(Opened { session, welcome, outbox })
     }
 

@@ -5,6 +5,7 @@ use gradient_engine::EngineSettings;
 use gradient_nix::NarHash;
 use gradient_protocol::{BuiltOutput, RefusalCode, Report, Task, ToServer, ToWorker, decode_task};
 use gradient_storage::{Conn, attempts, builds};
+use tokio::sync::oneshot;
 
 use crate::{
     tenants::{next, until},
@@ -17,6 +18,8 @@ gradient_test_support::both_databases!(
     a_worker_that_is_removed_has_no_session_and_no_jobs,
     a_build_that_was_published_unheard_ends_when_it_is_said_again,
     a_dependent_begins_with_what_its_worker_has_just_made,
+    a_slot_is_free_while_what_was_said_before_is_written_down,
+    a_session_ends_with_what_cannot_be_taken_in_later,
 );
 
 fn assigned(message: &ToWorker) -> Option<(Job, Epoch, Task)> {
@@ -131,4 +134,52 @@ async fn a_dependent_begins_with_what_its_worker_has_just_made(url: &str) {
     let failure = Failure { kind: FailureKind::Permanent, message: "no".into() };
     opened.session.receive(say(4, tenant.job(), Report::Failed { failure, log_bytes: 0 })).await.unwrap();
     until(async || world.build_status(dependent).await == BuildStatus::DependencyFailed).await;
+}
+
+async fn a_slot_is_free_while_what_was_said_before_is_written_down(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("acme").await;
+    let engine = world.start(EngineSettings::default()).await;
+    let mut opened = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
+    let say = |number, report| ToServer::Report { number, job: tenant.job(), epoch: Tenant::EPOCH, report };
+
+    // Somebody has the row that the first report is to change, and does not let go of it yet.
+    let (held, holding) = oneshot::channel();
+    let (release, released) = oneshot::channel::<()>();
+    let (storage, build, now) = (world.storage.clone(), tenant.build, Moment::now());
+    let holder = tokio::spawn(async move {
+        let hold = async move |conn: &mut Conn| {
+            attempts::set_started(conn, build, Tenant::EPOCH, now).await?;
+            held.send(()).unwrap();
+            let _ = released.await;
+            Ok(())
+        };
+        storage.transaction(hold).await.unwrap();
+    });
+    holding.await.unwrap();
+    opened.session.receive_later(say(1, Report::Started {})).await.unwrap();
+    opened.session.receive_later(say(2, Report::Made { outputs: vec![] })).await.unwrap();
+    let acknowledged = |message: &ToWorker| match message {
+        ToWorker::Acknowledged { number } => Some(*number),
+        _ => None,
+    };
+    assert_eq!(next(&mut opened.outbox, acknowledged).await, 2);
+    release.send(()).unwrap();
+    holder.await.unwrap();
+    assert_eq!(next(&mut opened.outbox, acknowledged).await, 1);
+}
+
+async fn a_session_ends_with_what_cannot_be_taken_in_later(url: &str) {
+    let world = World::new(url).await;
+    let tenant = world.tenant("acme").await;
+    let engine = world.start(EngineSettings::default()).await;
+    let mut opened = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
+    let log = ToServer::Log { job: tenant.job(), epoch: Tenant::EPOCH, offset: 0, bytes: vec![0; (256 << 10) + 1] };
+    opened.session.receive_later(log.clone()).await.unwrap();
+    assert_eq!(opened.session.failed().await.to_string(), "a log message of more than 256 KiB");
+    opened.session.receive_later(log.clone()).await.unwrap_err();
+    opened.session.close().await;
+
+    let mut again = connect(&engine, tenant.worker, &tenant.token, vec![(tenant.job(), Tenant::EPOCH)]).await.unwrap();
+    assert_eq!(again.session.receive(log).await.unwrap_err().to_string(), "a log message of more than 256 KiB");
 }

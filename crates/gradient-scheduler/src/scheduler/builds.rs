@@ -6,7 +6,7 @@ use super::Scheduler;
 use crate::{
     BuildState, Decision, NewBuild,
     class::{Need, Requirement},
-    copies::Copies,
+    copies::{Copies, LargeInputs},
     evaluation::EvaluationSlot,
     node::{Millis, Node, NodeSlot, Phase},
 };
@@ -56,6 +56,8 @@ impl Scheduler {
         dependencies.sort_unstable();
         dependencies.dedup();
         let fate = self.fate_of_dependent(&dependencies);
+        let is_large = |slot: &NodeSlot| self.nodes[*slot].is_ended() && self.nodes[*slot].copies.are_large();
+        let large: Vec<NodeSlot> = dependencies.iter().copied().filter(is_large).collect();
         dependencies.retain(|&slot| !self.nodes[slot].is_ended());
 
         let (epoch, owner) = match state {
@@ -65,6 +67,9 @@ impl Scheduler {
         };
         let need = Need::Build { system, features };
         let slot = self.insert_node(Job::Build(id), Requirement { organization, need, excluded: Vec::new() }, epoch);
+        for input in large {
+            self.note_large_input(slot, input);
+        }
         let expected = Millis::from(expected);
         let node = &mut self.nodes[slot];
         (node.expected, node.rank) = (expected, expected);
@@ -131,6 +136,7 @@ impl Scheduler {
             blocked: 0,
             failed_on: None,
             copies: Copies::default(),
+            large_inputs: LargeInputs::default(),
             dependencies: Box::default(),
             dependents: Vec::new(),
             evaluations: Vec::new(),
@@ -177,14 +183,22 @@ impl Scheduler {
     /// A build's outputs are there: what waited for it alone becomes ready.
     pub(super) fn complete_build(&mut self, slot: NodeSlot, status: BuildStatus) {
         self.set_phase(slot, Phase::Ended { status, cause: None });
+        let is_large = self.nodes[slot].copies.are_large();
         for dependent in std::mem::take(&mut self.nodes[slot].dependents) {
+            // What has begun early may outlive what it needs.
+            if is_large && self.nodes[dependent].phase == Phase::Blocked {
+                self.note_large_input(dependent, slot);
+            }
             let node = &mut self.nodes[dependent];
             if node.is_ended() {
                 continue;
             }
             node.blocked -= 1;
-            if node.blocked == 0 && node.phase == Phase::Blocked {
-                self.set_phase(dependent, Phase::Ready);
+            if node.blocked == 0 {
+                node.dependencies = Box::default();
+                if node.phase == Phase::Blocked {
+                    self.set_phase(dependent, Phase::Ready);
+                }
             } else if node.is_running() {
                 // Nobody may need either of them any more, and then this one is gone before the dependent.
                 node.dependencies = node.dependencies.iter().copied().filter(|&other| other != slot).collect();
@@ -193,6 +207,12 @@ impl Scheduler {
         if self.is_unneeded(slot) {
             self.forget_unneeded(vec![slot]);
         }
+    }
+
+    fn note_large_input(&mut self, dependent: NodeSlot, input: NodeSlot) {
+        let mut inputs = self.nodes[dependent].large_inputs;
+        inputs.add(input, |slot| self.nodes[slot].copies.kibibytes());
+        self.nodes[dependent].large_inputs = inputs;
     }
 
     /// A build's outputs will never be there: it ends, and so does everything that waits for it.

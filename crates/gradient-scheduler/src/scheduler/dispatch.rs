@@ -11,7 +11,7 @@ use super::{Scheduler, builds::Why};
 use crate::{
     Decision, Tick,
     class::{Class, ClassSlot},
-    copies::Nearby,
+    copies::Copies,
     node::{Millis, NodeSlot, Phase, Urgency},
     share::{Load, Share},
     worker::Worker,
@@ -19,12 +19,6 @@ use crate::{
 
 /// With so many other slots the most urgent job does not wait long for one.
 const OTHER_SLOTS_MIN: u32 = 8;
-
-/// How many dependencies are looked at to find out where they are.
-const LOOKS_MAX: usize = 64;
-
-/// To fetch less than this takes no time: the worker with the most free slots is the better one.
-const FETCH_MIN: u64 = 4 << 20;
 
 impl Scheduler {
     /// Assigns until no ready job has a fitting free slot.
@@ -106,18 +100,23 @@ impl Scheduler {
     /// needs; `None` when it makes no difference.
     fn nearest(&self, slot: NodeSlot, kind: JobKind, chosen: WorkerId) -> Option<WorkerId> {
         let node = &self.nodes[slot];
-        let mut nearby = Nearby::default();
-        for &dependency in node.dependencies.iter().take(LOOKS_MAX) {
-            nearby.add(&self.nodes[dependency].copies);
-        }
-        let class = &self.classes[node.class];
+        let inputs = node.large_inputs.iter().map(|input| &self.nodes[input].copies);
+        let candidates = inputs.clone().flat_map(Copies::machines).filter_map(|machine| {
+            let id = self.machines.id(machine)?;
+            let there =
+                inputs.clone().filter(|copies| copies.are_on(machine)).map(|copies| u64::from(copies.kibibytes())).sum::<u64>();
+            Some((there, machine, id))
+        });
         let profile = self.workers.get(&chosen)?.profile;
-        let enough = nearby.most_first().take_while(|&(_, bytes)| bytes >= FETCH_MIN);
-        let mut ids = enough.filter_map(|(machine, _)| self.machines.id(machine));
-        ids.find(|id| {
+        let excluded = &self.classes[node.class].requirement.excluded;
+        let takes = |id: &WorkerId| {
             let is_free = |worker: &Worker| worker.profile == profile && worker.free(kind) > 0;
-            self.workers.get(id).is_some_and(is_free) && node.failed_on != Some(*id) && !class.requirement.excluded.contains(id)
-        })
+            self.workers.get(id).is_some_and(is_free) && node.failed_on != Some(*id) && !excluded.contains(id)
+        };
+        candidates
+            .filter(|(_, _, id)| takes(id))
+            .max_by_key(|&(there, machine, _)| (there, Reverse(machine)))
+            .map(|(_, _, id)| id)
     }
 
     /// What goes to a worker that may soon be needed for something rare: the least urgent job of the same priority, which is a short
@@ -150,11 +149,11 @@ impl Scheduler {
         }
         self.decisions.push(Decision::Assign { job, epoch, worker });
         self.set_phase(slot, Phase::Running { worker, lease: None });
-        if self.nodes[slot].blocked == 0 {
-            // It fetches them, and then nothing of it depends on them any more: they may leave memory before it.
+        let inputs = std::mem::take(&mut self.nodes[slot].large_inputs);
+        if self.nodes[slot].blocked == 0 && inputs.iter().next().is_some() {
             let machine = self.machines.number(worker);
-            for dependency in std::mem::take(&mut self.nodes[slot].dependencies) {
-                self.nodes[dependency].copies.fetch(machine);
+            for input in inputs.iter() {
+                self.nodes[input].copies.fetch(machine);
             }
         }
     }

@@ -23,12 +23,14 @@ impl Scheduler {
             Phase::Blocked => Some(BuildWait::Dependencies { builds: self.unfinished_dependencies(slot) }),
             Phase::Delayed { until } => Some(BuildWait::Retry { at: now.plus(until.since(tick)) }),
             Phase::Ready if self.is_served(node.class) => {
-                let Turn { position, wait } = self.turn(slot, tick);
-                Some(BuildWait::Slots {
-                    position,
-                    eta_secs: wait.map(|wait| wait.expected_secs),
-                    eta_min_secs: wait.map(|wait| wait.least_secs),
-                    eta_max_secs: wait.map(|wait| wait.most_secs),
+                let Turn { position, for_share, wait } = self.turn(slot, tick);
+                let eta_secs = wait.map(|wait| wait.expected_secs);
+                let eta_min_secs = wait.map(|wait| wait.least_secs);
+                let eta_max_secs = wait.map(|wait| wait.most_secs);
+                Some(if for_share {
+                    BuildWait::Share { position, eta_secs, eta_min_secs, eta_max_secs }
+                } else {
+                    BuildWait::Slots { position, eta_secs, eta_min_secs, eta_max_secs }
                 })
             }
             Phase::Ready => match (self.hindrance(node.class), &self.classes[node.class].requirement.need) {

@@ -31,24 +31,27 @@ pub(super) const LATE: u64 = AS_EXPECTED * 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn {
     pub(super) position: u32,
+    /// Whether only others come before it, as its organization has had more than they.
+    pub(super) for_share: bool,
     /// Until it begins.
     pub(super) wait: Option<Estimate>,
 }
 
 impl Scheduler {
     pub(super) fn turn(&self, slot: NodeSlot, now: Tick) -> Turn {
-        let ahead = self.ahead(slot, now);
+        let (ahead, for_share) = self.ahead(slot, now);
         let class = &self.classes[self.nodes[slot].class];
         let wait = || {
             let [expected, least, most] = [AS_EXPECTED, SOON, LATE].map(|percent| self.wait(class, &ahead, now, percent));
             Some(Estimate { expected_secs: expected?, least_secs: least?, most_secs: most? })
         };
-        Turn { position: u32::try_from(ahead.len()).unwrap_or(u32::MAX), wait: wait() }
+        Turn { position: u32::try_from(ahead.len()).unwrap_or(u32::MAX), for_share, wait: wait() }
     }
 
     /// The ready jobs that come before this one, were nothing added: those of the same organization by priority and pressure, of each
-    /// other one those of a higher priority, and as many of the same as bring it to the same share of the workers.
-    fn ahead(&self, slot: NodeSlot, now: Tick) -> Vec<NodeSlot> {
+    /// other one those of a higher priority, and as many of the same as bring it to the same share of the workers. And whether there are
+    /// only these last.
+    fn ahead(&self, slot: NodeSlot, now: Tick) -> (Vec<NodeSlot>, bool) {
         let node = &self.nodes[slot];
         let (own, urgency) = (&self.classes[node.class], node.urgency(slot));
         let pressure = own.pressure(&urgency);
@@ -76,9 +79,10 @@ impl Scheduler {
             jobs.truncate(self.load(organization, now).turns_before(own_load, of_own));
             ahead.extend(jobs);
         }
+        let for_share = of_own == 0 && !ahead.is_empty();
         ahead.sort_unstable();
         ahead.truncate(POSITION_MAX);
-        ahead.into_iter().map(|urgency| urgency.node).collect()
+        (ahead.into_iter().map(|urgency| urgency.node).collect(), for_share)
     }
 
     /// How many seconds it takes until the class's workers have begun all of that and have a slot free again. `None` when it is not

@@ -66,9 +66,10 @@ fn for_a_slot_with_the_place_in_the_queue() {
 /// The place in the queue, and the seconds until it is reached: as expected, at least, at most.
 fn turn(bench: &Bench, n: u128) -> (u32, Option<[u64; 3]>) {
     match explain(bench, n) {
-        Some(BuildWait::Slots { position, eta_secs, eta_min_secs, eta_max_secs }) => {
-            (position, eta_secs.zip(eta_min_secs).zip(eta_max_secs).map(|((expected, least), most)| [expected, least, most]))
-        }
+        Some(
+            BuildWait::Slots { position, eta_secs, eta_min_secs, eta_max_secs }
+            | BuildWait::Share { position, eta_secs, eta_min_secs, eta_max_secs },
+        ) => (position, eta_secs.zip(eta_min_secs).zip(eta_max_secs).map(|((expected, least), most)| [expected, least, most])),
         other => panic!("{other:?}"),
     }
 }
@@ -121,6 +122,8 @@ fn for_a_slot_while_others_have_less_than_their_share() {
     // Both slots are the first one's: the other has two before it, and one between two of its.
     let places = [3, 4, 5, 21, 22].map(|n| turn(&bench, n).0);
     assert_eq!(places, [2, 4, 6, 0, 1]);
+    let for_share = [3, 4, 21].map(|n| matches!(explain(&bench, n), Some(BuildWait::Share { .. })));
+    assert_eq!(for_share, [true, false, false], "the next one of who has had more");
     bench.apply(Event::ShareChanged { organization: organization(OTHER), weight: 200 });
     assert_eq!([3, 4].map(|n| turn(&bench, n).0), [4, 7]);
 }

@@ -48,7 +48,7 @@ impl World {
                 assert!(!builds.is_empty() && builds.iter().all(|id| !self.builds[id].status.is_final()));
             }
             BuildWait::Retry { .. } => assert!(self.is_unblocked(build)),
-            BuildWait::Slots { .. } => {
+            BuildWait::Slots { .. } | BuildWait::Share { .. } => {
                 let open: Vec<_> = fitting.filter(open).collect();
                 assert!(self.is_unblocked(build) && !open.is_empty());
                 let free = open.into_iter().find(|machine| machine.free(JobKind::Build) > 0);
@@ -58,7 +58,7 @@ impl World {
                 assert!(self.is_unblocked(build));
                 assert!(!fitting.any(|machine| open(&machine)), "a machine that fits {id} is there");
             }
-            BuildWait::Share | BuildWait::Inputs => panic!("nothing waits for that: {wait:?}"),
+            BuildWait::Inputs => panic!("nothing waits for that: {wait:?}"),
         }
     }
 
