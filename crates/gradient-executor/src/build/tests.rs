@@ -3,6 +3,7 @@
 
 mod kinds;
 mod server;
+mod upstream;
 
 use std::{sync::Arc, time::Duration};
 

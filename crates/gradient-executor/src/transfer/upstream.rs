@@ -182,3 +182,42 @@ impl Resolve for PublicOnly {
         })
     }
 }
+#[cfg(test)]
+mod tests {
+    use async_compression::tokio::write::{BzEncoder, GzipEncoder, XzEncoder, ZstdEncoder};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+
+    use super::*;
+
+    async fn compressed(bytes: &[u8], compression: &str) -> Vec<u8> {
+        macro_rules! with {
+            ($encoder:ident) => {{
+                let mut encoder = $encoder::new(Vec::new());
+                encoder.write_all(bytes).await.unwrap();
+                encoder.shutdown().await.unwrap();
+                encoder.into_inner()
+            }};
+        }
+        match compression {
+            "xz" => with!(XzEncoder),
+            "bzip2" => with!(BzEncoder),
+            "gzip" => with!(GzipEncoder),
+            "zstd" => with!(ZstdEncoder),
+            _ => bytes.to_vec(),
+        }
+    }
+
+    #[tokio::test]
+    async fn all_that_servers_offer_can_be_read() {
+        let bytes = b"a text ".repeat(10_000);
+        for compression in UpstreamNar::COMPRESSIONS {
+            let sent = compressed(&bytes, compression).await;
+            assert_eq!(sent == bytes, compression == "none");
+            let mut read = Vec::new();
+            let reader = BufReader::new(std::io::Cursor::new(sent));
+            decompressed(reader, compression).unwrap().read_to_end(&mut read).await.unwrap();
+            assert!(read == bytes, "{compression}");
+        }
+        assert!(decompressed(std::io::Cursor::new(Vec::new()), "br").is_none());
+    }
+}
