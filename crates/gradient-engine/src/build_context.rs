@@ -1,6 +1,8 @@
 //! What there is to know of a build before a worker can do it, and to check what the worker then says.
 
-use std::{sync::Arc, time::Duration};
+mod offers;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gradient_domain::{BuildId, OrganizationId, WorkerId};
 use gradient_nix::{CAHash, Derivation, StorePath};
@@ -12,6 +14,7 @@ use crate::{
     Engine, EngineError,
     closure::{self, KnownPaths},
     made::MadeOutputs,
+    substituter::InputOffer,
 };
 
 /// The memory that the contexts of running builds may take, in bytes.
@@ -19,6 +22,9 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// How long one is kept that nobody asks for.
 const MAX_IDLE: Duration = Duration::from_hours(1);
+
+/// What other caches have of what a build needs.
+type Offers = Arc<HashMap<StorePath, InputOffer>>;
 
 /// The contexts of builds that were handed out, for what their workers send then.
 #[derive(Debug)]
@@ -31,7 +37,10 @@ pub(crate) struct BuildContexts {
 impl BuildContexts {
     pub(crate) fn new() -> Self {
         let weigh = |_: &BuildId, context: &Arc<BuildContext>| {
-            let inputs = context.inputs.iter().map(|input| 400 + 100 * input.references.len());
+            let inputs = context.inputs.iter().map(|input| {
+                let upstream = input.upstream.as_ref().map_or(0, |nar| 400 + nar.url.len());
+                400 + 100 * input.references.len() + upstream
+            });
             u32::try_from(context.aterm.len() + 400 + inputs.sum::<usize>()).unwrap_or(u32::MAX)
         };
         let handed_out = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).time_to_idle(MAX_IDLE).build();
@@ -49,28 +58,35 @@ impl BuildContexts {
 }
 
 impl Engine {
-    /// What a worker is to know of a build, as it is now; what that worker has made itself is there for it.
-    pub(crate) async fn hand_out(&self, build: BuildId, worker: Option<WorkerId>) -> Result<Arc<BuildContext>, ContextError> {
-        let load = || {
-            let engine = self.clone();
+    /// What a worker is to know of a build, as it is now; what that worker has made itself is there for it, and so is what others
+    /// offer.
+    pub(crate) async fn hand_out(&self, build: BuildId, worker: Option<WorkerId>) -> Result<Arc<BuildContext>, EngineError> {
+        let mut offers = Arc::new(HashMap::new());
+        let load = async |offers: &Offers| {
+            let (engine, offers) = (self.clone(), Arc::clone(offers));
             let known = self.build_contexts().known.clone();
-            self.storage().read(async move |conn: &mut Conn| {
+            let load = async move |conn: &mut Conn| {
                 let made = |organization, path: &StorePath| engine.made_output(organization, worker?, path);
-                Ok(BuildContext::load(conn, build, &known, &made).await)
-            })
+                Ok(BuildContext::load(conn, build, &known, &made, &offers).await)
+            };
+            Ok::<_, EngineError>(self.storage().read(load).await?)
         };
-        let context = match load().await? {
+        let mut loaded = load(&offers).await?;
+        if let (Err(ContextError::InputsMissing { .. }), true) = (&loaded, worker.is_some()) {
             // What was made has become durable in between, perhaps.
-            Err(ContextError::InputsMissing(_)) if worker.is_some() => load().await??,
-            loaded => loaded?,
-        };
-        let context = Arc::new(context);
+            loaded = load(&offers).await?;
+        }
+        if let Err(ContextError::InputsMissing { organization, paths }) = loaded {
+            offers = Arc::new(offers::of(self, organization, paths).await?);
+            loaded = load(&offers).await?;
+        }
+        let context = Arc::new(loaded?);
         self.build_contexts().handed_out.insert(build, Arc::clone(&context));
         Ok(context)
     }
 
     /// The same as it was when the build was handed out.
-    pub(crate) async fn build_context(&self, build: BuildId) -> Result<Arc<BuildContext>, ContextError> {
+    pub(crate) async fn build_context(&self, build: BuildId) -> Result<Arc<BuildContext>, EngineError> {
         match self.build_contexts().handed_out.get(&build) {
             Some(context) => Ok(context),
             None => self.hand_out(build, None).await,
@@ -106,8 +122,8 @@ pub(crate) struct ExpectedOutput {
 /// Why a build cannot be handed out.
 #[derive(Debug, Error)]
 pub(crate) enum ContextError {
-    #[error("inputs are not in the organization's scope: {}", list(.0))]
-    InputsMissing(Vec<StorePath>),
+    #[error("inputs are neither in the organization's scope nor in an upstream: {}", list(.paths))]
+    InputsMissing { organization: OrganizationId, paths: Vec<StorePath> },
     #[error("the stored derivation {0} cannot be read")]
     Damaged(StorePath),
     #[error(transparent)]
@@ -118,7 +134,7 @@ impl From<ContextError> for EngineError {
     fn from(error: ContextError) -> Self {
         match error {
             ContextError::Storage(error) => Self::Storage(error),
-            missing @ ContextError::InputsMissing(_) => Self::InputsMissing(missing.to_string()),
+            missing @ ContextError::InputsMissing { .. } => Self::InputsMissing(missing.to_string()),
             damaged @ ContextError::Damaged(_) => Self::Damaged(damaged.to_string()),
         }
     }
@@ -138,6 +154,7 @@ impl BuildContext {
         build: BuildId,
         known: &KnownPaths,
         made: &(dyn Fn(OrganizationId, &StorePath) -> Option<OrganizationPath> + Send + Sync),
+        offers: &HashMap<StorePath, InputOffer>,
     ) -> Result<Self, ContextError> {
         let build = builds::find(conn, build).await?;
         let row = derivations::find(conn, build.derivation).await?;
@@ -146,11 +163,13 @@ impl BuildContext {
         let derivation = Derivation::from_aterm_bytes(&row.aterm, name).map_err(|_| damaged())?;
         let outputs = expected_outputs(&derivation).ok_or_else(damaged)?;
         let roots = input_roots(conn, row.organization, &derivation).await?;
-        let closure = closure::of(conn, row.organization, roots, known, &|path| made(row.organization, path)).await?;
+        let organization = row.organization;
+        let closure = closure::of(conn, organization, roots, known, &|path| made(organization, path), offers).await?;
         if !closure.missing.is_empty() {
-            return Err(ContextError::InputsMissing(closure.missing));
+            return Err(ContextError::InputsMissing { organization, paths: closure.missing });
         }
         let inputs = closure.paths.into_iter().map(|path| InputPath {
+            upstream: offers.get(&path.path).filter(|offer| offer.path == path).and_then(|offer| offer.nar.clone()),
             path: path.path,
             nar_hash: path.nar_hash,
             nar_size: u64::try_from(path.nar_size).unwrap_or(0),
@@ -209,5 +228,5 @@ async fn input_roots(
             }
         }
     }
-    if missing.is_empty() { Ok(roots) } else { Err(ContextError::InputsMissing(missing)) }
+    if missing.is_empty() { Ok(roots) } else { Err(ContextError::InputsMissing { organization, paths: missing }) }
 }

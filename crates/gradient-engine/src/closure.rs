@@ -12,6 +12,8 @@ use gradient_storage::{
     paths::{self, OrganizationPath},
 };
 
+use crate::substituter::InputOffer;
+
 /// Paths asked for in one query.
 const WAVE: usize = 500;
 
@@ -71,13 +73,14 @@ pub(crate) struct Closure {
 }
 
 /// Everything that `roots` refer to, directly or not, themselves included. What has gone in the last minute may be among it. What is
-/// not there may have been `made` on a worker.
+/// not there may have been `made` on a worker, or be one of the `offers` of others.
 pub(crate) async fn of(
     conn: &mut Conn,
     organization: OrganizationId,
     roots: Vec<StorePath>,
     known: &KnownPaths,
     made: &(dyn Fn(&StorePath) -> Option<OrganizationPath> + Send + Sync),
+    offers: &HashMap<StorePath, InputOffer>,
 ) -> Result<Closure, StorageError> {
     let mut found = HashMap::new();
     let (mut missing, mut on_worker) = (Vec::new(), Vec::new());
@@ -93,6 +96,8 @@ pub(crate) async fn of(
                 if let Some(path) = made(path) {
                     on_worker.push(path.path.clone());
                     there.insert(path.path.clone(), path);
+                } else if let Some(offer) = offers.get(path) {
+                    there.insert(path.clone(), offer.path.clone());
                 } else {
                     missing.push(path.clone());
                 }

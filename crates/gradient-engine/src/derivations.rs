@@ -1,27 +1,25 @@
 //! Takes in what an evaluation found: derivations that are recomputed before they are believed, and the graph they make.
 
 mod found;
+mod node;
+mod plan;
+mod store;
 
-pub(crate) use found::Found;
+use std::collections::{HashMap, HashSet};
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    time::Duration,
-};
-
-use gradient_domain::{BuildId, BuildStatus, DerivationId, EntryPointId, Epoch, EvaluationId, Moment, OrganizationId};
-use gradient_nix::{DerivationError, DerivationKind, InputDerivationHash, StorePath, VerifiedDerivation, derivation};
+use gradient_domain::{BuildStatus, EvaluationId, MessageLevel, Moment};
+use gradient_nix::{DerivationError, InputDerivationHash, StorePath, VerifiedDerivation, derivation};
 use gradient_protocol::{DerivationFile, EntryPoint, EvaluationMessage};
-use gradient_scheduler::{BuildState, Event, NewBuild};
-use gradient_storage::{
-    Conn, StorageError,
-    builds::{self, LatestBuild, NewBuild as BuildRow},
-    derivations::{self, KnownDerivation, NewDerivation},
-    evaluations,
-};
+use gradient_scheduler::Event;
+use gradient_storage::{Conn, StorageError, builds, derivations};
 use thiserror::Error;
 
-use crate::{Engine, EngineError, changes::Change, durations::Durations, leases::Lease, publish};
+pub(crate) use self::found::Found;
+use self::{found::Memory, node::Node, store::Store};
+use crate::{Engine, EngineError, changes::Change, durations::Durations, leases::Lease, measures, publish};
+
+/// Builds that are added in one transaction.
+const STEPS: usize = 1_000;
 
 /// A part of an evaluation, as a worker reports it.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ pub enum DerivationRefusal {
     },
 }
 
-/// Stores a part and hands the grown graph to the scheduler.
+/// Stores a part and hands the grown graph to the scheduler: all that entry points need, once they are known.
 pub(crate) async fn ingest(
     engine: &Engine,
     evaluation: EvaluationId,
@@ -57,37 +55,78 @@ pub(crate) async fn ingest(
 ) -> Result<(), EngineError> {
     let organization = lease.organization;
     let before = found.take_of(evaluation, lease.epoch);
-    let unknown: Vec<StorePath> = mentioned_paths(&part).into_iter().filter(|path| !before.contains_key(path)).collect();
-    // What is known now is not removed before it is referred to.
+    let is_unknown = |path: &StorePath| !before.derivations.contains_key(path);
+    let unknown: Vec<StorePath> = mentioned_paths(&part).into_iter().filter(is_unknown).collect();
+    // What is known now is not removed before it is kept.
     let looking = engine.ingesting().read().await;
     let known =
         engine.storage().read(async move |conn: &mut Conn| derivations::known(conn, organization, &unknown).await).await?;
     let hash_of = |path: &StorePath| {
-        known.get(path).or_else(|| before.get(path).map(|(derivation, _)| derivation)).map(|derivation| derivation.input_hash)
+        known.get(path).or_else(|| Some(&before.derivations.get(path)?.known)).map(|derivation| derivation.input_hash)
     };
     let verified = verify(part.derivations, hash_of, engine.durations())?;
     check_entry_points(&part.entry_points, &verified, |path| hash_of(path).is_some())?;
 
     let (epoch, now) = (lease.epoch, Moment::now());
     let store = Store { organization, evaluation, epoch, now };
-    let (entry_points, messages) = (part.entry_points, part.messages);
-    let (builds, roots, after) = engine
-        .storage()
-        .transaction(async move |conn: &mut Conn| {
-            builds::lock(conn).await?;
-            let (builds, after) = store.graph(conn, &verified, known, before, &entry_points).await?;
-            let roots = store.entry_points(conn, entry_points, &after).await?;
-            store.messages(conn, messages).await?;
-            Ok::<_, StorageError>((builds, roots, after))
-        })
-        .await?;
+    let keep = async move |conn: &mut Conn| store.derivations(conn, verified, known, before).await;
+    let memory = engine.storage().transaction(keep).await?;
     drop(looking);
-    found.keep(evaluation, epoch, after);
+
+    let told = memory.silent.clone();
+    let memory = need(engine, store, memory, &part.entry_points).await?;
+    let silent: Vec<String> = memory.silent.difference(&told).cloned().collect();
+    let (entry_points, messages) = (part.entry_points, part.messages.into_iter().chain(silent.iter().map(silence)).collect());
+    let say = async move |conn: &mut Conn| {
+        builds::lock(conn).await?;
+        let roots = store.entry_points(conn, entry_points, &memory).await?;
+        store.messages(conn, messages).await?;
+        Ok::<_, StorageError>((roots, memory))
+    };
+    let (roots, memory) = engine.storage().transaction(say).await?;
+    found.keep(evaluation, epoch, memory);
     publish::claim_ready_entry_points(engine, evaluation, organization, &roots).await?;
-    engine.core().send(Event::BuildsAdded { evaluation, builds }).await;
     engine.core().send(Event::EntryPointsAdded { evaluation, builds: roots }).await;
     engine.changes().announce(Change::Evaluation(evaluation));
     Ok(())
+}
+
+/// Gives the evaluation the builds that its entry points need, and the scheduler too.
+async fn need(engine: &Engine, store: Store, mut memory: Memory, entry_points: &[EntryPoint]) -> Result<Memory, EngineError> {
+    let (evaluation, organization) = (store.evaluation, store.organization);
+    let mut roots: Vec<StorePath> = entry_points.iter().filter_map(|entry_point| entry_point.outcome.clone().ok()).collect();
+    roots.sort();
+    roots.dedup();
+    let mut has_moved = !roots.is_empty();
+    while has_moved {
+        has_moved = false;
+        let steps = plan::plan(engine, organization, &mut memory, &roots).await?;
+        for chunk in steps.chunks(STEPS) {
+            let (steps, before) = (chunk.to_vec(), memory);
+            let add = async move |conn: &mut Conn| store.builds(conn, &steps, before).await;
+            let stored;
+            (memory, stored) = engine.storage().transaction(add).await?;
+            let Some(stored) = stored else {
+                has_moved = true;
+                break;
+            };
+            for _ in 0..stored.substituted {
+                measures::build_finished(BuildStatus::Substituted);
+            }
+            engine.core().send(Event::BuildsAdded { evaluation, builds: stored.builds }).await;
+        }
+    }
+    Ok(memory)
+}
+
+/// What there is to say of an upstream that does not answer.
+fn silence(url: &String) -> EvaluationMessage {
+    EvaluationMessage {
+        level: MessageLevel::Warning,
+        source: "upstream".to_owned(),
+        attribute: None,
+        message: format!("the upstream {url} did not answer; what only it may have is built"),
+    }
 }
 
 fn mentioned_paths(part: &Part) -> HashSet<StorePath> {
@@ -107,8 +146,7 @@ fn mentioned_paths(part: &Part) -> HashSet<StorePath> {
 struct Checked {
     derivation: VerifiedDerivation,
     aterm: Vec<u8>,
-    /// How long it is expected to build.
-    expected: Duration,
+    node: Node,
 }
 
 fn verify(
@@ -122,9 +160,8 @@ fn verify(
         let derivation =
             derivation::verify(&file.path, &file.aterm, |input| hashes.get(input).copied().or_else(|| known(input)))?;
         hashes.insert(file.path, derivation.input_hash());
-        let fixed = matches!(derivation.kind(), DerivationKind::FixedOutput);
-        let expected = durations.expect(derivation.name(), derivation.system(), fixed);
-        checked.push(Checked { derivation, aterm: file.aterm, expected });
+        let node = Node::new(&derivation, durations);
+        checked.push(Checked { derivation, aterm: file.aterm, node });
     }
     Ok(checked)
 }
@@ -145,195 +182,4 @@ fn check_entry_points(
         }
     }
     Ok(())
-}
-
-#[derive(Clone, Copy)]
-struct Store {
-    organization: OrganizationId,
-    evaluation: EvaluationId,
-    epoch: Epoch,
-    now: Moment,
-}
-
-impl Store {
-    /// Stores the part's derivations with their builds, which the evaluation needs from now on: for the scheduler, inputs first, and
-    /// with all that was found before.
-    async fn graph(
-        self,
-        conn: &mut Conn,
-        verified: &[Checked],
-        known: HashMap<StorePath, KnownDerivation>,
-        mut found: found::Derivations,
-        entry_points: &[EntryPoint],
-    ) -> Result<(Vec<NewBuild>, found::Derivations), StorageError> {
-        let mut fresh = known;
-        let mut rows = Vec::new();
-        for checked in verified {
-            let derivation = &checked.derivation;
-            if fresh.contains_key(derivation.path()) || found.contains_key(derivation.path()) {
-                continue;
-            }
-            let id = DerivationId::new();
-            let id_of = |path: &StorePath| {
-                fresh.get(path).or_else(|| found.get(path).map(|(derivation, _)| derivation)).map(|derivation| derivation.id)
-            };
-            rows.push(self.derivation_row(id, checked, id_of));
-            fresh.insert(derivation.path().clone(), KnownDerivation { id, input_hash: derivation.input_hash() });
-        }
-        // Another evaluation may have stored some of them since `known` was read; those keep their ids.
-        for (path, id) in derivations::insert_many(conn, rows).await? {
-            if let Some(derivation) = fresh.get_mut(&path) {
-                derivation.id = id;
-            }
-        }
-
-        let ids: Vec<DerivationId> = fresh.values().map(|derivation| derivation.id).collect();
-        let mut latest = builds::latest(conn, &ids).await?;
-        let id_of = |path: &StorePath| {
-            fresh.get(path).or_else(|| found.get(path).map(|(derivation, _)| derivation)).map(|derivation| derivation.id)
-        };
-        let missing = self.missing_builds(verified, id_of, |path| {
-            let before = found.get(path).map(|(_, build)| build);
-            before.or_else(|| latest.get(&fresh.get(path)?.id))
-        });
-        latest.extend(missing.iter().map(|row| (row.derivation, LatestBuild::of_new(row))));
-        builds::insert_many(conn, missing).await?;
-
-        let build_of = |path: &StorePath| {
-            let before = found.get(path).map(|(_, build)| build);
-            before.or_else(|| latest.get(&fresh.get(path)?.id))
-        };
-        let sent = verified.iter().map(|checked| checked.derivation.path());
-        let roots = entry_points.iter().filter_map(|entry_point| entry_point.outcome.as_ref().ok());
-        let needed: HashSet<&StorePath> = sent.chain(roots).filter(|path| !found.contains_key(*path)).collect();
-        let links: Vec<BuildId> = needed.iter().filter_map(|path| Some(build_of(path)?.build)).collect();
-        builds::link(conn, self.evaluation, &links, self.now).await?;
-        let builds = verified.iter().filter_map(|checked| self.node(checked, build_of)).collect();
-        let new: Vec<_> =
-            needed.into_iter().filter_map(|path| Some((path.clone(), (*fresh.get(path)?, *build_of(path)?)))).collect();
-        found.extend(new);
-        Ok((builds, found))
-    }
-
-    fn derivation_row(
-        self,
-        id: DerivationId,
-        checked: &Checked,
-        id_of: impl Fn(&StorePath) -> Option<DerivationId>,
-    ) -> NewDerivation {
-        let derivation = &checked.derivation;
-        NewDerivation {
-            id,
-            organization: self.organization,
-            drv_path: derivation.path().clone(),
-            name: derivation.name().to_owned(),
-            system: derivation.system().to_owned(),
-            features: derivation.required_system_features(),
-            aterm: checked.aterm.clone(),
-            input_hash: derivation.input_hash(),
-            outputs: derivation.outputs().clone(),
-            inputs: derivation.input_derivations().keys().filter_map(id_of).collect(),
-            created_at: self.now,
-        }
-    }
-
-    /// A first or a new generation for each derivation whose newest build cannot serve this evaluation.
-    fn missing_builds<'a>(
-        self,
-        verified: &[Checked],
-        id_of: impl Fn(&StorePath) -> Option<DerivationId>,
-        build_of: impl Fn(&StorePath) -> Option<&'a LatestBuild>,
-    ) -> Vec<BuildRow> {
-        let mut fresh: BTreeMap<DerivationId, BuildRow> = BTreeMap::new();
-        let mut renewed: HashSet<&StorePath> = HashSet::new();
-        for checked in verified {
-            let derivation = &checked.derivation;
-            let Some(id) = id_of(derivation.path()) else { continue };
-            let has_failed = |input: &StorePath| !renewed.contains(input) && build_of(input).is_some_and(LatestBuild::has_failed);
-            let is_kept_from_it = || derivation.input_derivations().keys().any(has_failed);
-            let generation = match build_of(derivation.path()) {
-                None => 1,
-                Some(build) if build.status == BuildStatus::DependencyFailed && is_kept_from_it() => continue,
-                Some(build) if build.status != BuildStatus::DependencyFailed && build.is_reusable() => continue,
-                Some(build) => build.generation.saturating_add(1),
-            };
-            renewed.insert(derivation.path());
-            let refused = match derivation.kind() {
-                DerivationKind::Unsupported(reason) => Some(reason.to_string()),
-                DerivationKind::InputAddressed | DerivationKind::FixedOutput => None,
-            };
-            let row = BuildRow {
-                id: BuildId::new(),
-                organization: self.organization,
-                derivation: id,
-                generation,
-                unsupported: refused,
-                queued_at: self.now,
-            };
-            fresh.insert(id, row);
-        }
-        fresh.into_values().collect()
-    }
-
-    fn node<'a>(self, checked: &Checked, build_of: impl Fn(&StorePath) -> Option<&'a LatestBuild>) -> Option<NewBuild> {
-        let derivation = &checked.derivation;
-        let latest = build_of(derivation.path())?;
-        Some(NewBuild {
-            build: latest.build,
-            organization: self.organization,
-            system: derivation.system().to_owned(),
-            features: derivation.required_system_features(),
-            dependencies: derivation.input_derivations().keys().filter_map(&build_of).map(|input| input.build).collect(),
-            expected: checked.expected,
-            state: if latest.status.is_final() {
-                BuildState::Ended(latest.status)
-            } else {
-                BuildState::Queued { epoch: latest.epoch }
-            },
-        })
-    }
-
-    /// Stores the entry points and gives the builds of those that have one.
-    async fn entry_points(
-        self,
-        conn: &mut Conn,
-        entry_points: Vec<EntryPoint>,
-        found: &found::Derivations,
-    ) -> Result<Vec<BuildId>, StorageError> {
-        let mut rows = Vec::with_capacity(entry_points.len());
-        let mut errors = Vec::new();
-        for entry_point in entry_points {
-            let (build, error) = match entry_point.outcome {
-                Ok(path) => (found.get(&path).map(|(_, build)| build.build), None),
-                Err(error) => (None, Some(error)),
-            };
-            if let Some(error) = &error {
-                errors.push(evaluations::NewMessage {
-                    level: gradient_domain::MessageLevel::Error,
-                    source: "nix".to_owned(),
-                    attribute: Some(entry_point.attribute.clone()),
-                    message: error.clone(),
-                });
-            }
-            rows.push(evaluations::NewEntryPoint { id: EntryPointId::new(), attribute: entry_point.attribute, build, error });
-        }
-        let roots: Vec<BuildId> = rows.iter().filter_map(|row| row.build).collect();
-        evaluations::insert_entry_points(conn, self.evaluation, rows, self.now).await?;
-        evaluations::insert_messages(conn, self.evaluation, errors, self.now).await?;
-        Ok(roots)
-    }
-
-    async fn messages(self, conn: &mut Conn, messages: Vec<EvaluationMessage>) -> Result<(), StorageError> {
-        let rows = messages
-            .into_iter()
-            .map(|message| evaluations::NewMessage {
-                level: message.level,
-                source: message.source,
-                attribute: message.attribute,
-                message: message.message,
-            })
-            .collect();
-        evaluations::insert_messages(conn, self.evaluation, rows, self.now).await?;
-        evaluations::touch(conn, self.evaluation, self.epoch, self.now).await
-    }
 }

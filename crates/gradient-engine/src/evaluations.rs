@@ -1,10 +1,12 @@
 //! Evaluations as people ask for them: start, look at, end.
 
 mod abort;
+mod relied;
 mod repeat;
 mod start;
 
 pub(crate) use abort::end_rows;
+pub(crate) use relied::is_there;
 pub(crate) use repeat::repeat;
 pub(crate) use start::{Replaced, lock, replace_running};
 

@@ -25,6 +25,9 @@ const ROWS: i64 = 500;
 /// How long builds and commits stay that nobody needs: whoever still writes of them has come to an end.
 const QUIET: Duration = Duration::from_hours(1);
 
+/// How long derivations stay that nothing refers to: longer than an evaluation takes, which may come to what needs them at its end.
+const UNREFERRED: Duration = Duration::from_hours(6);
+
 /// How long NARs stay that nobody has. Longer than an upload takes, so that who was told that one is there still finds it.
 const GRACE: Duration = Duration::from_hours(24);
 
@@ -63,8 +66,8 @@ impl Engine {
         let mut outcome = Ok(());
         for part in [
             owners::evaluations(self).await,
-            graph::builds(self, quiet).await,
-            graph::derivations(self).await,
+            graph::builds(self, quiet, now.minus(UNREFERRED)).await,
+            graph::derivations(self, now.minus(UNREFERRED)).await,
             graph::commits(self, quiet).await,
             owners::remove(self).await,
             uploads::expired(self, now).await,

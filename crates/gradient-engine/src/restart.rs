@@ -13,7 +13,7 @@ use gradient_storage::{
 
 use crate::{
     Engine, EngineError, EvaluationRequest,
-    evaluations::{lock, repeat, replace_running},
+    evaluations::{is_there, lock, repeat, replace_running},
 };
 
 impl Engine {
@@ -21,6 +21,7 @@ impl Engine {
     /// of the commit. `Conflict` when there is no such evaluation, when it has not ended or ended before all was known that it
     /// needs, when nothing of it failed, and when one runs and the project wants no second.
     pub async fn restart_failed(&self, project: &Project, request: EvaluationRequest) -> Result<EvaluationId, EngineError> {
+        let known = self.still_known(project, request.commit.clone()).await?;
         let wanted = project.clone();
         let restart = async move |conn: &mut Conn| {
             let Some(wanted) = lock(conn, &wanted).await? else {
@@ -28,6 +29,13 @@ impl Engine {
             };
             builds::lock(conn).await?;
             let (failed, source) = restartable(conn, &wanted, request.commit.as_deref()).await?;
+            if known != Some(failed.id) {
+                let message = format!(
+                    "upstreams do not have all any more that evaluation {} found there; evaluate again instead",
+                    failed.id
+                );
+                return Err(EngineError::Conflict(message));
+            }
             let now = Moment::now();
             let replaced = replace_running(conn, &wanted, now).await?;
             let id = EvaluationId::new();
@@ -51,6 +59,17 @@ impl Engine {
         drop(looking);
         restarted.begin(self, replaced).await?;
         Ok(id)
+    }
+
+    /// The evaluation that would be restarted, when upstreams still have what it needs of them.
+    async fn still_known(&self, project: &Project, commit: Option<String>) -> Result<Option<EvaluationId>, EngineError> {
+        let (id, organization) = (project.id, project.organization);
+        let look = async move |conn: &mut Conn| match commit {
+            Some(commit) => evaluations::last_of_commit(conn, id, &commit).await,
+            None => evaluations::last(conn, id).await,
+        };
+        let Some(newest) = self.storage().read(look).await? else { return Ok(None) };
+        Ok(is_there(self, organization, newest.id).await?.then_some(newest.id))
     }
 }
 

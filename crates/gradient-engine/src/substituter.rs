@@ -21,6 +21,7 @@ pub use log::CachedLog;
 pub use nar::{CachedListing, CachedNar};
 pub use narinfo::Remembered;
 pub use readers::Reader;
+pub(crate) use upstream::{Found, InputOffer, Question, Substitutes};
 pub use upstream::{PulledNar, UPSTREAM_HEADER};
 
 use crate::Engine;

@@ -176,13 +176,17 @@ impl Engine {
         }
     }
 
-    /// The compressed NAR of a path of the job's organization.
+    /// The compressed NAR of a path of the job's organization, or of a cache of this server that the organization reads.
     pub async fn path_nar(&self, token: &str, job: Job, epoch: Epoch, path: StorePath) -> Result<Blob, UploadError> {
         let organization = self.lease_of(token, job, epoch)?.organization;
         let wanted = path.clone();
         let found = self.storage().read(async move |conn: &mut Conn| paths::find_many(conn, organization, &[wanted]).await).await;
-        let found = found.map_err(EngineError::from)?.pop().ok_or_else(|| UploadError::Unknown(path.clone()))?;
-        let blob = self.blobs().get(&BlobKey::nar(&found.nar_hash)).await.map_err(EngineError::from)?;
+        let nar_hash = match found.map_err(EngineError::from)?.pop() {
+            Some(found) => Some(found.nar_hash),
+            None => self.readable_path(organization, &path).await?.map(|found| found.nar_hash),
+        };
+        let nar_hash = nar_hash.ok_or_else(|| UploadError::Unknown(path.clone()))?;
+        let blob = self.blobs().get(&BlobKey::nar(&nar_hash)).await.map_err(EngineError::from)?;
         blob.ok_or(UploadError::Unknown(path))
     }
 
@@ -199,7 +203,7 @@ impl Engine {
 
     async fn expect_output(&self, job: Job, lease: Lease, path: &StorePath) -> Result<(Purpose, Expectation), UploadError> {
         let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path: path.clone(), job }) };
-        let context = self.build_context(build).await.map_err(EngineError::from)?;
+        let context = self.build_context(build).await?;
         let output = context.output(path).ok_or_else(|| UploadError::NotAnOutput { path: path.clone(), job })?;
         let max = self.settings().max_nar_bytes;
         let expectation = match output.fixed.clone() {

@@ -3,6 +3,7 @@
 mod nar;
 mod pieces;
 mod upload;
+mod upstream;
 
 use std::{
     collections::BTreeSet,
@@ -30,6 +31,7 @@ use tokio_util::io::StreamReader;
 use crate::{backoff::Backoff, job::failure};
 pub(crate) use nar::{NarFile, restore};
 use upload::{CountedBody, NoAnswer, upload};
+use upstream::Upstreams;
 
 /// How long something is tried again while the session goes on. Without a session there is no such limit: the work is done, and
 /// the server says when it comes back whether it still wants it.
@@ -51,6 +53,7 @@ pub(crate) struct Transfer {
     token: watch::Sender<Option<Arc<str>>>,
     /// How large a body may be that gets through; 0 while nothing was cut.
     piece_bytes: Arc<AtomicU64>,
+    upstreams: Arc<Upstreams>,
 }
 
 /// The routes of one assignment.
@@ -91,6 +94,16 @@ pub(crate) enum TransferError {
     /// The session has no token, or none that the server takes.
     #[error("the server does not accept this session")]
     Unauthorized,
+    /// An upstream does not give what the server says that it has.
+    #[error("{path} cannot be had from its upstream: {reason}")]
+    Upstream {
+        /// Which path.
+        path: StorePath,
+        /// What is wrong.
+        reason: String,
+        /// Whether it would be the same again.
+        is_lasting: bool,
+    },
     /// What was to be sent cannot be read, or what came cannot be written.
     #[error("{what}: {source}")]
     Local {
@@ -106,11 +119,13 @@ impl From<TransferError> for Failure {
         // Nothing of this is the derivation's fault, but the size of what it makes.
         let kind = match &error {
             TransferError::Refused { status, .. } if *status == StatusCode::NOT_FOUND => FailureKind::InputsMissing,
+            TransferError::Upstream { is_lasting: true, .. } => FailureKind::InputsMissing,
             TransferError::Refused { code, .. } if code == TOO_LARGE => FailureKind::OutputLimit,
             TransferError::Refused { status, .. } if *status == StatusCode::UNPROCESSABLE_ENTITY => FailureKind::WorkerUnfit,
             TransferError::Refused { .. }
             | TransferError::Unreachable(_)
             | TransferError::Unauthorized
+            | TransferError::Upstream { .. }
             | TransferError::Local { .. } => FailureKind::Transient,
         };
         failure(kind, error)
@@ -122,7 +137,8 @@ impl Transfer {
     pub(crate) fn new(socket: &Url) -> Result<Self, reqwest::Error> {
         let client = || Client::builder().connect_timeout(Duration::from_secs(20));
         let (client, uploads) = (client().read_timeout(STALL).build()?, client().build()?);
-        Ok(Self { client, uploads, base: http_base(socket), token: watch::Sender::new(None), piece_bytes: Arc::default() })
+        let (token, piece_bytes) = (watch::Sender::new(None), Arc::default());
+        Ok(Self { client, uploads, base: http_base(socket), token, piece_bytes, upstreams: Arc::default() })
     }
 
     /// Takes the token of a new session.

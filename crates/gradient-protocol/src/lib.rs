@@ -35,7 +35,7 @@ pub use handshake::{
     VersionRange, Welcome,
 };
 pub use report::{BuiltOutput, DerivationFile, EntryPoint, EvaluationMessage, Report, ReportNumber};
-pub use task::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, InputPath, Source, Task};
+pub use task::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, InputPath, Source, Task, UpstreamNar};
 
 /// What a worker says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -100,7 +100,7 @@ pub struct BuildTask {
     pub limits: BuildLimits,
 }
 
-/// One path of an input closure, in the organization's scope.
+/// One path of an input closure, in the organization's scope or in an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputPath {
     /// The path.
@@ -115,6 +115,29 @@ pub struct InputPath {
     pub deriver: Option<StorePath>,
     /// Its content address, in Nix's notation.
     pub content_address: Option<String>,
+    /// Where to fetch it, when the server does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamNar>,
+}
+
+/// A NAR in a cache elsewhere, which the worker fetches itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamNar {
+    /// Its address, http or https. Nothing signs it: what comes from there has to have the hash.
+    pub url: String,
+    /// How it is compressed there, in Nix's words.
+    pub compression: String,
+    /// What the cache signs with, `name:base64`.
+    pub public_key: String,
+    /// Its signature of the path, `name:base64`.
+    pub signature: String,
+    /// Whether it may be on the worker's machine or in a private network.
+    pub local: bool,
+}
+
+impl UpstreamNar {
+    /// How a NAR may be compressed that a worker can fetch.
+    pub const COMPRESSIONS: [&'static str; 5] = ["none", "xz", "bzip2", "gzip", "zstd"];
 }
 
 /// What bounds a build. The clock starts when the builder starts.

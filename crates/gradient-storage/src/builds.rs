@@ -22,6 +22,7 @@ mod moves;
 mod published;
 mod renew;
 mod restore;
+mod substituted;
 mod view;
 
 pub use artefacts::{BuildArtefact, artefacts, insert_artefacts, lookup_artefact};
@@ -32,6 +33,7 @@ pub(crate) use moves::{Fits, Move, Wanted, make_many};
 pub use published::{are_published, is_published, published_outputs};
 pub use renew::{Renewal, any_renewable, renew};
 pub use restore::{RestoredBuild, of_evaluation};
+pub use substituted::{Relied, relied_upon};
 pub use view::{BuildView, view};
 
 /// One build.
@@ -83,15 +85,37 @@ pub struct NewBuild {
     pub derivation: DerivationId,
     /// Which one of the derivation's builds it is, from 1.
     pub generation: i32,
-    /// Why it can never be built; it is `Failed` from the beginning then.
-    pub unsupported: Option<String>,
+    /// How it begins.
+    pub beginning: Beginning,
     /// When it was made.
     pub queued_at: Moment,
 }
 
-impl NewBuild {
-    fn status(&self) -> BuildStatus {
-        if self.unsupported.is_some() { BuildStatus::Failed } else { BuildStatus::Queued }
+/// How a build begins: most wait for a worker, and for some this is the end already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beginning {
+    /// Somebody has to build it.
+    Queued,
+    /// An upstream has its outputs.
+    Substituted,
+    /// It can never be built, for this reason.
+    Unsupported(String),
+}
+
+impl Beginning {
+    const fn status(&self) -> BuildStatus {
+        match self {
+            Self::Queued => BuildStatus::Queued,
+            Self::Substituted => BuildStatus::Substituted,
+            Self::Unsupported(_) => BuildStatus::Failed,
+        }
+    }
+
+    const fn failure(&self) -> Option<FailureKind> {
+        match self {
+            Self::Unsupported(_) => Some(FailureKind::UnsupportedDerivation),
+            Self::Queued | Self::Substituted => None,
+        }
     }
 }
 
@@ -116,9 +140,9 @@ impl LatestBuild {
         Self {
             build: new.id,
             generation: new.generation,
-            status: new.status(),
+            status: new.beginning.status(),
             epoch: Epoch::NONE,
-            failure: new.unsupported.as_ref().map(|_| FailureKind::UnsupportedDerivation),
+            failure: new.beginning.failure(),
         }
     }
 
@@ -140,7 +164,11 @@ impl LatestBuild {
 /// Adds builds; `AlreadyExists` when a derivation has one of that generation.
 pub async fn insert_many(conn: &mut Conn, new: Vec<NewBuild>) -> Result<(), StorageError> {
     let rows = new.into_iter().map(|new| {
-        let status = new.status();
+        let (status, failure_kind) = (new.beginning.status(), new.beginning.failure());
+        let failure_message = match new.beginning {
+            Beginning::Unsupported(reason) => Some(reason),
+            Beginning::Queued | Beginning::Substituted => None,
+        };
         Build {
             id: new.id,
             organization: new.organization,
@@ -149,8 +177,8 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewBuild>) -> Result<(), Stor
             status,
             epoch: Epoch::NONE,
             worker: None,
-            failure_kind: new.unsupported.as_ref().map(|_| FailureKind::UnsupportedDerivation),
-            failure_message: new.unsupported,
+            failure_kind,
+            failure_message,
             failed_dependency: None,
             queued_at: new.queued_at,
             started_at: None,

@@ -163,19 +163,33 @@ pub async fn set_fetched(
     Ok(())
 }
 
+type PublishedColumns = (
+    cache_paths::path,
+    cache_paths::nar_hash,
+    nars::nar_size,
+    nars::file_hash,
+    nars::file_size,
+    cache_paths::reference_list,
+    cache_paths::deriver,
+    cache_paths::content_address,
+    cache_paths::foreign_signatures,
+);
+
+const PUBLISHED: PublishedColumns = (
+    cache_paths::path,
+    cache_paths::nar_hash,
+    nars::nar_size,
+    nars::file_hash,
+    nars::file_size,
+    cache_paths::reference_list,
+    cache_paths::deriver,
+    cache_paths::content_address,
+    cache_paths::foreign_signatures,
+);
+
 macro_rules! published {
     () => {
-        cache_paths::table.inner_join(nars::table).filter(nars::quarantined_at.is_null()).select((
-            cache_paths::path,
-            cache_paths::nar_hash,
-            nars::nar_size,
-            nars::file_hash,
-            nars::file_size,
-            cache_paths::reference_list,
-            cache_paths::deriver,
-            cache_paths::content_address,
-            cache_paths::foreign_signatures,
-        ))
+        cache_paths::table.inner_join(nars::table).filter(nars::quarantined_at.is_null())
     };
 }
 
@@ -183,7 +197,7 @@ macro_rules! published {
 pub async fn lookup_by_hash(conn: &mut Conn, cache: CacheId, hash: StorePathHash) -> Result<Option<CachePath>, StorageError> {
     Ok(query!(conn, |c| {
         let one = published!().filter(cache_paths::cache.eq(cache)).filter(cache_paths::hash.eq(hash));
-        one.first(c).await.optional()?
+        one.select(PUBLISHED).first(c).await.optional()?
     }))
 }
 
@@ -191,7 +205,7 @@ pub async fn lookup_by_hash(conn: &mut Conn, cache: CacheId, hash: StorePathHash
 pub async fn lookup_by_nar(conn: &mut Conn, cache: CacheId, nar: NarHash) -> Result<Option<CachePath>, StorageError> {
     Ok(query!(conn, |c| {
         let all = published!().filter(cache_paths::cache.eq(cache)).filter(cache_paths::nar_hash.eq(nar));
-        all.order(cache_paths::hash).first(c).await.optional()?
+        all.order(cache_paths::hash).select(PUBLISHED).first(c).await.optional()?
     }))
 }
 
@@ -207,6 +221,23 @@ pub async fn known(conn: &mut Conn, cache: CacheId, hashes: &[StorePathHash]) ->
         known.extend(rows);
     }
     Ok(known)
+}
+
+/// Those of the hashes that these caches publish, each with the cache and the path.
+pub async fn find_in(
+    conn: &mut Conn,
+    caches: &[CacheId],
+    hashes: &[StorePathHash],
+) -> Result<Vec<(CacheId, CachePath)>, StorageError> {
+    let mut found = Vec::new();
+    for chunk in hashes.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<(CacheId, CachePath)> = query!(&mut *conn, |c| {
+            let all = published!().filter(cache_paths::cache.eq_any(caches)).filter(cache_paths::hash.eq_any(chunk));
+            all.order((cache_paths::hash, cache_paths::cache)).select((cache_paths::cache, PUBLISHED)).load(c).await?
+        });
+        found.extend(rows);
+    }
+    Ok(found)
 }
 
 /// How many paths a cache has.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use diesel::prelude::*;
+use diesel::{
+    dsl::{exists, not},
+    prelude::*,
+};
 use diesel_async::RunQueryDsl;
 use gradient_domain::{DerivationId, Moment, OrganizationId};
 use gradient_nix::{InputDerivationHash, StorePath};
@@ -11,7 +14,7 @@ use crate::{
     Conn, Digest, FeatureList, StorageError,
     conn::{KEYS_PER_QUERY, insert_rows, query},
     error::found,
-    schema::{derivation_inputs, derivation_outputs, derivations},
+    schema::{builds, derivation_inputs, derivation_outputs, derivations},
 };
 
 /// One derivation.
@@ -35,7 +38,7 @@ pub struct Derivation {
     pub aterm: Vec<u8>,
     /// Whether it is a fetch, whose result is known before.
     pub fixed: bool,
-    /// When it was first seen.
+    /// When it was first seen, or [kept](keep).
     pub created_at: Moment,
 }
 
@@ -165,6 +168,38 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewDerivation>) -> Result<Has
     });
     insert_rows!(&mut *conn, derivation_inputs::table, 2, inputs);
     Ok(ids)
+}
+
+/// Keeps derivations that nothing refers to yet from being removed: for as long as new ones are. To be called with derivations that
+/// an evaluation has named and may come to need.
+pub async fn keep(conn: &mut Conn, ids: &[DerivationId], now: Moment) -> Result<(), StorageError> {
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        query!(&mut *conn, |c| {
+            let named = derivations::table.filter(derivations::id.eq_any(chunk));
+            let unbuilt = named.filter(not(exists(builds::table.filter(builds::derivation.eq(derivations::id)))));
+            let needing = derivation_inputs::table.filter(derivation_inputs::input.eq(derivations::id));
+            let loose = unbuilt.filter(not(exists(needing)));
+            diesel::update(loose).set(derivations::created_at.eq(now)).execute(c).await?
+        });
+    }
+    Ok(())
+}
+
+/// Those of the paths that are derivations of the organization.
+pub async fn find_many(
+    conn: &mut Conn,
+    organization: OrganizationId,
+    drv_paths: &[StorePath],
+) -> Result<Vec<Derivation>, StorageError> {
+    let mut found = Vec::with_capacity(drv_paths.len());
+    for chunk in drv_paths.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<Derivation> = query!(&mut *conn, |c| {
+            let all = derivations::table.filter(derivations::organization.eq(organization));
+            all.filter(derivations::drv_path.eq_any(chunk)).select(Derivation::as_select()).load(c).await?
+        });
+        found.extend(rows);
+    }
+    Ok(found)
 }
 
 /// The derivation with this id.

@@ -1,7 +1,7 @@
 //! A worker that does no work: it speaks the worker protocol over the socket as a real one does, and reports a graph that was
 //! made before. The server cannot tell, for everything it says is true.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -11,8 +11,8 @@ use gradient_domain::{Epoch, Job, JobKind};
 use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHash, NixHasher, StoreDir, StorePath};
 use gradient_protocol::transfer::{CONTENT_ADDRESS_HEADER, job_path};
 use gradient_protocol::{
-    BuildTask, BuiltOutput, Capabilities, Hello, PeerSelector, PeerToken, Report, ReportNumber, Source, Task, ToServer, ToWorker,
-    VERSIONS, decode, encode,
+    BuildTask, BuiltOutput, Capabilities, EntryPoint, Hello, PeerSelector, PeerToken, Report, ReportNumber, Source, Task,
+    ToServer, ToWorker, VERSIONS, decode, encode,
 };
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
@@ -184,16 +184,16 @@ impl Session {
     }
 
     fn evaluate(&mut self, job: Job, epoch: Epoch, graph: Graph) -> Result<()> {
-        let mut derivations = graph.derivations.into_iter();
-        loop {
+        let (mut derivations, mut waiting) = (graph.derivations.into_iter(), graph.entry_points);
+        let mut sent = HashSet::new();
+        while derivations.len() > 0 {
             let part: Vec<_> = derivations.by_ref().take(PART).collect();
-            if part.is_empty() {
-                break;
-            }
-            self.report(job, epoch, Report::Derivations { derivations: part, entry_points: vec![], messages: vec![] })?;
+            sent.extend(part.iter().map(|derivation| derivation.path.clone()));
+            let is_known = |entry_point: &EntryPoint| entry_point.outcome.as_ref().is_ok_and(|path| sent.contains(path));
+            let (entry_points, later) = waiting.into_iter().partition(is_known);
+            waiting = later;
+            self.report(job, epoch, Report::Derivations { derivations: part, entry_points, messages: vec![] })?;
         }
-        let entry_points = graph.entry_points;
-        self.report(job, epoch, Report::Derivations { derivations: vec![], entry_points, messages: vec![] })?;
         self.report(job, epoch, Report::Evaluated {})
     }
 

@@ -17,6 +17,7 @@ mod settings;
 mod shutdown;
 mod signing;
 mod standby;
+mod substitution;
 mod tls;
 mod trial;
 mod verify_store;

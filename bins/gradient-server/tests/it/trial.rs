@@ -86,6 +86,11 @@ impl Trial {
         Ok(Some(Self { installation, repository, nix, environment, folder, database }))
     }
 
+    /// Where all of it is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The base directory of the server.
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("server/state")

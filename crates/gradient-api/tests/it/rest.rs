@@ -32,6 +32,7 @@ mod roles;
 mod setup_token;
 mod signing;
 mod subscriptions;
+mod substitution;
 mod unchanged;
 mod upstreams;
 mod worker;

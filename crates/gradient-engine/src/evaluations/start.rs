@@ -4,7 +4,7 @@
 //! it. So two that begin at once see each other.
 //!
 //! A commit fixes all that its evaluation depends on: the flake is locked, and evaluated purely. One whose attributes were all
-//! found before, by the same rules, is not fetched and evaluated again.
+//! found before, by the same rules, is not fetched and evaluated again, unless upstreams have lost what it needs of them.
 
 use gradient_domain::{
     CommitId, Concurrency, Epoch, EvaluationId, EvaluationStatus, Moment, OrganizationId, Priority, UserId, sql::Document,
@@ -21,7 +21,7 @@ use gradient_storage::{
 };
 
 use super::{
-    EvaluationRequest, abort,
+    EvaluationRequest, abort, is_there,
     repeat::{Repeated, repeat},
 };
 use crate::{Change, Engine, EngineError};
@@ -31,10 +31,12 @@ impl Engine {
     /// fetch. `Conflict` when one runs and the project wants no second.
     pub async fn request_evaluation(&self, project: &Project, request: EvaluationRequest) -> Result<EvaluationId, EngineError> {
         let head = self.resolve_commit(project, request.commit.as_deref()).await?;
+        let known = self.known_alike(project, &head).await?;
         let (seen, now) = (project.clone(), Moment::now());
         let add = async move |conn: &mut Conn| match lock(conn, &seen).await? {
             Some(current) => {
-                begin(conn, Project { repository: seen.repository, ..current }, head, request.triggered_by, now).await
+                let current = Project { repository: seen.repository, ..current };
+                begin(conn, current, head, request.triggered_by, known, now).await
             }
             None => Err(EngineError::NotFound { what: "project", name: seen.name.to_string() }),
         };
@@ -48,6 +50,7 @@ impl Engine {
     /// Starts an evaluation of the head that a look at the repository found, unless the project has evaluated it or is not what
     /// it was when the look began. `Conflict` as in [`request_evaluation`](Self::request_evaluation).
     pub(crate) async fn evaluate_new_head(&self, seen: &Project, head: HeadCommit) -> Result<Option<EvaluationId>, EngineError> {
+        let known = self.known_alike(seen, &head).await?;
         let (seen, now) = (seen.clone(), Moment::now());
         let add = async move |conn: &mut Conn| {
             let Some(current) = lock(conn, &seen).await? else { return Ok(None) };
@@ -56,7 +59,7 @@ impl Engine {
             if !is_polled || !is_same || is_evaluated(conn, &current, &head.hash).await? {
                 return Ok(None);
             }
-            begin(conn, current, head, None, now).await.map(Some)
+            begin(conn, current, head, None, known, now).await.map(Some)
         };
         let looking = self.ingesting().read().await;
         let begun = self.storage().try_transaction(add).await?;
@@ -65,6 +68,20 @@ impl Engine {
             Some(begun) => self.announce_begun(begun).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The evaluation that has found what one of this commit would find, when all of that still holds.
+    async fn known_alike(&self, project: &Project, head: &HeadCommit) -> Result<Option<EvaluationId>, EngineError> {
+        let (project, hash, organization) = (project.clone(), head.hash.clone(), project.organization);
+        let look = async move |conn: &mut Conn| {
+            let repository = project.repository.to_string();
+            match commits::lookup_by_hash(conn, organization, &repository, &hash).await? {
+                Some(commit) => evaluations::last_alike(conn, &row(&project, repository, None, Moment::now()), commit.id).await,
+                None => Ok(None),
+            }
+        };
+        let Some(earlier) = self.storage().read(look).await? else { return Ok(None) };
+        Ok(is_there(self, organization, earlier.id).await?.then_some(earlier.id))
     }
 
     async fn announce_begun(&self, begun: Begun) -> Result<EvaluationId, EngineError> {
@@ -143,10 +160,11 @@ async fn begin(
     project: Project,
     head: HeadCommit,
     triggered_by: Option<UserId>,
+    known: Option<EvaluationId>,
     now: Moment,
 ) -> Result<Begun, EngineError> {
     let replaced = replace_running(conn, &project, now).await?;
-    let (id, organization, priority) = (EvaluationId::new(), project.organization, project.priority);
+    let (organization, priority) = (project.organization, project.priority);
     let commit = Commit {
         id: CommitId::new(),
         organization,
@@ -157,25 +175,36 @@ async fn begin(
         created_at: now,
     };
     let commit = commits::claim(conn, &commit).await?;
-    let row = NewEvaluation {
-        id,
-        organization,
+    let row = row(&project, commit.repository, triggered_by, now);
+    let id = row.id;
+    let repeated = begin_stored(conn, row, commit.id, known).await?;
+    Ok(Begun { id, organization, priority, replaced, repeated })
+}
+
+fn row(project: &Project, repository: String, triggered_by: Option<UserId>, now: Moment) -> NewEvaluation {
+    NewEvaluation {
+        id: EvaluationId::new(),
+        organization: project.organization,
         project: Some(project.id),
-        repository: commit.repository,
+        repository,
         wildcard: project.wildcard.to_string(),
-        priority,
+        priority: project.priority,
         publish: project.publish,
         allow_ifd: project.allow_ifd,
         triggered_by,
         created_at: now,
-    };
-    let repeated = begin_stored(conn, row, commit.id).await?;
-    Ok(Begun { id, organization, priority, replaced, repeated })
+    }
 }
 
-/// Stores the evaluation; with all that it needs when that is known.
-async fn begin_stored(conn: &mut Conn, row: NewEvaluation, commit: CommitId) -> Result<Option<Repeated>, StorageError> {
+/// Stores the evaluation; with all that it needs when that is `known` from this one.
+async fn begin_stored(
+    conn: &mut Conn,
+    row: NewEvaluation,
+    commit: CommitId,
+    known: Option<EvaluationId>,
+) -> Result<Option<Repeated>, StorageError> {
     if let Some(mut earlier) = evaluations::last_alike(conn, &row, commit).await?
+        && known == Some(earlier.id)
         && let Some(Document(source)) = earlier.source.take()
     {
         builds::lock(conn).await?;

@@ -9,7 +9,7 @@ use super::{ROWS, step};
 use crate::{Engine, EngineError};
 
 /// Removes builds, and the derivations that then have none.
-pub(super) async fn builds(engine: &Engine, ended_before: Moment) -> Result<(), EngineError> {
+pub(super) async fn builds(engine: &Engine, ended_before: Moment, kept_before: Moment) -> Result<(), EngineError> {
     let mut after = None;
     loop {
         let find = async move |conn: &mut Conn| remains::unneeded_builds(conn, ended_before, after, ROWS).await;
@@ -17,24 +17,24 @@ pub(super) async fn builds(engine: &Engine, ended_before: Moment) -> Result<(), 
         let Some(last) = found.last().copied() else { return Ok(()) };
         after = Some(last);
         let remove = async move |conn: &mut Conn| remains::delete_builds(conn, &found, ended_before).await;
-        unneeded(engine, step(engine, remove).await?).await?;
+        unneeded(engine, step(engine, remove).await?, kept_before).await?;
     }
 }
 
 /// Removes derivations that a pass before this one did not come to.
-pub(super) async fn derivations(engine: &Engine) -> Result<(), EngineError> {
+pub(super) async fn derivations(engine: &Engine, kept_before: Moment) -> Result<(), EngineError> {
     let mut after = None;
     loop {
-        let find = async move |conn: &mut Conn| remains::unneeded_derivations(conn, after, ROWS).await;
+        let find = async move |conn: &mut Conn| remains::unneeded_derivations(conn, kept_before, after, ROWS).await;
         let found = engine.storage().read(find).await?;
         let Some(last) = found.last().copied() else { return Ok(()) };
         after = Some(last);
-        unneeded(engine, found).await?;
+        unneeded(engine, found, kept_before).await?;
     }
 }
 
 /// Removes those of the derivations that nothing needs, and then what they needed.
-async fn unneeded(engine: &Engine, candidates: Vec<DerivationId>) -> Result<(), EngineError> {
+async fn unneeded(engine: &Engine, candidates: Vec<DerivationId>, kept_before: Moment) -> Result<(), EngineError> {
     let mut open: BTreeSet<DerivationId> = candidates.into_iter().collect();
     while !open.is_empty() {
         let chunk: Vec<DerivationId> = open.iter().copied().take(usize::try_from(ROWS).unwrap_or(1)).collect();
@@ -44,7 +44,8 @@ async fn unneeded(engine: &Engine, candidates: Vec<DerivationId>) -> Result<(), 
         let inputs = {
             // Nobody has looked at derivations and is about to refer to them.
             let _alone = engine.ingesting().write().await;
-            engine.storage().transaction(async move |conn: &mut Conn| remains::delete_derivations(conn, &chunk).await).await?
+            let delete = async move |conn: &mut Conn| remains::delete_derivations(conn, &chunk, kept_before).await;
+            engine.storage().transaction(delete).await?
         };
         open.extend(inputs);
     }

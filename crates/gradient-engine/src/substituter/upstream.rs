@@ -7,6 +7,7 @@
 mod answers;
 mod client;
 mod health;
+mod organization;
 mod pull;
 
 use std::{sync::Arc, time::Duration};
@@ -18,10 +19,11 @@ use futures_util::{
 };
 use gradient_auth::{Caller, Decision};
 use gradient_cache_protocol::{ForeignPath, PathInfo, narinfo::COMPRESSION};
-use gradient_domain::{CacheId, CacheName, CacheUrl};
+use gradient_domain::{CacheId, CacheName, CacheUrl, OrganizationId};
 use gradient_nix::{NarHash, PublicKey, StorePathHash};
 use gradient_storage::{Conn, cache_paths};
 
+pub(crate) use self::organization::{Found, Offer as InputOffer, Question, Substitutes};
 pub use self::pull::PulledNar;
 use self::{answers::Answers, client::Client, health::Health, pull::Pulls};
 use super::{CachedNar, ServedCache};
@@ -53,7 +55,7 @@ pub(super) enum Source {
 }
 
 /// A cache elsewhere, whose answers count when this key has signed them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Elsewhere {
     url: CacheUrl,
     key: PublicKey,
@@ -77,6 +79,8 @@ pub(super) struct Upstreams {
     asking: Shares<CacheId>,
     /// The same for questions about what a path refers to, which are not to delay those that somebody waits for.
     checking: Shares<CacheId>,
+    /// The same for questions about what builds would make, or need.
+    substituting: Shares<OrganizationId>,
     pulls: Pulls,
 }
 
@@ -96,6 +100,7 @@ impl Upstreams {
             health: Health::new(),
             asking: Shares::new(ASKING, ASKING_EACH),
             checking: Shares::new(ASKING, ASKING_EACH),
+            substituting: Shares::new(ASKING, organization::ASKING_EACH),
             pulls: Pulls::new(),
         }
     }
@@ -262,25 +267,35 @@ impl Engine {
         if let Some(known) = upstreams.known(source, hash) {
             return Ok(known);
         }
+        Ok(self.ask_now(source, hash).await.unwrap_or(None))
+    }
+
+    /// An answer within the budget, which is remembered.
+    async fn ask_now(&self, source: &Elsewhere, hash: StorePathHash) -> Result<Option<Arc<ForeignPath>>, Silent> {
+        let upstreams = &self.substituter().upstreams;
         let asked = upstreams.client.ask(&source.url, hash, self.settings().allow_local_repositories);
-        Ok(match tokio::time::timeout(BUDGET, asked).await {
+        match tokio::time::timeout(BUDGET, asked).await {
             Ok(Ok(text)) => {
                 upstreams.health.well(&source.name);
                 let path = text.and_then(|text| believed(source, hash, &text));
                 upstreams.answers.insert(&source.name, hash, path.clone());
-                path
+                Ok(path)
             }
             Ok(Err(error)) => {
                 upstreams.health.failed(&source.name, &error);
-                None
+                Err(Silent)
             }
             Err(_) => {
                 upstreams.health.failed(&source.name, &"no answer in time");
-                None
+                Err(Silent)
             }
-        })
+        }
     }
 }
+
+/// An upstream does not say whether it has a path.
+#[derive(Debug)]
+struct Silent;
 
 /// Whether what one cache has becomes the other's when somebody fetches it there: only what everybody may read anyway, for whoever
 /// may read the one in front need not be let into the one behind it.

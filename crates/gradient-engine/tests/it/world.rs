@@ -322,7 +322,7 @@ async fn build(
 
 fn first_build(of: &NewDerivation, now: Moment) -> builds::NewBuild {
     let (id, organization, derivation) = (BuildId::new(), of.organization, of.id);
-    builds::NewBuild { id, organization, derivation, generation: 1, unsupported: None, queued_at: now }
+    builds::NewBuild { id, organization, derivation, generation: 1, beginning: builds::Beginning::Queued, queued_at: now }
 }
 
 async fn insert_build(

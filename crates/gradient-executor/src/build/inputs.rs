@@ -6,7 +6,7 @@ use gradient_domain::{Failure, FailureKind};
 use gradient_nix::StorePath;
 use gradient_nix_daemon::{Error, PathInfo};
 use gradient_protocol::InputPath;
-use tokio::time::timeout;
+use tokio::{io::AsyncRead, time::timeout};
 
 use super::{
     daemons::{Daemons, HeldDaemon, soon},
@@ -112,7 +112,10 @@ async fn bring_over(daemon: &mut HeldDaemon, inputs: &[InputPath], transfer: &Jo
 
 async fn add(daemon: &mut HeldDaemon, input: &InputPath, transfer: &JobTransfer) -> Result<(), Failure> {
     tracing::debug!(path = %input.path, bytes = input.nar_size, "bringing an input");
-    let mut nar = transfer.get(&input.path).await?;
+    let mut nar: Box<dyn AsyncRead + Send + Unpin> = match &input.upstream {
+        Some(upstream) => transfer.get_upstream(input, upstream).await?,
+        None => Box::new(transfer.get(&input.path).await?),
+    };
     let info = PathInfo {
         path: input.path.clone(),
         deriver: input.deriver.clone(),
@@ -121,7 +124,7 @@ async fn add(daemon: &mut HeldDaemon, input: &InputPath, transfer: &JobTransfer)
         references: input.references.clone(),
         registration_time: 0,
         ultimate: false,
-        signatures: Vec::new(),
+        signatures: input.upstream.iter().map(|upstream| upstream.signature.clone()).collect(),
         content_address: input.content_address.clone(),
     };
     daemon.connection.add_to_store(&info, &mut nar).await.map_err(|error| match error {

@@ -3,6 +3,7 @@
 
 mod kinds;
 mod server;
+mod upstream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -141,7 +142,7 @@ fn file(world: &World, path: StorePath, content: &[u8]) -> InputPath {
     let nar_hash = NarHash(hash.finalize().digest_as_bytes().try_into().unwrap());
     let nar_size = u64::try_from(nar.len()).unwrap();
     world.server.has.lock().unwrap().insert(path.to_string(), nar);
-    InputPath { references: Vec::new(), path, nar_hash, nar_size, deriver: None, content_address: None }
+    InputPath { references: Vec::new(), path, nar_hash, nar_size, deriver: None, content_address: None, upstream: None }
 }
 
 #[tokio::test]

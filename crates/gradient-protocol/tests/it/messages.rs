@@ -128,6 +128,7 @@ pub(crate) fn of_servers() -> Vec<(&'static str, ToWorker)> {
         references: vec![path("glibc")],
         deriver: Some(path("glibc.drv")),
         content_address: Some("fixed:r:sha256:0000000000000000000000000000000000000000000000000000".into()),
+        upstream: None,
     };
     let limits = BuildLimits {
         timeout_secs: Some(60),

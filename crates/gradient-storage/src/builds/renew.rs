@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use gradient_domain::{BuildId, BuildStatus, DerivationId, EvaluationId, FailureKind, Moment, OrganizationId};
 
-use super::{LatestBuild, NewBuild, graph::inputs, insert_many, latest};
+use super::{Beginning, LatestBuild, NewBuild, graph::inputs, insert_many, latest};
 use crate::{
     Conn, StorageError,
     conn::query,
@@ -70,7 +70,7 @@ pub async fn renew(
         if renewal.renews(latest, is_kept_from_it) {
             let generation = latest.generation.saturating_add(1);
             let id = BuildId::new();
-            fresh.push(NewBuild { id, organization, derivation, generation, unsupported: None, queued_at: now });
+            fresh.push(NewBuild { id, organization, derivation, generation, beginning: Beginning::Queued, queued_at: now });
             renewed.insert(build, id);
         } else {
             if latest.has_failed() {

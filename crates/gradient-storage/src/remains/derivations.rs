@@ -9,26 +9,35 @@ use crate::{
     Conn, StorageError,
     conn::query,
     counters,
-    schema::{builds, commits, derivation_inputs, derivations, evaluations},
+    schema::{builds, commits, derivation_inputs, derivations, evaluations, organizations},
 };
 
-/// Derivations that have no build and that no other derivation needs.
+/// Derivations that were kept before a time, have no build, and that no other derivation needs. What is younger may be of an
+/// evaluation that has not come to what needs it, but none of a deleted organization.
 macro_rules! unneeded {
-    () => {
+    ($kept_before:expr) => {
         derivations::table
+            .filter(
+                derivations::created_at.lt($kept_before).or(exists(
+                    organizations::table
+                        .filter(organizations::id.eq(derivations::organization))
+                        .filter(organizations::deleted_at.is_not_null()),
+                )),
+            )
             .filter(not(exists(builds::table.filter(builds::derivation.eq(derivations::id)))))
             .filter(not(exists(derivation_inputs::table.filter(derivation_inputs::input.eq(derivations::id)))))
     };
 }
 
-/// Derivations that have no build and that no other derivation needs, by id.
+/// Derivations that were [kept](crate::derivations::keep) before a time, have no build, and that no other derivation needs, by id.
 pub async fn unneeded_derivations(
     conn: &mut Conn,
+    kept_before: Moment,
     after: Option<DerivationId>,
     limit: i64,
 ) -> Result<Vec<DerivationId>, StorageError> {
     Ok(query!(conn, |c| {
-        let mut found = unneeded!().select(derivations::id).order(derivations::id).limit(limit).into_boxed::<DB>();
+        let mut found = unneeded!(kept_before).select(derivations::id).order(derivations::id).limit(limit).into_boxed::<DB>();
         if let Some(after) = after {
             found = found.filter(derivations::id.gt(after));
         }
@@ -37,10 +46,15 @@ pub async fn unneeded_derivations(
 }
 
 /// Removes those of the derivations that are still not needed. What they needed themselves, which may be next.
-pub async fn delete_derivations(conn: &mut Conn, ids: &[DerivationId]) -> Result<Vec<DerivationId>, StorageError> {
+pub async fn delete_derivations(
+    conn: &mut Conn,
+    ids: &[DerivationId],
+    kept_before: Moment,
+) -> Result<Vec<DerivationId>, StorageError> {
     counters::lock(conn).await?;
-    let gone: Vec<DerivationId> =
-        query!(&mut *conn, |c| { unneeded!().filter(derivations::id.eq_any(ids)).select(derivations::id).load(c).await? });
+    let gone: Vec<DerivationId> = query!(&mut *conn, |c| {
+        unneeded!(kept_before).filter(derivations::id.eq_any(ids)).select(derivations::id).load(c).await?
+    });
     let inputs: Vec<DerivationId> = query!(&mut *conn, |c| {
         let links = derivation_inputs::table.filter(derivation_inputs::derivation.eq_any(&gone));
         links.select(derivation_inputs::input).distinct().load(c).await?

@@ -1,7 +1,7 @@
 use gradient_domain::{BuildId, BuildStatus, Epoch, Failure, FailureKind, Publish};
 use gradient_storage::{
     Conn, StorageError, attempts,
-    builds::{self, LatestBuild, NewBuild},
+    builds::{self, Beginning, LatestBuild, NewBuild},
     evaluations::{self, BuildCounts},
 };
 
@@ -25,7 +25,7 @@ async fn keeps_generations(url: &str) {
         assert_eq!(builds::latest(conn, &[derivation]).await?[&derivation].build, first);
         let again = new_build(acme, derivation, 1);
         exists(conn, "build", async move |conn: &mut Conn| builds::insert_many(conn, vec![again]).await).await;
-        let second = NewBuild { unsupported: Some("not yet".to_owned()), ..new_build(acme, derivation, 2) };
+        let second = NewBuild { beginning: Beginning::Unsupported("not yet".to_owned()), ..new_build(acme, derivation, 2) };
         builds::insert_many(conn, vec![second.clone()]).await?;
         let latest = builds::latest(conn, &[derivation]).await?[&derivation];
         assert_eq!(latest, LatestBuild::of_new(&second));

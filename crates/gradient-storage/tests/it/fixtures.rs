@@ -9,7 +9,7 @@ use gradient_domain::{
 use gradient_nix::{InputDerivationHash, NarHash, StorePath};
 use gradient_storage::{
     AsyncTask, Conn, Storage, StorageError, StorageSettings,
-    builds::{self, NewBuild},
+    builds::{self, Beginning, NewBuild},
     caches::{self, Cache},
     commits::{self, Commit},
     derivations::{self, NewDerivation},
@@ -235,7 +235,7 @@ pub(crate) async fn insert_build(
 }
 
 pub(crate) fn new_build(organization: OrganizationId, derivation: DerivationId, generation: i32) -> NewBuild {
-    NewBuild { id: BuildId::new(), organization, derivation, generation, unsupported: None, queued_at: NOW }
+    NewBuild { id: BuildId::new(), organization, derivation, generation, beginning: Beginning::Queued, queued_at: NOW }
 }
 
 pub(crate) async fn insert_nar(conn: &mut Conn, byte: u8) -> Result<NarHash, StorageError> {

@@ -51,7 +51,8 @@ pub(crate) async fn build(conn: &mut Conn, organization: OrganizationId, log: Ve
         created_at: now,
     };
     derivations::insert_many(conn, vec![app]).await?;
-    let new = NewBuild { id: build, organization, derivation, generation: 1, unsupported: None, queued_at: now };
+    let new =
+        NewBuild { id: build, organization, derivation, generation: 1, beginning: builds::Beginning::Queued, queued_at: now };
     builds::insert_many(conn, vec![new]).await?;
     assert!(attempts::assign(conn, build, Epoch(1), WorkerId::random(), now).await?.is_some());
     assert!(attempts::set_started(conn, build, Epoch(1), now).await?);

@@ -19,6 +19,7 @@ async fn what_a_lost_worker_found_is_not_mixed_with_what_the_next_one_finds(data
     let evaluation = workshop.evaluate().await;
     let assignment = workshop.worker.fetch().await;
     let failed = |attribute: &str| EntryPoint { attribute: attribute.to_owned(), outcome: Err("out of memory".to_owned()) };
+    let found = EntryPoint { attribute: "packages.base".to_owned(), outcome: Ok(BASE.path.parse().unwrap()) };
     let message = EvaluationMessage {
         level: MessageLevel::Warning,
         source: "nix".to_owned(),
@@ -27,7 +28,7 @@ async fn what_a_lost_worker_found_is_not_mixed_with_what_the_next_one_finds(data
     };
     let part = Report::Derivations {
         derivations: vec![BASE.file()],
-        entry_points: vec![failed("packages.tree"), failed("packages.other")],
+        entry_points: vec![failed("packages.tree"), failed("packages.other"), found],
         messages: vec![message],
     };
     workshop.worker.report(&assignment, part).await;

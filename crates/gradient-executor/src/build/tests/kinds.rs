@@ -27,6 +27,7 @@ async fn below(world: &World) -> Vec<InputPath> {
         references,
         deriver: Some(derivation.clone()),
         content_address: None,
+        upstream: None,
     };
     outputs.into_iter().map(input).collect()
 }

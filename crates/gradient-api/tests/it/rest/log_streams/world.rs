@@ -242,8 +242,14 @@ async fn insert(
         let id = BuildId::new();
         let derivation_id = derivation.id;
         derivations::insert_many(conn, vec![derivation]).await?;
-        let new =
-            builds::NewBuild { id, organization, derivation: derivation_id, generation: 1, unsupported: None, queued_at: now };
+        let new = builds::NewBuild {
+            id,
+            organization,
+            derivation: derivation_id,
+            generation: 1,
+            beginning: builds::Beginning::Queued,
+            queued_at: now,
+        };
         builds::insert_many(conn, vec![new]).await?;
         builds::link(conn, evaluation, &[id], now).await?;
         attempts::assign(conn, id, EPOCH, worker, now).await?;

@@ -230,7 +230,14 @@ async fn insert_evaluation(
     };
     let (build, derivation_id) = (BuildId::new(), derivation.id);
     derivations::insert_many(conn, vec![derivation]).await?;
-    let new = NewBuild { id: build, organization, derivation: derivation_id, generation: 1, unsupported: None, queued_at: now };
+    let new = NewBuild {
+        id: build,
+        organization,
+        derivation: derivation_id,
+        generation: 1,
+        beginning: builds::Beginning::Queued,
+        queued_at: now,
+    };
     builds::insert_many(conn, vec![new]).await?;
     builds::link(conn, id, &[build], now).await?;
     let point =
