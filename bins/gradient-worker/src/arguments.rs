@@ -1,6 +1,6 @@
 //! The settings, each by flag and by environment, and documented by `--help`.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroU64, path::PathBuf};
 
 use clap::{ArgAction, Parser};
 use gradient_domain::WorkerId;
@@ -92,6 +92,14 @@ pub struct Arguments {
     /// How much space has to be free where the Nix store is, in bytes.
     #[arg(long, env = "GRADIENT_WORKER_MIN_FREE_DISK_BYTES", value_name = "BYTES", default_value_t = 1 << 30)]
     pub min_free_disk_bytes: u64,
+
+    /// How long a builder may run at most, in seconds, whatever the server says and a flake asks for [default: as long as they say].
+    #[arg(long, env = "GRADIENT_WORKER_MAX_BUILD_TIMEOUT_SECS", value_name = "SECONDS")]
+    pub max_build_timeout_secs: Option<NonZeroU64>,
+
+    /// How long a builder may print nothing at most, in seconds, likewise [default: as long as they say].
+    #[arg(long, env = "GRADIENT_WORKER_MAX_BUILD_SILENT_SECS", value_name = "SECONDS")]
+    pub max_build_silent_secs: Option<NonZeroU64>,
 
     /// How long jobs may go on after SIGTERM, in seconds; 0 means as long as they like.
     #[arg(long, env = "GRADIENT_WORKER_DRAIN_SECS", value_name = "SECONDS", default_value_t = 600)]

@@ -3,13 +3,14 @@
 use std::{
     env,
     ffi::OsString,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use gradient_domain::{JobKind, WorkerId};
+use gradient_domain::{BuildTimes, JobKind, WorkerId};
 use gradient_executor::{
     Daemons, EvaluationLimits, Machine, Nix, PeerStores, PeersFile, Reserve, SigningKeys, UploadBudget, WorkerSettings,
 };
@@ -68,6 +69,10 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
         evaluation,
         nix_eval_jobs,
         reserve,
+        build_times: BuildTimes {
+            timeout_secs: arguments.max_build_timeout_secs.map(NonZeroU64::get),
+            max_silent_secs: arguments.max_build_silent_secs.map(NonZeroU64::get),
+        },
     };
     let settings = WorkerSettings {
         server,

@@ -20,6 +20,7 @@
 mod vocabulary;
 
 mod address;
+mod build_times;
 mod cache_url;
 mod failure;
 mod id;
@@ -41,6 +42,7 @@ mod openapi;
 pub mod sql;
 
 pub use address::is_public_address;
+pub use build_times::BuildTimes;
 pub use cache_url::{CacheUrl, CacheUrlError};
 pub use failure::{Failure, FailureKind};
 pub use id::{

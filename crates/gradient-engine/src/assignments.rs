@@ -1,7 +1,7 @@
 //! From an assignment to the task that a worker gets.
 
 use gradient_domain::{
-    BuildId, Epoch, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl, WorkerId,
+    BuildId, BuildTimes, Epoch, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl, WorkerId,
 };
 use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Source, Task, ToWorker, encode_task};
 use gradient_scheduler::Event;
@@ -118,9 +118,16 @@ async fn evaluate(engine: &Engine, evaluation: EvaluationId) -> Result<EvaluateT
 async fn build(engine: &Engine, build: BuildId, worker: WorkerId) -> Result<BuildTask, EngineError> {
     let context = engine.hand_out(build, Some(worker)).await?;
     let settings = engine.settings();
-    let limits = BuildLimits {
+    let default = BuildTimes {
         timeout_secs: settings.build_timeout.map(|timeout| timeout.as_secs()),
         max_silent_secs: settings.build_max_silent.map(|silent| silent.as_secs()),
+    };
+    // Who asks for less is not to end what another one waits for.
+    let asked = engine.storage().read(async move |conn: &mut Conn| evaluations::asked_times(conn, build).await).await?;
+    let times = asked.into_iter().map(|times| times.or(default)).reduce(BuildTimes::widest).unwrap_or(default);
+    let limits = BuildLimits {
+        timeout_secs: times.timeout_secs,
+        max_silent_secs: times.max_silent_secs,
         max_log_bytes: settings.max_log_bytes,
         max_output_bytes: Some(settings.max_output_bytes),
     };

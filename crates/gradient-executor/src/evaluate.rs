@@ -12,7 +12,7 @@ mod walks;
 
 use std::{sync::Arc, time::Duration};
 
-use gradient_domain::{Failure, FailureKind, MessageLevel, Wildcard};
+use gradient_domain::{BuildTimes, Failure, FailureKind, MessageLevel, Wildcard};
 use gradient_nix::{NixHash, StorePath};
 use gradient_nix_daemon::DerivationKeeper as _;
 use gradient_protocol::{EntryPoint, EvaluateTask, EvaluationMessage, Source};
@@ -125,18 +125,18 @@ async fn take(
         }
     };
     for found in expansion.take(&path, &found) {
-        let (path, outcome) = match found {
-            Match::Derivation(path, derivation) => (path, Ok(derivation)),
-            Match::Failed(path, error) => (path, Err(error)),
+        let (path, outcome, times) = match found {
+            Match::Derivation(path, derivation, times) => (path, Ok(derivation), times),
+            Match::Failed(path, error) => (path, Err(error), BuildTimes::default()),
             Match::Throws(path) if *explanations > 0 => {
                 *explanations -= 1;
                 let error = evaluator.explain(&path).await;
-                (path, Err(error))
+                (path, Err(error), BuildTimes::default())
             }
-            Match::Throws(path) => (path, Err("it throws an error".to_owned())),
+            Match::Throws(path) => (path, Err("it throws an error".to_owned()), BuildTimes::default()),
         };
         let attribute = gradient_domain::attribute_path(&path);
-        send(items, Item::EntryPoint(EntryPoint { attribute, outcome })).await;
+        send(items, Item::EntryPoint(EntryPoint { attribute, outcome, times })).await;
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gradient_domain::{Epoch, Failure, FailureKind, Job};
-use gradient_protocol::{BuiltOutput, InputPath, Report, Task, ToServer};
+use gradient_domain::{BuildTimes, Epoch, Failure, FailureKind, Job};
+use gradient_protocol::{BuildLimits, BuiltOutput, InputPath, Report, Task, ToServer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Machine, build, evaluate, fetch, session::Outbox, transfer::JobTransfer};
@@ -88,7 +88,8 @@ pub(crate) async fn run(machine: &Machine, task: Task, context: &JobContext, slo
     if !task.fits(context.job.kind()) {
         return Err(failure(FailureKind::WorkerUnfit, "the task is of another kind than its job"));
     }
-    if let Task::Build(task) = task {
+    if let Task::Build(mut task) = task {
+        task.limits = bounded(task.limits, machine.build_times);
         return build::run(&machine.daemons, &machine.uploads, task, context, slots).await;
     }
     let _slot = slot(slots).await?;
@@ -103,6 +104,13 @@ pub(crate) async fn run(machine: &Machine, task: Task, context: &JobContext, slo
         }
         Task::Build(_) | Task::Large {} => Err(failure(FailureKind::WorkerUnfit, "the server gave no task that can be done")),
     }
+}
+
+/// The limits of a build on a machine whose operator allows builders so much time.
+fn bounded(limits: BuildLimits, allowed: BuildTimes) -> BuildLimits {
+    let asked = BuildTimes { timeout_secs: limits.timeout_secs, max_silent_secs: limits.max_silent_secs };
+    let BuildTimes { timeout_secs, max_silent_secs } = asked.at_most(allowed);
+    BuildLimits { timeout_secs, max_silent_secs, ..limits }
 }
 
 /// A failure of this kind with its sentence, cut to what fits a report.

@@ -33,6 +33,8 @@ mod transfer;
 
 use std::{path::PathBuf, sync::Arc};
 
+use gradient_domain::BuildTimes;
+
 pub use build::{CheckError, Daemons, UploadBudget};
 pub use identity::{IdentityError, worker_id};
 pub use nix::{Nix, NixError};
@@ -61,6 +63,8 @@ pub struct Machine {
     pub nix_eval_jobs: Option<PathBuf>,
     /// What has to be free for anything new to begin.
     pub reserve: Reserve,
+    /// How long builders may take at most, whatever a flake asks for.
+    pub build_times: BuildTimes,
 }
 
 /// What has to be free on a machine; with less it is given nothing new.

@@ -104,6 +104,7 @@ mod tests {
                 uploads: UploadBudget::default(),
                 evaluation: EvaluationLimits { processes: 1, memory_bytes: None },
                 reserve: Reserve { memory_bytes: 0, disk_bytes: 0 },
+                build_times: gradient_domain::BuildTimes::default(),
             };
             let (one, other) = (OrganizationId::new(), OrganizationId::new());
             fs::write(store.home().join("secret"), "secret").unwrap();

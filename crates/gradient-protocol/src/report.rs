@@ -1,6 +1,6 @@
 //! What a worker says of a job.
 
-use gradient_domain::{Failure, MessageLevel};
+use gradient_domain::{BuildTimes, Failure, MessageLevel};
 use gradient_nix::{NarHash, StorePath};
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,9 @@ pub struct EntryPoint {
     pub attribute: String,
     /// Its derivation, or why there is none.
     pub outcome: Result<StorePath, String>,
+    /// How long its builder may take, as its `meta` has it. It says nothing of the builds that this one needs.
+    #[serde(default, skip_serializing_if = "BuildTimes::is_empty")]
+    pub times: BuildTimes,
 }
 
 /// Something to tell the people who look at an evaluation.

@@ -27,7 +27,8 @@ pub use builds::{BuildSummary, begun_builds, builds, needs};
 pub use counts::{BuildCounts, EntryPointCounts};
 pub use direct::recent_direct;
 pub use entry_points::{
-    EntryPointBuild, EntryPointView, NewEntryPoint, attributes, entry_point_builds, entry_points, insert_entry_points,
+    EntryPointBuild, EntryPointView, NewEntryPoint, asked_times, attributes, entry_point_builds, entry_points,
+    insert_entry_points,
 };
 pub use messages::{EvaluationMessage, NewMessage, insert_messages, messages};
 pub use progress::{assign, forget_findings, set_error, set_error_unless_known, set_sealed, set_source, set_status, touch};

@@ -49,7 +49,11 @@ pub(super) fn generate(count: usize) -> Result<Graph> {
     }
     let attribute = |number: usize| {
         let (path, _) = made.all.get(number)?;
-        Some(EntryPoint { attribute: format!("packages.x86_64-linux.package-{number}"), outcome: Ok(path.clone().into()) })
+        Some(EntryPoint {
+            attribute: format!("packages.x86_64-linux.package-{number}"),
+            outcome: Ok(path.clone().into()),
+            times: gradient_domain::BuildTimes::default(),
+        })
     };
     let entry_points = unneeded.into_iter().filter_map(attribute).collect();
     Ok(Graph { entry_points, derivations: made.files, edges: made.edges })
@@ -65,7 +69,11 @@ pub(super) fn wide(count: usize, width: usize) -> Result<Graph> {
     }
     let attribute = |number: usize| {
         let (path, _) = made.all.get(number)?;
-        Some(EntryPoint { attribute: format!("packages.x86_64-linux.package-{number}"), outcome: Ok(path.clone().into()) })
+        Some(EntryPoint {
+            attribute: format!("packages.x86_64-linux.package-{number}"),
+            outcome: Ok(path.clone().into()),
+            times: gradient_domain::BuildTimes::default(),
+        })
     };
     let entry_points = (count.saturating_sub(width.min(ENTRY_POINTS))..count).filter_map(attribute).collect();
     Ok(Graph { entry_points, derivations: made.files, edges: made.edges })

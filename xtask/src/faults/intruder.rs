@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use gradient_domain::{BuildId, Epoch, EvaluationId, Failure, FailureKind, Job, JobKind};
+use gradient_domain::{BuildId, BuildTimes, Epoch, EvaluationId, Failure, FailureKind, Job, JobKind};
 use gradient_nix::StorePath;
 use gradient_protocol::transfer::job_path;
 use gradient_protocol::{BuiltOutput, DerivationFile, EntryPoint, Report, Task};
@@ -175,6 +175,7 @@ fn derivations(session: &mut Session, job: Job, epoch: Epoch, way: Way, targets:
     let entry = |file: &DerivationFile| EntryPoint {
         attribute: format!("packages.{}", file.path.name()),
         outcome: Ok(file.path.clone()),
+        times: BuildTimes::default(),
     };
     let entry_points = files.iter().map(entry).collect();
     session.report(job, epoch, Report::Derivations { derivations: files, entry_points, messages: vec![] })?;

@@ -148,6 +148,24 @@ fn an_attribute_that_throws_is_an_error_and_the_rest_is_built() {
 }
 
 #[test]
+fn a_package_says_how_long_its_own_build_may_take() {
+    Trial::usual().unwrap().run(|trial| {
+        let evaluation = trial.evaluate("legacyPackages", "timed.#")?;
+        assert_eq!(evaluation.wait_for_end(LIMIT)?, "Failed");
+        for (name, kind, words) in [("hasty", "timeout", "timed out after 2 seconds"), ("silent", "silent", "2 seconds")] {
+            let build = build(&evaluation, name)?;
+            assert_eq!(field(&build, "status")?, "Failed");
+            assert_eq!(build.pointer("/failure/kind"), Some(&json!(kind)), "{build}");
+            let message = build.pointer("/failure/message").and_then(Value::as_str);
+            assert!(message.is_some_and(|message| message.contains(words)), "{build}");
+        }
+        // It sleeps for longer than what needs it may run.
+        assert_eq!(field(&build(&evaluation, "slow-1")?, "status")?, "Completed");
+        Ok(())
+    });
+}
+
+#[test]
 fn the_same_commit_again_shares_the_builds() {
     Trial::usual().unwrap().run(|trial| {
         let first = trial.evaluate("packages", "diamond")?;

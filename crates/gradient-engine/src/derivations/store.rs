@@ -215,7 +215,8 @@ impl Store {
                     message: error.clone(),
                 });
             }
-            rows.push(evaluations::NewEntryPoint { id: EntryPointId::new(), attribute: entry_point.attribute, build, error });
+            let (id, attribute, times) = (EntryPointId::new(), entry_point.attribute, entry_point.times.sound());
+            rows.push(evaluations::NewEntryPoint { id, attribute, build, error, times });
         }
         let roots: Vec<BuildId> = rows.iter().filter_map(|row| row.build).collect();
         evaluations::insert_entry_points(conn, self.evaluation, rows, self.now).await?;

@@ -1,6 +1,6 @@
 //! What a worker says and sends that is not so.
 
-use gradient_domain::{BuildStatus, EvaluationStatus, FailureKind, Job, Moment, WorkerId};
+use gradient_domain::{BuildStatus, BuildTimes, EvaluationStatus, FailureKind, Job, Moment, WorkerId};
 use gradient_engine::{EngineSettings, UploadError};
 use gradient_nix::{NarHash, StorePath};
 use gradient_protocol::{BuiltOutput, DerivationFile, EntryPoint, Report, ToServer};
@@ -141,7 +141,7 @@ async fn a_forged_derivation_ends_its_evaluation_and_is_not_kept(url: &str) {
         let job = Job::Evaluate(evaluation);
         let mut opened = connect(&engine, worker, &token, vec![(job, Tenant::EPOCH)]).await.unwrap();
         let derivations = vec![DerivationFile { path: path.clone(), aterm }];
-        let entry_points = vec![EntryPoint { attribute: "base".to_owned(), outcome: Ok(named) }];
+        let entry_points = vec![EntryPoint { attribute: "base".to_owned(), outcome: Ok(named), times: BuildTimes::default() }];
         let report = Report::Derivations { derivations, entry_points, messages: vec![] };
         opened.session.receive(ToServer::Report { number: 1, job, epoch: Tenant::EPOCH, report }).await.unwrap();
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gradient_domain::{BuildStatus, EvaluationStatus, Failure, FailureKind, Job, Moment, WorkerId};
+use gradient_domain::{BuildStatus, BuildTimes, EvaluationStatus, Failure, FailureKind, Job, Moment, WorkerId};
 use gradient_engine::{Engine, EngineSettings, UploadError, WorkerSession};
 use gradient_nix::StorePath;
 use gradient_protocol::{DerivationFile, EntryPoint, RefusalCode, Report, ToServer, ToWorker};
@@ -328,7 +328,8 @@ async fn evaluations_may_find_the_same_derivation_at_once(url: &str) {
         let job = Job::Evaluate(*evaluation);
         let mut opened = connect(&engine, *worker, token, vec![(job, Tenant::EPOCH)]).await.unwrap();
         let derivations = vec![DerivationFile { path: path.clone(), aterm: ATERM.to_vec() }];
-        let entry_points = vec![EntryPoint { attribute: "base".to_owned(), outcome: Ok(path.clone()) }];
+        let entry_points =
+            vec![EntryPoint { attribute: "base".to_owned(), outcome: Ok(path.clone()), times: BuildTimes::default() }];
         let report = Report::Derivations { derivations, entry_points, messages: vec![] };
         let said = ToServer::Report { number: 1, job, epoch: Tenant::EPOCH, report };
         evaluating.push(async move { opened.session.receive(said).await });

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, future::Future, num::NonZeroUsize, time::Durati
 use gradient_auth::{JwtKeys, PasswordHasher, Sealer, SecretKeys, WorkerToken};
 use gradient_blobs::{BlobKey, Blobs};
 use gradient_domain::{
-    BuildId, BuildStatus, CommitId, DerivationId, EntryPointId, Epoch, EvaluationId, Job, JobKind, Moment, OrganizationId,
-    Priority, ProjectId, Publish, WorkerId,
+    BuildId, BuildStatus, BuildTimes, CommitId, DerivationId, EntryPointId, Epoch, EvaluationId, Job, JobKind, Moment,
+    OrganizationId, Priority, ProjectId, Publish, WorkerId,
 };
 use gradient_engine::{Engine, EngineSettings, Opened, Parts, Refused};
 use gradient_forge::{Forge, ForgeSettings};
@@ -182,7 +182,7 @@ impl World {
             builds::insert_many(conn, new).await?;
             builds::link(conn, evaluation, &ids, now).await?;
             let (id, attribute) = (EntryPointId::new(), "packages.last".to_owned());
-            let root = NewEntryPoint { id, attribute, build: ids.last().copied(), error: None };
+            let root = NewEntryPoint { id, attribute, build: ids.last().copied(), error: None, times: BuildTimes::default() };
             evaluations::insert_entry_points(conn, evaluation, vec![root], now).await?;
             evaluations::set_sealed(conn, evaluation, Epoch::NONE, now).await?;
             Ok(evaluation)

@@ -92,7 +92,9 @@ impl Part {
 fn size(node: &Node) -> usize {
     100 + match node {
         Node::Derivation(file, _) => file.aterm.len(),
-        Node::EntryPoint(EntryPoint { attribute, outcome }) => attribute.len() + outcome.as_ref().err().map_or(0, String::len),
+        Node::EntryPoint(EntryPoint { attribute, outcome, .. }) => {
+            attribute.len() + outcome.as_ref().err().map_or(0, String::len)
+        }
         Node::Message(message) => message.message.len(),
     }
 }

@@ -1,6 +1,6 @@
 //! What finds out what the attributes of a flake are: an evaluator of our own, or `nix-eval-jobs`.
 
-use gradient_domain::Failure;
+use gradient_domain::{BuildTimes, Failure};
 use gradient_nix::StorePath;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -35,8 +35,8 @@ pub(super) enum Answer {
 pub(super) enum Found {
     /// Not there.
     Missing,
-    /// A derivation; with its path where that was wanted.
-    Derivation(Option<StorePath>),
+    /// A derivation; with its path, and the times that its `meta` asks for, where that was wanted.
+    Derivation(Option<(StorePath, BuildTimes)>),
     /// A set; with its names where those were wanted.
     Set(Vec<String>),
     /// A value of this type.

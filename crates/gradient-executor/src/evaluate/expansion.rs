@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gradient_domain::{Pattern, Segment, Wildcard};
+use gradient_domain::{BuildTimes, Pattern, Segment, Wildcard};
 use gradient_nix::StorePath;
 use thiserror::Error;
 
@@ -35,8 +35,8 @@ struct Cursor {
 /// What a pattern found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Match {
-    /// A derivation.
-    Derivation(Vec<String>, StorePath),
+    /// A derivation, and the times that it asks for.
+    Derivation(Vec<String>, StorePath, BuildTimes),
     /// An attribute that is not what it should be.
     Failed(Vec<String>, String),
     /// An attribute that throws; why, is not known yet.
@@ -94,7 +94,7 @@ impl<'w> Expansion<'w> {
         for cursor in cursors {
             if let Some(outcome) = self.outcome(path, found, cursor) {
                 self.mark(cursor);
-                let (Match::Derivation(path, _) | Match::Failed(path, _) | Match::Throws(path)) = &outcome;
+                let (Match::Derivation(path, ..) | Match::Failed(path, _) | Match::Throws(path)) = &outcome;
                 if self.told.insert(path.clone()) {
                     matches.push(outcome);
                 }
@@ -113,7 +113,9 @@ impl<'w> Expansion<'w> {
         let exact = self.pattern(cursor).is_some_and(|pattern| pattern.exact().is_some());
         let failed = |error: &str| Some(Match::Failed(path.to_vec(), error.to_owned()));
         match found {
-            Found::Derivation(Some(derivation)) if leaf => Some(Match::Derivation(path.to_vec(), derivation.clone())),
+            Found::Derivation(Some((derivation, times))) if leaf => {
+                Some(Match::Derivation(path.to_vec(), derivation.clone(), *times))
+            }
             Found::Throws(depth) => Some(Match::Throws(path.get(..*depth).unwrap_or(path).to_vec())),
             Found::Fatal(error) => failed(error),
             Found::Missing if exact => failed("the flake has no such attribute"),

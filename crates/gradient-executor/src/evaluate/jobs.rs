@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use gradient_domain::{Failure, attribute_path};
+use gradient_domain::{BuildTimes, Failure, attribute_path};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -55,7 +55,7 @@ impl<'m> NixEvalJobs<'m> {
         let (mut command, keeps_derivations) = self.own.command_of(self.program);
         let fragment: String = url::form_urlencoded::byte_serialize(attribute_path(set).as_bytes()).collect();
         let reference = format!("{}#{}", self.own.flake(), fragment.replace('+', "%20"));
-        command.arg("--flake").arg(reference).arg("--workers").arg(self.own.processes().to_string());
+        command.arg("--flake").arg(reference).arg("--meta").arg("--workers").arg(self.own.processes().to_string());
         if let Some(bytes) = self.own.memory_bytes() {
             command.arg("--max-memory-size").arg((bytes >> 20).max(1).to_string());
         }
@@ -101,10 +101,10 @@ fn is_nameable(set: &[String]) -> bool {
 }
 
 /// What it says of an attribute.
-fn found(derivation: Option<&str>, error: Option<String>) -> Option<Found> {
+fn found(derivation: Option<&str>, times: BuildTimes, error: Option<String>) -> Option<Found> {
     if let Some(error) = error {
         return Some(Found::Fatal(error));
     }
     let path = gradient_nix::StorePath::from_absolute(derivation?).ok()?;
-    path.is_derivation().then_some(Found::Derivation(Some(path)))
+    path.is_derivation().then_some(Found::Derivation(Some((path, times))))
 }

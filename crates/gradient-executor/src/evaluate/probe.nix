@@ -22,6 +22,11 @@ let
 
   start = { kind = "set"; depth = 0; value = flake.outputs; };
 
+  # Seconds that a package's meta allows its builder; nothing when it says something else.
+  seconds = value: name:
+    let asked = builtins.tryEval (value.meta.${name} or null);
+    in if asked.success && builtins.isInt asked.value && asked.value > 0 then asked.value else null;
+
   answer = query:
     let
       at = builtins.foldl' enter start query.path;
@@ -30,7 +35,12 @@ let
       failed = { kind = "throws"; inherit (at) depth; };
     in
     if at.kind == "derivation" && query.derivation then
-      (if drv.success then { inherit (at) kind depth; drv = drv.value; } else failed)
+      (if drv.success then {
+        inherit (at) kind depth;
+        drv = drv.value;
+        timeout = seconds at.value "timeout";
+        silent = seconds at.value "maxSilent";
+      } else failed)
     else if at.kind == "set" && query.names then
       (if names.success then { inherit (at) kind depth; names = names.value; } else failed)
     else { inherit (at) kind depth; };

@@ -6,7 +6,7 @@ mod process;
 
 use std::{ffi::OsStr, path::Path};
 
-use gradient_domain::{Failure, FailureKind};
+use gradient_domain::{BuildTimes, Failure, FailureKind};
 use gradient_nix::StorePath;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -38,17 +38,21 @@ struct Described {
     drv: Option<String>,
     #[serde(default)]
     names: Vec<String>,
+    /// In seconds; above 0.
+    timeout: Option<u64>,
+    silent: Option<u64>,
 }
 
 impl Described {
     fn into_found(self) -> Found {
+        let times = BuildTimes { timeout_secs: self.timeout, max_silent_secs: self.silent };
         match (self.kind.as_str(), self.drv) {
             ("missing", _) => Found::Missing,
             ("throws", _) => Found::Throws(self.depth),
             ("set", _) => Found::Set(self.names),
             ("derivation", None) => Found::Derivation(None),
             ("derivation", Some(path)) => match StorePath::from_absolute(&path) {
-                Ok(path) if path.is_derivation() => Found::Derivation(Some(path)),
+                Ok(path) if path.is_derivation() => Found::Derivation(Some((path, times))),
                 _ => Found::Fatal("its drvPath is not a derivation in the store".to_owned()),
             },
             _ => Found::Other(self.kind),

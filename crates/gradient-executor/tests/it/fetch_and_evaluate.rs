@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use gradient_domain::{Epoch, EvaluationId, Id, Job, MessageLevel, OrganizationId};
+use gradient_domain::{BuildTimes, Epoch, EvaluationId, Id, Job, MessageLevel, OrganizationId};
 use gradient_nix::{StorePath, derivation};
 use gradient_protocol::{EntryPoint, EvaluateTask, EvaluationMessage, FetchTask, Report, Source, Task, ToWorker};
 use gradient_test_support::nix::{Installation, installations};
@@ -36,6 +36,7 @@ pub(crate) async fn fetch(peer: &mut Peer, repository: &Path, commit: &str, refe
 #[derive(Debug, Default)]
 pub(crate) struct Evaluation {
     pub(crate) entry_points: BTreeMap<String, Result<StorePath, String>>,
+    pub(crate) times: BTreeMap<String, BuildTimes>,
     messages: Vec<EvaluationMessage>,
     pub(crate) derivations: HashMap<StorePath, gradient_nix::VerifiedDerivation>,
 }
@@ -61,10 +62,11 @@ pub(crate) async fn evaluate(peer: &mut Peer, source: &Source, wildcard: &str, a
                         derivation::verify(&file.path, &file.aterm, |input| Some(known.get(input)?.input_hash())).unwrap();
                     assert!(evaluation.derivations.insert(file.path.clone(), verified).is_none(), "{} comes twice", file.path);
                 }
-                for EntryPoint { attribute, outcome } in entry_points {
+                for EntryPoint { attribute, outcome, times } in entry_points {
                     if let Ok(path) = &outcome {
                         assert!(evaluation.derivations.contains_key(path), "{attribute} comes before its derivation");
                     }
+                    evaluation.times.insert(attribute.clone(), times);
                     assert!(evaluation.entry_points.insert(attribute.clone(), outcome).is_none(), "{attribute} comes twice");
                 }
                 evaluation.messages.extend(messages);

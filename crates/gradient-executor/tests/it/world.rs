@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use gradient_domain::{JobKind, WorkerId};
+use gradient_domain::{BuildTimes, JobKind, WorkerId};
 use gradient_executor::{Daemons, EvaluationLimits, Machine, Nix, PeersFile, Reserve, UploadBudget, WorkerError, WorkerSettings};
 use gradient_test_support::nix::{Installation, Store};
 use tokio::{task::JoinHandle, time::timeout};
@@ -100,6 +100,7 @@ impl Worker {
             evaluation: EvaluationLimits { processes: 2, memory_bytes: None },
             nix_eval_jobs,
             reserve: Reserve { memory_bytes: 0, disk_bytes: 0 },
+            build_times: BuildTimes::default(),
         };
         let stop = CancellationToken::new();
         let running = tokio::spawn(gradient_executor::run(settings, machine, stop.clone()));

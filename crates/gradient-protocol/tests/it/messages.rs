@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, str::FromStr};
 
-use gradient_domain::{Epoch, Failure, FailureKind, Job, JobKind, MessageLevel, OrganizationId, Shortage, WorkerId};
+use gradient_domain::{BuildTimes, Epoch, Failure, FailureKind, Job, JobKind, MessageLevel, OrganizationId, Shortage, WorkerId};
 use gradient_nix::{NarHash, StorePath};
 use gradient_protocol::{
     AcceptedPeer, BuildLimits, BuildTask, BuiltOutput, Capabilities, DerivationFile, EntryPoint, EvaluateTask, EvaluationMessage,
@@ -67,8 +67,8 @@ pub(crate) fn of_workers() -> Vec<(&'static str, ToServer)> {
     let derivations = Report::Derivations {
         derivations: vec![DerivationFile { path: path("hello.drv"), aterm: b"Derive()".to_vec() }],
         entry_points: vec![
-            EntryPoint { attribute: "packages.hello".into(), outcome: Ok(path("hello.drv")) },
-            EntryPoint { attribute: "packages.broken".into(), outcome: Err("error: no".into()) },
+            EntryPoint { attribute: "packages.hello".into(), outcome: Ok(path("hello.drv")), times: BuildTimes::default() },
+            EntryPoint { attribute: "packages.broken".into(), outcome: Err("error: no".into()), times: BuildTimes::default() },
         ],
         messages: vec![EvaluationMessage {
             level: MessageLevel::Warning,
@@ -76,6 +76,15 @@ pub(crate) fn of_workers() -> Vec<(&'static str, ToServer)> {
             attribute: Some("packages.hello".into()),
             message: "old".into(),
         }],
+    };
+    let timed = Report::Derivations {
+        derivations: vec![],
+        entry_points: vec![EntryPoint {
+            attribute: "packages.hello".into(),
+            outcome: Ok(path("hello.drv")),
+            times: BuildTimes { timeout_secs: Some(60), max_silent_secs: Some(10) },
+        }],
+        messages: vec![],
     };
     let output = BuiltOutput {
         name: "out".into(),
@@ -91,6 +100,7 @@ pub(crate) fn of_workers() -> Vec<(&'static str, ToServer)> {
         ("worker.report.started", report(1, Job::Build(id()), Report::Started {})),
         ("worker.report.fetched", report(2, Job::Fetch(id()), Report::Fetched { source: source() })),
         ("worker.report.derivations", report(3, Job::Evaluate(id()), derivations)),
+        ("worker.report.derivations.timed", report(3, Job::Evaluate(id()), timed)),
         ("worker.report.evaluated", report(4, Job::Evaluate(id()), Report::Evaluated {})),
         ("worker.report.made", report(5, Job::Build(id()), Report::Made { outputs: vec![] })),
         ("worker.report.built", report(6, Job::Build(id()), Report::Built { outputs: vec![output], build_ms: 5, log_bytes: 7 })),

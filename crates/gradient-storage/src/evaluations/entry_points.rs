@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use gradient_domain::{BuildId, BuildStatus, DerivationId, EntryPointId, EvaluationId, Moment};
+use gradient_domain::{BuildId, BuildStatus, BuildTimes, DerivationId, EntryPointId, EvaluationId, Moment};
 use gradient_nix::StorePath;
 
 use crate::{
@@ -24,6 +24,8 @@ pub struct NewEntryPoint {
     pub build: Option<BuildId>,
     /// Why there is no derivation.
     pub error: Option<String>,
+    /// How long its builder may take, as it asks for.
+    pub times: BuildTimes,
 }
 
 /// An entry point with what became of its build.
@@ -69,6 +71,8 @@ struct Row {
     build: Option<BuildId>,
     error: Option<String>,
     created_at: Moment,
+    timeout_secs: Option<i64>,
+    max_silent_secs: Option<i64>,
 }
 
 /// Adds entry points, and counts them; an attribute that is there already stays as it is. To be called in a transaction.
@@ -94,7 +98,16 @@ pub async fn insert_entry_points(
     let rows: Vec<Row> = new
         .into_iter()
         .filter(|new| known.insert(new.attribute.clone()))
-        .map(|new| Row { id: new.id, evaluation, attribute: new.attribute, build: new.build, error: new.error, created_at: now })
+        .map(|new| Row {
+            id: new.id,
+            evaluation,
+            attribute: new.attribute,
+            build: new.build,
+            error: new.error,
+            created_at: now,
+            timeout_secs: stored(new.times.timeout_secs),
+            max_silent_secs: stored(new.times.max_silent_secs),
+        })
         .collect();
     let mut delta = Delta { entry_points: i32::try_from(rows.len()).unwrap_or(i32::MAX), ..Delta::default() };
     let built: Vec<BuildId> = rows.iter().filter_map(|row| row.build).collect();
@@ -105,7 +118,7 @@ pub async fn insert_entry_points(
             None => delta.entry_points_failed += 1,
         }
     }
-    insert_rows!(&mut *conn, entry_points::table, 6, rows);
+    insert_rows!(&mut *conn, entry_points::table, 8, rows);
     counters::adjust(conn, evaluation, delta).await
 }
 
@@ -159,12 +172,38 @@ async fn builds_of(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildId, 
 
 /// The entry points of an evaluation as another one of the same finds them.
 pub async fn attributes(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<NewEntryPoint>, StorageError> {
-    let found: Vec<(String, Option<BuildId>, Option<String>)> = query!(conn, |c| {
+    type Found = (String, Option<BuildId>, Option<String>, Option<i64>, Option<i64>);
+    let found: Vec<Found> = query!(conn, |c| {
         let all = entry_points::table.filter(entry_points::evaluation.eq(evaluation)).order(entry_points::attribute);
-        all.select((entry_points::attribute, entry_points::build, entry_points::error)).load(c).await?
+        let times = (entry_points::timeout_secs, entry_points::max_silent_secs);
+        all.select((entry_points::attribute, entry_points::build, entry_points::error, times.0, times.1)).load(c).await?
     });
-    let copy = |(attribute, build, error)| NewEntryPoint { id: EntryPointId::new(), attribute, build, error };
+    let copy = |(attribute, build, error, timeout, silent): Found| NewEntryPoint {
+        id: EntryPointId::new(),
+        attribute,
+        build,
+        error,
+        times: times(timeout, silent),
+    };
     Ok(found.into_iter().map(copy).collect())
+}
+
+/// How long a build's builder may take, as each of its entry points asks for; none when it is only what others need.
+pub async fn asked_times(conn: &mut Conn, build: BuildId) -> Result<Vec<BuildTimes>, StorageError> {
+    let found: Vec<(Option<i64>, Option<i64>)> = query!(conn, |c| {
+        let all = entry_points::table.filter(entry_points::build.eq(Some(build)));
+        all.select((entry_points::timeout_secs, entry_points::max_silent_secs)).distinct().load(c).await?
+    });
+    Ok(found.into_iter().map(|(timeout, silent)| times(timeout, silent)).collect())
+}
+
+fn stored(secs: Option<u64>) -> Option<i64> {
+    secs.and_then(|secs| i64::try_from(secs).ok())
+}
+
+fn times(timeout: Option<i64>, silent: Option<i64>) -> BuildTimes {
+    let read = |secs: Option<i64>| secs.and_then(|secs| u64::try_from(secs).ok());
+    BuildTimes { timeout_secs: read(timeout), max_silent_secs: read(silent) }
 }
 
 /// The builds of an evaluation's entry points, each once.

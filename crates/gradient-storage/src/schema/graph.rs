@@ -181,6 +181,8 @@ diesel::table! {
         build -> Nullable<Key>,
         error -> Nullable<Text>,
         created_at -> Moment,
+        timeout_secs -> Nullable<BigInt>,
+        max_silent_secs -> Nullable<BigInt>,
     }
 }
 

@@ -1,4 +1,4 @@
-use gradient_domain::{BuildId, BuildStatus, Epoch, Failure, FailureKind, Publish};
+use gradient_domain::{BuildId, BuildStatus, BuildTimes, Epoch, Failure, FailureKind, Publish};
 use gradient_storage::{
     Conn, StorageError, attempts,
     builds::{self, Beginning, LatestBuild, NewBuild},
@@ -140,6 +140,7 @@ async fn counts_in_every_evaluation(url: &str) {
             attribute: attribute.to_owned(),
             build,
             error: None,
+            times: BuildTimes::default(),
         };
         evaluations::insert_entry_points(conn, first, vec![point("a", Some(shared)), point("b", Some(own))], NOW).await?;
         // Two names for the same thing.
@@ -178,6 +179,7 @@ async fn tells_what_is_published(url: &str) {
             attribute: build.to_string(),
             build: Some(build),
             error: None,
+            times: BuildTimes::default(),
         });
         evaluations::insert_entry_points(conn, runtime, points.into(), NOW).await?;
         for build in [dependency, root] {
@@ -238,6 +240,7 @@ async fn many_end_at_once(url: &str) {
             attribute: "packages.b".to_owned(),
             build: Some(b),
             error: None,
+            times: BuildTimes::default(),
         };
         evaluations::insert_entry_points(conn, other, vec![root], NOW).await?;
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use gradient_domain::{EntryPointId, Publish, SubscriptionMode};
+use gradient_domain::{BuildTimes, EntryPointId, Publish, SubscriptionMode};
 use gradient_nix::{NarHash, StorePathHash};
 use gradient_storage::{
     Conn, StorageError,
@@ -108,7 +108,13 @@ async fn kept_outputs_are_those_of_evaluations_that_are_there(url: &str) {
         let all = insert_evaluation(conn, organization, None, Publish::All).await?;
         gradient_storage::builds::link(conn, runtime, &[root, inner], NOW).await?;
         gradient_storage::builds::link(conn, all, &[everything], NOW).await?;
-        let point = |build| NewEntryPoint { id: EntryPointId::new(), attribute: "a".to_owned(), build: Some(build), error: None };
+        let point = |build| NewEntryPoint {
+            id: EntryPointId::new(),
+            attribute: "a".to_owned(),
+            build: Some(build),
+            error: None,
+            times: BuildTimes::default(),
+        };
         evaluations::insert_entry_points(conn, runtime, vec![point(root)], NOW).await?;
         assert_eq!(kept(conn).await?, BTreeSet::from([output(1), output(3)]));
         projects::set_deleted(conn, project, NOW).await?;

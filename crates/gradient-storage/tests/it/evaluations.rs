@@ -1,5 +1,5 @@
 use gradient_domain::{
-    EntryPointId, Epoch, EvaluationStatus, EvaluationWait, FailureKind, JobKind, MessageLevel, Publish, sql::Document,
+    BuildTimes, EntryPointId, Epoch, EvaluationStatus, EvaluationWait, FailureKind, JobKind, MessageLevel, Publish, sql::Document,
 };
 use gradient_nix::NarHash;
 use gradient_storage::{
@@ -153,6 +153,7 @@ async fn count_their_entry_points(url: &str) {
             attribute: attribute.to_owned(),
             build,
             error: error.map(str::to_owned),
+            times: BuildTimes { timeout_secs: Some(60), max_silent_secs: None },
         };
         let points = vec![point("b", Some(build), None), point("a", Some(done), None), point("c", None, Some("it throws"))];
         evaluations::insert_entry_points(conn, id, points.clone(), NOW).await?;
@@ -160,6 +161,11 @@ async fn count_their_entry_points(url: &str) {
         evaluations::insert_entry_points(conn, id, vec![point("d", Some(build), None)], NOW).await?;
         let counts = evaluations::find(conn, id).await?.entry_points;
         assert_eq!((counts.total, counts.completed, counts.failed), (4, 1, 1));
+
+        let asked = BuildTimes { timeout_secs: Some(60), max_silent_secs: None };
+        assert_eq!(evaluations::asked_times(conn, build).await?, [asked], "each once");
+        assert!(evaluations::asked_times(conn, BuildId::new()).await?.is_empty());
+        assert!(evaluations::attributes(conn, id).await?.iter().all(|point| point.times == asked));
 
         let views = evaluations::entry_points(conn, id).await?;
         assert_eq!(views.iter().map(|view| view.attribute.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);

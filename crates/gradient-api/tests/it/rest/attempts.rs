@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gradient_domain::MessageLevel;
+use gradient_domain::{BuildTimes, MessageLevel};
 use gradient_engine::EngineSettings;
 use gradient_protocol::{EntryPoint, EvaluationMessage, Report};
 use serde_json::json;
@@ -18,8 +18,10 @@ async fn what_a_lost_worker_found_is_not_mixed_with_what_the_next_one_finds(data
     let mut workshop = Workshop::of(Server::with_engine(database, settings).await).await;
     let evaluation = workshop.evaluate().await;
     let assignment = workshop.worker.fetch().await;
-    let failed = |attribute: &str| EntryPoint { attribute: attribute.to_owned(), outcome: Err("out of memory".to_owned()) };
-    let found = EntryPoint { attribute: "packages.base".to_owned(), outcome: Ok(BASE.path.parse().unwrap()) };
+    let entry_point =
+        |attribute: &str, outcome| EntryPoint { attribute: attribute.to_owned(), outcome, times: BuildTimes::default() };
+    let failed = |attribute: &str| entry_point(attribute, Err("out of memory".to_owned()));
+    let found = entry_point("packages.base", Ok(BASE.path.parse().unwrap()));
     let message = EvaluationMessage {
         level: MessageLevel::Warning,
         source: "nix".to_owned(),

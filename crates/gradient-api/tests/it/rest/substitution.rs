@@ -2,7 +2,7 @@
 
 mod upstream;
 
-use gradient_domain::{FailureKind, JobKind};
+use gradient_domain::{BuildTimes, FailureKind, JobKind};
 use gradient_engine::EngineSettings;
 use gradient_nix::StorePath;
 use gradient_protocol::{BuildTask, EntryPoint, Report, Task};
@@ -160,6 +160,7 @@ async fn what_was_below_is_built_once_it_is_needed(database: &str) {
     let entry_point = |attribute: &str, derivation: Derivation| EntryPoint {
         attribute: attribute.to_owned(),
         outcome: Ok(derivation.path.parse().unwrap()),
+        times: BuildTimes::default(),
     };
     let part = |derivations: &[Derivation], entry_point| Report::Derivations {
         derivations: derivations.iter().map(Derivation::file).collect(),

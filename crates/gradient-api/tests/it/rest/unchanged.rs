@@ -1,6 +1,6 @@
 //! Evaluations of a commit that was evaluated before: what is known is not found out again.
 
-use gradient_domain::{Failure, FailureKind, JobKind};
+use gradient_domain::{BuildTimes, Failure, FailureKind, JobKind};
 use gradient_engine::EngineSettings;
 use gradient_protocol::{EntryPoint, Report};
 use serde_json::{Value, json};
@@ -113,7 +113,11 @@ async fn what_can_come_to_another_end_is_evaluated(database: &str) {
     let mut workshop = Workshop::open(database).await;
     let first = workshop.evaluate().await;
     let assignment = workshop.worker.fetch().await;
-    let entry_points = vec![EntryPoint { attribute: "packages.tree".to_owned(), outcome: Err("out of memory".to_owned()) }];
+    let entry_points = vec![EntryPoint {
+        attribute: "packages.tree".to_owned(),
+        outcome: Err("out of memory".to_owned()),
+        times: BuildTimes::default(),
+    }];
     let report = Report::Derivations { derivations: vec![], entry_points, messages: vec![] };
     workshop.worker.report(&assignment, report).await;
     workshop.worker.report(&assignment, Report::Evaluated {}).await;

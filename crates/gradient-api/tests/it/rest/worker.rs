@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use gradient_cache_protocol::content_address;
-use gradient_domain::{BuildId, Epoch, Failure, FailureKind, Job, JobKind, WorkerId};
+use gradient_domain::{BuildId, BuildTimes, Epoch, Failure, FailureKind, Job, JobKind, WorkerId};
 use gradient_engine::WorkerSession;
 use gradient_nix::{CAHash, HashAlgorithm, NarHash, NixHasher, SigningKey, StorePath, nar::Encoder};
 use gradient_protocol::{
@@ -186,6 +186,7 @@ impl Worker {
         let entry_point = |derivation: &Derivation| EntryPoint {
             attribute: format!("packages.{}", derivation.path.split('-').next_back().unwrap().trim_end_matches(".drv")),
             outcome: Ok(derivation.path.parse().unwrap()),
+            times: BuildTimes::default(),
         };
         let report = Report::Derivations {
             derivations: derivations.iter().map(Derivation::file).collect(),

@@ -40,7 +40,9 @@ fn look(flake: &(Attribute, Vec<String>), query: &Query) -> Found {
         at = child;
     }
     match at {
-        Attribute::Derivation => Found::Derivation(query.derivation.then(|| DERIVATION.parse().unwrap())),
+        Attribute::Derivation => {
+            Found::Derivation(query.derivation.then(|| (DERIVATION.parse().unwrap(), BuildTimes::default())))
+        }
         Attribute::Set(children) => Found::Set(if query.names { children.keys().cloned().collect() } else { Vec::new() }),
         Attribute::Other => Found::Other("string".to_owned()),
     }
@@ -59,7 +61,7 @@ fn find(wildcard: &str, flake: &(Attribute, Vec<String>)) -> (Vec<String>, usize
         looked += queries.len();
         for query in queries {
             found.extend(expansion.take(&query.path, &look(flake, &query)).into_iter().map(|found| match found {
-                Match::Derivation(path, _) => path.join("/"),
+                Match::Derivation(path, ..) => path.join("/"),
                 Match::Failed(path, error) => format!("{}: {error}", path.join("/")),
                 Match::Throws(path) => format!("{}: throws", path.join("/")),
             }));
@@ -111,7 +113,7 @@ proptest! {
             }
             for query in queries {
                 for matched in expansion.take(&query.path, &look(&flake, &query)) {
-                    if let Match::Derivation(path, _) = matched {
+                    if let Match::Derivation(path, ..) = matched {
                         prop_assert!(found.insert(path.clone()), "{:?} is found twice", path);
                     }
                 }

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, io, process::Stdio};
 
+use gradient_domain::BuildTimes;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::Command,
@@ -30,6 +32,17 @@ struct Job {
     attr_path: Vec<String>,
     drv_path: Option<String>,
     error: Option<String>,
+    /// The package's `meta`, whatever is in it.
+    #[serde(default)]
+    meta: Value,
+}
+
+impl Job {
+    /// Seconds that `meta` allows the builder; what is no such number says nothing.
+    fn times(&self) -> BuildTimes {
+        let seconds = |name| self.meta.get(name).and_then(Value::as_u64).filter(|seconds| *seconds > 0);
+        BuildTimes { timeout_secs: seconds("timeout"), max_silent_secs: seconds("maxSilent") }
+    }
 }
 
 /// Runs it and passes its answers on; takes the queries that have one out of the open ones, which are by their last names.
@@ -63,7 +76,7 @@ async fn jobs(
             Err(error) => return Err(io::Error::other(format!("what it says cannot be read: {error}"))),
         };
         let [name] = job.attr_path.as_slice() else { continue };
-        let found = found(job.drv_path.as_deref(), job.error.map(|error| cut(error, MAX_ERROR_BYTES)));
+        let found = found(job.drv_path.as_deref(), job.times(), job.error.map(|error| cut(error, MAX_ERROR_BYTES)));
         if let Some(found) = found
             && let Some(query) = open.remove(name.as_str())
         {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use gradient_domain::{
-    BuildId, CacheId, CommitId, DerivationId, EntryPointId, EvaluationId, Moment, OrganizationId, Priority, Publish,
+    BuildId, BuildTimes, CacheId, CommitId, DerivationId, EntryPointId, EvaluationId, Moment, OrganizationId, Priority, Publish,
 };
 use gradient_engine::Collection;
 use gradient_nix::{InputDerivationHash, NarHash, StorePath, nar::Encoder};
@@ -240,7 +240,12 @@ async fn insert_evaluation(
     };
     builds::insert_many(conn, vec![new]).await?;
     builds::link(conn, id, &[build], now).await?;
-    let point =
-        NewEntryPoint { id: EntryPointId::new(), attribute: "packages.default".to_owned(), build: Some(build), error: None };
+    let point = NewEntryPoint {
+        id: EntryPointId::new(),
+        attribute: "packages.default".to_owned(),
+        build: Some(build),
+        error: None,
+        times: BuildTimes::default(),
+    };
     evaluations::insert_entry_points(conn, id, vec![point], now).await
 }
