@@ -1,5 +1,6 @@
 use gradient_domain::{
-    BuildTimes, EntryPointId, Epoch, EvaluationStatus, EvaluationWait, FailureKind, JobKind, MessageLevel, Publish, sql::Document,
+    BuildId, BuildTimes, EntryPointId, Epoch, EvaluationStatus, EvaluationWait, FailureKind, JobKind, MessageLevel, Publish,
+    sql::Document,
 };
 use gradient_nix::NarHash;
 use gradient_storage::{
