@@ -4,10 +4,20 @@ mod offers;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use gradient_domain::{BuildId, OrganizationId, WorkerId};
-use gradient_nix::{CAHash, Derivation, StorePath};
+use gradient_cache_protocol::RealisationName;
+use gradient_domain::{BuildId, DerivationId, OrganizationId, WorkerId};
+use gradient_nix::{
+    CAHash, ContentAddressMethod, Derivation, HashAlgorithm, InputDerivationHash, Output, StorePath,
+    derivation::{self, ResolutionError},
+    nix_derivation::{DerivationModuloHash, store_path::output_path_name},
+};
 use gradient_protocol::InputPath;
-use gradient_storage::{Conn, StorageError, builds, derivations, paths::OrganizationPath};
+use gradient_storage::{
+    Conn, StorageError, builds,
+    derivations::{self, KnownOutputs},
+    paths::OrganizationPath,
+    realisations::Realisation,
+};
 use thiserror::Error;
 
 use crate::{
@@ -98,12 +108,16 @@ impl Engine {
 #[derive(Debug)]
 pub(crate) struct BuildContext {
     pub(crate) organization: OrganizationId,
+    pub(crate) derivation: DerivationId,
     pub(crate) drv_path: StorePath,
     pub(crate) name: String,
     pub(crate) system: String,
     /// Whether it is a fetch.
     pub(crate) fixed: bool,
+    /// What the worker builds: with all inputs resolved.
     pub(crate) aterm: Vec<u8>,
+    /// Of a derivation whose outputs' paths are not known before it is to be built.
+    pub(crate) resolution: Option<Resolution>,
     pub(crate) outputs: Vec<ExpectedOutput>,
     pub(crate) inputs: Vec<InputPath>,
     /// Those of the inputs that were on the worker only.
@@ -114,9 +128,60 @@ pub(crate) struct BuildContext {
 #[derive(Debug, Clone)]
 pub(crate) struct ExpectedOutput {
     pub(crate) name: String,
-    pub(crate) path: StorePath,
-    /// What its contents must be, when the derivation says so beforehand.
-    pub(crate) fixed: Option<CAHash>,
+    pub(crate) place: Place,
+}
+
+/// Where an output goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// To this path. What its contents must be is there when the derivation says so beforehand.
+    Known(StorePath, Option<CAHash>),
+    /// To the path of this name that follows from its contents, hashed so.
+    ContentAddressed { name: String, method: ContentAddressMethod, algorithm: HashAlgorithm },
+}
+
+/// A derivation as it was resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolution {
+    /// What the realisations of its outputs are named by: the derivation itself up to Nix 2.34, if its inputs have hashes.
+    pub(crate) hash: Option<[u8; 32]>,
+    /// The same from 2.35 on: what it was resolved to.
+    pub(crate) derivation: StorePath,
+}
+
+impl Resolution {
+    /// What these outputs turned out to be, under the names that caches serve it by.
+    pub(crate) fn realisations(&self, outputs: &[(String, StorePath)]) -> Vec<Realisation> {
+        let hash = self.hash.map(|hash| DerivationModuloHash::new(hash).to_string());
+        let names = |output: &String| {
+            let old = hash.clone().map(|hash| RealisationName::Realisation { hash, output: output.clone() });
+            let new = RealisationName::BuildTrace { derivation: self.derivation.clone(), output: output.clone() };
+            old.into_iter().chain([new])
+        };
+        let of_output = |(output, path): &(String, StorePath)| {
+            let path = path.clone();
+            names(output).map(move |name| Realisation { name: name.to_string(), path: path.clone() }).collect::<Vec<_>>()
+        };
+        outputs.iter().flat_map(of_output).collect()
+    }
+}
+
+impl ExpectedOutput {
+    /// Its path, if that is known beforehand.
+    pub(crate) const fn path(&self) -> Option<&StorePath> {
+        match &self.place {
+            Place::Known(path, _) => Some(path),
+            Place::ContentAddressed { .. } => None,
+        }
+    }
+
+    /// Whether it may be at this path.
+    pub(crate) fn may_be(&self, path: &StorePath) -> bool {
+        match &self.place {
+            Place::Known(known, _) => known == path,
+            Place::ContentAddressed { name, .. } => path.name() == name,
+        }
+    }
 }
 
 /// Why a build cannot be handed out.
@@ -152,7 +217,7 @@ impl BuildContext {
     async fn load(
         conn: &mut Conn,
         build: BuildId,
-        known: &KnownPaths,
+        known_paths: &KnownPaths,
         made: &(dyn Fn(OrganizationId, &StorePath) -> Option<OrganizationPath> + Send + Sync),
         offers: &HashMap<StorePath, InputOffer>,
     ) -> Result<Self, ContextError> {
@@ -161,10 +226,13 @@ impl BuildContext {
         let damaged = || ContextError::Damaged(row.drv_path.clone());
         let name = row.drv_path.name().strip_suffix(".drv").ok_or_else(damaged)?;
         let derivation = Derivation::from_aterm_bytes(&row.aterm, name).map_err(|_| damaged())?;
-        let outputs = expected_outputs(&derivation).ok_or_else(damaged)?;
-        let roots = input_roots(conn, row.organization, &derivation).await?;
+        let drv_paths: Vec<StorePath> = derivation.input_derivations().keys().cloned().map(StorePath::from).collect();
         let organization = row.organization;
-        let closure = closure::of(conn, organization, roots, known, &|path| made(organization, path), offers).await?;
+        let known = derivations::output_paths(conn, organization, &drv_paths).await?;
+        let roots = input_roots(organization, &derivation, &known)?;
+        let (derivation, resolution) = resolve(derivation, &known).ok_or_else(damaged)?;
+        let outputs = expected_outputs(&derivation).ok_or_else(damaged)?;
+        let closure = closure::of(conn, organization, roots, known_paths, &|path| made(organization, path), offers).await?;
         if !closure.missing.is_empty() {
             return Err(ContextError::InputsMissing { organization, paths: closure.missing });
         }
@@ -179,6 +247,7 @@ impl BuildContext {
         });
         Ok(Self {
             organization: row.organization,
+            derivation: row.id,
             drv_path: row.drv_path.clone(),
             name: row.name,
             system: row.system,
@@ -186,47 +255,70 @@ impl BuildContext {
             inputs: inputs.collect(),
             early_inputs: closure.made,
             outputs,
-            aterm: row.aterm,
+            aterm: derivation.to_aterm_bytes(),
+            resolution,
         })
     }
 
-    /// Everything that an output may refer to.
+    /// Everything that an output may refer to, and is known beforehand.
     pub(crate) fn reference_candidates(&self) -> Vec<StorePath> {
-        self.inputs.iter().map(|input| &input.path).chain(self.outputs.iter().map(|output| &output.path)).cloned().collect()
+        self.inputs.iter().map(|input| &input.path).chain(self.outputs.iter().filter_map(ExpectedOutput::path)).cloned().collect()
     }
 
+    /// The output that is at this path, or may turn out to be.
     pub(crate) fn output(&self, path: &StorePath) -> Option<&ExpectedOutput> {
-        self.outputs.iter().find(|output| output.path == *path)
+        self.outputs.iter().find(|output| output.may_be(path))
     }
 }
 
 fn expected_outputs(derivation: &Derivation) -> Option<Vec<ExpectedOutput>> {
-    let outputs = derivation.resolved_outputs().ok()?;
-    outputs
-        .into_iter()
-        .map(|(name, output)| Some(ExpectedOutput { name, path: output.path?.into(), fixed: output.ca_hash }))
-        .collect()
+    let place = |name: &String, output: &Output| match output {
+        Output::Floating { method, hash_algorithm } => {
+            let (method, algorithm) = (*method, *hash_algorithm);
+            Some(Place::ContentAddressed { name: output_path_name(derivation.name(), name).ok()?, method, algorithm })
+        }
+        output => {
+            let path = output.path(derivation.name(), name).ok()??;
+            Some(Place::Known(path.into(), output.fixed_content_address().cloned()))
+        }
+    };
+    let outputs = derivation.outputs().iter();
+    outputs.map(|(name, output)| Some(ExpectedOutput { name: name.clone(), place: place(name, output)? })).collect()
 }
 
 /// The sources and the wanted outputs of the input derivations.
-async fn input_roots(
-    conn: &mut Conn,
+fn input_roots(
     organization: OrganizationId,
     derivation: &Derivation,
+    known: &HashMap<StorePath, KnownOutputs>,
 ) -> Result<Vec<StorePath>, ContextError> {
-    let wanted = derivation.input_derivations();
-    let drv_paths: Vec<StorePath> = wanted.keys().cloned().map(StorePath::from).collect();
-    let known = derivations::output_paths(conn, organization, &drv_paths).await?;
     let mut roots: Vec<StorePath> = derivation.input_sources().iter().cloned().map(StorePath::from).collect();
     let mut missing = Vec::new();
-    for (drv_path, input) in wanted {
+    for (drv_path, input) in derivation.input_derivations() {
         let drv_path = StorePath::from(drv_path.clone());
         for output in input.outputs() {
-            match known.get(&drv_path).and_then(|paths| paths.get(output)) {
+            match known.get(&drv_path).and_then(|known| known.paths.get(output)) {
                 Some(path) => roots.push(path.clone()),
                 None => missing.push(drv_path.clone()),
             }
         }
     }
     if missing.is_empty() { Ok(roots) } else { Err(ContextError::InputsMissing { organization, paths: missing }) }
+}
+
+/// What is built: the derivation itself, or, when something in it stands for what was not known before, what that has become.
+/// Nothing when it cannot be resolved although its inputs are known.
+fn resolve(derivation: Derivation, known: &HashMap<StorePath, KnownOutputs>) -> Option<(Derivation, Option<Resolution>)> {
+    let is_unresolved = derivation::is_unresolved(&derivation);
+    if !is_unresolved && !known.values().any(|input| matches!(input.input_hash, InputDerivationHash::Deferred(_))) {
+        return Some((derivation, None));
+    }
+    let path_of = |input: &StorePath, output: &str| known.get(input)?.paths.get(output).cloned();
+    let resolved = match derivation::resolve(&derivation, path_of) {
+        Ok(resolved) => resolved,
+        Err(ResolutionError::Unknown { .. } | ResolutionError::Dynamic | ResolutionError::Invalid(_)) => return None,
+    };
+    let hash = derivation::realisation_hash(&derivation, |input| Some(known.get(input)?.input_hash));
+    let resolution = Resolution { hash, derivation: resolved.drv_path().ok()?.into() };
+    Some((resolved, is_unresolved.then_some(resolution)))
 }

@@ -21,6 +21,7 @@ pub(crate) use chunks::MAX_AGE;
 pub use nar::NarUpload;
 pub use path::PathUpload;
 pub(crate) use path::{all_found, expectation};
+pub(crate) use realisation::keep_built_realisation;
 
 use crate::{Engine, EngineError, ServedCache};
 

@@ -11,7 +11,12 @@ use gradient_storage::{
     paths::{self, OrganizationPath},
 };
 
-use crate::{Engine, EngineError, build_context::BuildContext, leases::Lease, publish};
+use crate::{
+    Engine, EngineError,
+    build_context::{BuildContext, Place},
+    leases::Lease,
+    publish,
+};
 
 /// The memory that they may take, in bytes; those of builds that have ended go when others need the room. Without its entry a build
 /// that needs the output waits until it is durable.
@@ -47,13 +52,20 @@ impl Engine {
             return Ok(false);
         }
         let context = self.build_context(build).await?;
+        if context.resolution.is_some() {
+            // What needs them learns where they are when they are durable.
+            return Ok(false);
+        }
         if let Err(refusal) = publish::check_made(&context, &outputs) {
             // Said again with the report that ends the build, where it is answered.
             tracing::warn!(%build, %refusal, "what a worker has made is not what it was asked for");
             return Ok(false);
         }
         for output in outputs {
-            let address = context.output(&output.path).and_then(|expected| expected.fixed.as_ref());
+            let address = context.output(&output.path).and_then(|expected| match &expected.place {
+                Place::Known(_, fixed) => fixed.as_ref(),
+                Place::ContentAddressed { .. } => None,
+            });
             let path = OrganizationPath {
                 path: output.path.clone(),
                 nar_hash: output.nar_hash,

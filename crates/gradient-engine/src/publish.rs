@@ -15,15 +15,21 @@ use gradient_scheduler::Event;
 use gradient_storage::{
     Conn, StorageError, builds,
     cache_paths::{self, NewCachePath},
-    caches,
+    caches, derivations,
     paths::{self, OrganizationPath, StagedOutput},
-    subscriptions,
+    realisations, subscriptions,
 };
 use thiserror::Error;
 
 use self::completions::Ended;
 pub(crate) use self::completions::{Completions, start};
-use crate::{Engine, EngineError, build_context::BuildContext, downloads, leases::Lease, logs, results};
+use crate::{
+    Engine, EngineError,
+    build_context::{BuildContext, ExpectedOutput, Place},
+    cache_uploads, downloads,
+    leases::Lease,
+    logs, results,
+};
 
 /// What a worker says of a build that it has finished.
 #[derive(Debug)]
@@ -86,10 +92,12 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     let context = engine.build_context(build).await?;
     engine.confirm_inputs(&context).await?;
     check(&context, &finished.outputs, &staged)?;
+    let staged = reported_ones(&finished.outputs, staged);
     let artefacts = downloads::offered(engine, &staged).await?;
 
     let (build_ms, log_bytes) = (finished.build_ms, finished.log_bytes);
-    let ended = Ended { build, epoch, context: Arc::clone(&context), staged, artefacts, build_ms, log_bytes };
+    let outputs = finished.outputs.into_iter().map(|output| (output.name, output.path)).collect();
+    let ended = Ended { build, epoch, context: Arc::clone(&context), outputs, staged, artefacts, build_ms, log_bytes };
     let completed = engine.completions().end(ended).await?;
     engine.build_contexts().forget(build);
     logs::finish_later(engine, build, epoch);
@@ -131,6 +139,7 @@ pub(crate) fn check_made(context: &BuildContext, made: &[BuiltOutput]) -> Result
 
 fn check(context: &BuildContext, reported: &[BuiltOutput], staged: &[StagedOutput]) -> Result<(), OutputRefusal> {
     check_names(context, reported)?;
+    check_siblings(context, reported)?;
     for output in reported {
         let path = || output.path.clone();
         let found =
@@ -156,15 +165,39 @@ fn check(context: &BuildContext, reported: &[BuiltOutput], staged: &[StagedOutpu
 
 /// Whether exactly the derivation's outputs are named.
 fn check_names(context: &BuildContext, reported: &[BuiltOutput]) -> Result<(), OutputRefusal> {
-    let expected: BTreeSet<_> = context.outputs.iter().map(|output| (output.name.as_str(), &output.path)).collect();
-    let named: BTreeSet<_> = reported.iter().map(|output| (output.name.as_str(), &output.path)).collect();
-    if expected != named || reported.len() != expected.len() {
-        let list = |outputs: &BTreeSet<(&str, &StorePath)>| {
-            outputs.iter().map(|(name, path)| format!("{name}={path}")).collect::<Vec<_>>().join(" ")
-        };
-        return Err(OutputRefusal::Outputs { reported: list(&named), expected: list(&expected) });
+    let is_there =
+        |expected: &ExpectedOutput| reported.iter().any(|output| output.name == expected.name && expected.may_be(&output.path));
+    if reported.len() == context.outputs.len() && context.outputs.iter().all(is_there) {
+        return Ok(());
+    }
+    let reported: BTreeSet<String> = reported.iter().map(|output| format!("{}={}", output.name, output.path)).collect();
+    let expected = context.outputs.iter().map(|output| match &output.place {
+        Place::Known(path, _) => format!("{}={path}", output.name),
+        Place::ContentAddressed { name, .. } => format!("{}=…-{name}", output.name),
+    });
+    let list = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(" ");
+    Err(OutputRefusal::Outputs { reported: list(reported), expected: list(expected.collect()) })
+}
+
+/// Whether outputs whose paths follow from their content, and could not be looked for by them, refer to inputs and each other only.
+fn check_siblings(context: &BuildContext, reported: &[BuiltOutput]) -> Result<(), OutputRefusal> {
+    if context.outputs.iter().all(|output| output.path().is_some()) {
+        return Ok(());
+    }
+    let mut allowed: HashSet<StorePath> = context.reference_candidates().into_iter().collect();
+    allowed.extend(reported.iter().map(|output| output.path.clone()));
+    for output in reported {
+        if let Some(reference) = output.references.iter().find(|reference| !allowed.contains(reference)) {
+            return Err(OutputRefusal::Foreign { path: output.path.clone(), reference: reference.clone() });
+        }
     }
     Ok(())
+}
+
+/// What was uploaded of what is reported: where content decides on the path, more may have come.
+fn reported_ones(reported: &[BuiltOutput], mut staged: Vec<StagedOutput>) -> Vec<StagedOutput> {
+    staged.retain(|staged| reported.iter().any(|output| output.path == staged.path));
+    staged
 }
 
 fn organization_path(output: &StagedOutput, context: &BuildContext) -> paths::NewOrganizationPath {
@@ -186,7 +219,8 @@ async fn claim_if_wanted(conn: &mut Conn, build: BuildId, context: &BuildContext
         return Ok(Claimed::new());
     }
     let caches = subscriptions::writable_caches(conn, context.organization).await?;
-    let roots = context.outputs.iter().map(|output| output.path.clone()).collect();
+    let outputs = derivations::outputs(conn, &[context.derivation]).await?;
+    let roots = outputs.into_values().flatten().filter_map(|(_, path)| path).collect();
     claim(conn, context.organization, &caches, roots, now).await
 }
 
@@ -204,7 +238,11 @@ pub(crate) async fn claim(
     }
     for &cache in caches {
         let rows = unclaimed(conn, organization, cache, roots.clone()).await?;
+        let paths: Vec<StorePath> = rows.iter().map(|row| row.path.clone()).collect();
         claimed.push((cache, cache_paths::publish(conn, cache, rows, now).await?.hashes));
+        for realisation in realisations::of_paths(conn, organization, &paths).await? {
+            cache_uploads::keep_built_realisation(conn, cache, realisation, now).await?;
+        }
     }
     Ok(claimed)
 }

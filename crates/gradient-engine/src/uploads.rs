@@ -26,7 +26,7 @@ pub(crate) use incoming::{Incoming, incoming, max_compressed};
 pub(crate) use pieces::Pieces;
 pub(crate) use store::{Stored, store};
 
-use crate::{Engine, EngineError, leases::Lease, measures};
+use crate::{Engine, EngineError, build_context::Place, leases::Lease, measures};
 
 /// How long the sender may pause between two chunks.
 const MAX_PAUSE: Duration = Duration::from_mins(2);
@@ -56,8 +56,8 @@ pub enum UploadError {
         /// The job.
         job: Job,
     },
-    /// A source came without a content address, which is all that proves it.
-    #[error("{0} is a source; it needs a content address")]
+    /// A source, or an output whose path follows from its content, came without a content address, which is all that proves it.
+    #[error("{0} needs a content address")]
     Undeclared(StorePath),
     /// The bytes are not what they should be.
     #[error(transparent)]
@@ -159,7 +159,7 @@ impl Engine {
         declared: Option<SourceDeclaration>,
     ) -> Result<(Purpose, Expectation), UploadError> {
         match job {
-            Job::Build(_) => self.expect_output(job, lease, path).await,
+            Job::Build(_) => self.expect_output(job, lease, path, declared).await,
             Job::Fetch(_) | Job::Evaluate(_) => {
                 let declared = declared.ok_or_else(|| UploadError::Undeclared(path.clone()))?;
                 let expectation = self.expect_source(path.clone(), &declared)?;
@@ -201,17 +201,41 @@ impl Engine {
         Ok(Expectation::declared(path, address, references, self.settings().max_nar_bytes))
     }
 
-    async fn expect_output(&self, job: Job, lease: Lease, path: &StorePath) -> Result<(Purpose, Expectation), UploadError> {
+    async fn expect_output(
+        &self,
+        job: Job,
+        lease: Lease,
+        path: &StorePath,
+        declared: Option<SourceDeclaration>,
+    ) -> Result<(Purpose, Expectation), UploadError> {
         let Job::Build(build) = job else { return Err(UploadError::NotAnOutput { path: path.clone(), job }) };
         let context = self.build_context(build).await?;
         let output = context.output(path).ok_or_else(|| UploadError::NotAnOutput { path: path.clone(), job })?;
         let max = self.settings().max_nar_bytes;
-        let expectation = match output.fixed.clone() {
+        let (address, expectation) = match &output.place {
             // What is fixed beforehand refers to nothing.
-            Some(address) => Expectation::declared(path.clone(), address, BTreeSet::new(), max),
-            None => Expectation::new(path.clone(), Candidates::new(context.reference_candidates()), max),
+            Place::Known(_, Some(address)) => {
+                (Some(address.clone()), Expectation::declared(path.clone(), address.clone(), BTreeSet::new(), max))
+            }
+            Place::Known(_, None) => (None, Expectation::new(path.clone(), Candidates::new(context.reference_candidates()), max)),
+            Place::ContentAddressed { method, algorithm, .. } => {
+                let declared = declared.ok_or_else(|| UploadError::Undeclared(path.clone()))?;
+                let address = CAHash::parse(&declared.content_address).map_err(|_| UploadError::Undeclared(path.clone()))?;
+                if (address.method(), address.hash().algorithm()) != (*method, *algorithm) {
+                    return Err(UploadError::NotAnOutput { path: path.clone(), job });
+                }
+                // Other outputs are known by what is declared only. Whether they are outputs is seen when the build ends.
+                let candidates = context.reference_candidates().into_iter().chain(declared.references.iter().cloned());
+                let candidates: BTreeSet<StorePath> = candidates.chain([path.clone()]).collect();
+                let expectation = Expectation {
+                    references: Some(declared.references.into_iter().collect()),
+                    content_address: Some(address.clone()),
+                    ..Expectation::new(path.clone(), Candidates::new(candidates), max)
+                };
+                (Some(address), expectation)
+            }
         };
-        Ok((Purpose::Output { job, lease, address: output.fixed.clone().map(|address| address.to_nix_string()) }, expectation))
+        Ok((Purpose::Output { job, lease, address: address.map(|address| address.to_nix_string()) }, expectation))
     }
 }
 

@@ -9,6 +9,7 @@ mod outputs;
 mod verdict;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,19 +42,18 @@ pub(crate) async fn run(
     let derivation = parse(&task)?;
     let makers = context.makers(&task.inputs);
     let mut daemon = inputs::bring(daemons, &task.inputs, context.transfer(), INPUT_TRIES).await?;
-    let wanted: Vec<_> = derivation.outputs.iter().map(|(name, output)| (name.clone(), output.path.clone())).collect();
     let slot = job::slot(slots).await?;
-    outputs::remove_leftovers(daemons, &mut daemon, &wanted).await?;
+    outputs::remove_leftovers(daemons, &mut daemon, &derivation).await?;
     context.report(Report::Started {}).await?;
     let building = Instant::now();
     let options = options(&task.limits, &derivation, daemons.nix().cores());
     soon(daemon.connection.set_options(&options)).await?;
-    build(&mut daemon.connection, &task.derivation, &derivation, &task.limits, context).await?;
+    let told = build(&mut daemon.connection, &task.derivation, &derivation, &task.limits, context).await?;
     let build_ms = u64::try_from(building.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let outputs = outputs::describe(&mut daemon, &wanted, &task.limits).await?;
+    let (outputs, addresses) = outputs::describe(&mut daemon, &derivation, &told, &task.limits).await?;
     drop(slot);
     context.made(&outputs).await?;
-    outputs::upload_all(daemons, uploads, &outputs, context.transfer()).await?;
+    outputs::upload_all(daemons, uploads, &outputs, &addresses, context.transfer()).await?;
     // What this was built with has to be the server's first.
     context.over(&makers).await;
     // Only now: the connection's temporary roots kept inputs and outputs from the garbage collector.
@@ -71,17 +71,18 @@ fn parse(task: &BuildTask) -> Result<BasicDerivation, Failure> {
     BasicDerivation::new(&derivation, inputs).map_err(|error| unfit(format!("{path}: {error}")))
 }
 
+/// Runs the builder; what Nix says of where the outputs went.
 async fn build(
     connection: &mut Connection,
     path: &StorePath,
     derivation: &BasicDerivation,
     limits: &BuildLimits,
     context: &JobContext,
-) -> Result<(), Failure> {
+) -> Result<BTreeMap<String, StorePath>, Failure> {
     let running = connection.build_derivation(path, derivation).await.map_err(lost)?;
     let log::Ended { result, quiet } = log::follow(running, limits.max_log_bytes, context).await?;
     if result.status.is_success() {
-        return Ok(());
+        return Ok(result.outputs);
     }
     let was_silent = limits.max_silent_secs.is_some_and(|limit| quiet >= Duration::from_secs(limit.max(1)));
     Err(verdict::of(&result, was_silent))

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use gradient_nix::{STORE_DIR, StorePath};
+use gradient_nix::{STORE_DIR, StorePath, derivation::CA_DERIVATIONS};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::process::Command;
@@ -182,11 +182,22 @@ impl Settings {
             }
         }
         let mut features = words(value("system-features"));
+        // Of those that are not a machine's but Nix's own, this is one that derivations need.
+        if has_ca_derivations(value("experimental-features")) {
+            features.push(CA_DERIVATIONS.to_owned());
+        }
         features.sort_unstable();
+        features.dedup();
         let cores = value("cores").and_then(Value::as_u64).unwrap_or(0);
         let sandboxed = value("sandbox").is_some_and(|value| value.as_bool() == Some(true) || value.as_str() == Some("true"));
         Ok(Self { systems, features, cores, sandboxed })
     }
+}
+
+/// Whether the feature is among those that are on. Nix 2.8 writes them as numbers, of which this one's is the first.
+fn has_ca_derivations(value: Option<&Value>) -> bool {
+    let numbers = value.and_then(Value::as_array).into_iter().flatten();
+    words(value).iter().any(|feature| feature == CA_DERIVATIONS) || numbers.filter_map(Value::as_u64).any(|number| number == 0)
 }
 
 /// A list setting: an array, or words in one text.
@@ -210,17 +221,25 @@ mod tests {
     #[test]
     fn settings_are_read_in_both_shapes() {
         let arrays = br#"{"system":{"value":"x86_64-linux"},"extra-platforms":{"value":["i686-linux","x86_64-linux"]},
-            "system-features":{"value":["kvm","big-parallel"]},"cores":{"value":4}}"#;
+            "system-features":{"value":["kvm","big-parallel"]},"cores":{"value":4},
+            "experimental-features":{"value":["flakes","ca-derivations"]}}"#;
         let texts = br#"{"system":{"value":"x86_64-linux"},"extra-platforms":{"value":"i686-linux"},
-            "system-features":{"value":"kvm big-parallel"},"cores":{"value":4}}"#;
+            "system-features":{"value":"kvm big-parallel"},"cores":{"value":4},
+            "experimental-features":{"value":"ca-derivations"}}"#;
         let expected = Settings {
             systems: vec!["x86_64-linux".into(), "i686-linux".into()],
-            features: vec!["big-parallel".into(), "kvm".into()],
+            features: vec!["big-parallel".into(), "ca-derivations".into(), "kvm".into()],
             cores: 4,
             sandboxed: false,
         };
         assert_eq!(Settings::parse(arrays).unwrap(), expected);
         assert_eq!(Settings::parse(texts).unwrap(), expected);
+        let features = |on: &str| {
+            let json = format!(r#"{{"system":{{"value":"x86_64-linux"}},"experimental-features":{{"value":{on}}}}}"#);
+            Settings::parse(json.as_bytes()).unwrap().features
+        };
+        assert_eq!(features("[0,2,3]"), ["ca-derivations"]);
+        assert!(features("[2,3]").is_empty() && features(r#"["flakes"]"#).is_empty());
         assert!(Settings::parse(b"{}").is_err());
         assert!(Settings::parse(b"error: no").is_err());
     }

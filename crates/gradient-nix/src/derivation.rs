@@ -1,5 +1,7 @@
 //! Derivations as they are believed: every path in them recomputed from their bytes.
 
+mod modulo;
+mod resolve;
 mod verified;
 
 use std::fmt;
@@ -8,7 +10,9 @@ use nix_derivation::{ContentAddressMethod, DerivationModuloHash, InputResolution
 use nix_derivation::{Derivation, Output, ValidatedDerivation};
 
 use crate::StorePath;
-pub use verified::VerifiedDerivation;
+use modulo::OutputValues;
+pub use resolve::{ResolutionError, is_unresolved, resolve};
+pub use verified::{CA_DERIVATIONS, VerifiedDerivation};
 
 /// Reads the ATerm of the derivation at `path` and recomputes what it claims: the derivation's own path, and the path of each
 /// input-addressed or fixed output. `input_hash` gives what [`VerifiedDerivation::input_hash`] gave for an input derivation
@@ -42,7 +46,22 @@ pub fn verify(
     let derivation = derivation.try_into_validated_with_input_hashes(&mut resolve).map_err(unresolved)?;
     let kind = kind(&derivation);
     let hash = derivation.as_derivation().try_hash_input_derivation_modulo(&mut resolve).map_err(unresolved)?;
-    Ok(VerifiedDerivation::new(path.clone(), derivation, kind, hash.into()))
+    let hash = match hash {
+        nix_derivation::InputDerivationHash::Deferred if kind.is_resolved_first() => {
+            InputDerivationHash::Deferred(modulo::hash(derivation.as_derivation(), OutputValues::Kept, &mut input_hash))
+        }
+        hash => hash.into(),
+    };
+    Ok(VerifiedDerivation::new(path.clone(), derivation, kind, hash))
+}
+
+/// What the realisations of a derivation's outputs are named by, as far as those have some: its outputs' paths are not known before
+/// they are built, and all its inputs have a hash.
+pub fn realisation_hash(
+    derivation: &Derivation,
+    input_hash: impl FnMut(&StorePath) -> Option<InputDerivationHash>,
+) -> Option<[u8; 32]> {
+    modulo::hash(derivation, OutputValues::Masked, input_hash)
 }
 
 /// How the outputs of a derivation are addressed.
@@ -52,33 +71,38 @@ pub enum DerivationKind {
     InputAddressed,
     /// There is one, `out`, and its content is known before.
     FixedOutput,
+    /// Their paths follow from their content once it is built.
+    ContentAddressed,
+    /// Their paths follow from how they are built, once the paths of its inputs are known.
+    Deferred,
     /// In a way that Gradient does not build.
     Unsupported(UnsupportedDerivation),
+}
+
+impl DerivationKind {
+    /// Whether it has to be [resolved](resolve()) before it can be built.
+    pub const fn is_resolved_first(self) -> bool {
+        matches!(self, Self::ContentAddressed | Self::Deferred)
+    }
 }
 
 /// A kind of derivation that Gradient does not build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnsupportedDerivation {
-    /// Its outputs' paths follow from their content once it is built.
-    FloatingContentAddressed,
     /// It may give something else each time.
     Impure,
     /// It makes, or needs, derivations that are only known after a build.
     Dynamic,
-    /// Its outputs' paths depend on inputs whose own paths are not known yet.
-    Deferred,
-    /// Its fixed output is hashed in a way that cannot be checked here.
+    /// Its output is hashed in a way that cannot be checked here.
     Method(ContentAddressMethod),
 }
 
 impl fmt::Display for UnsupportedDerivation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FloatingContentAddressed => f.write_str("content-addressed derivations are not supported"),
             Self::Impure => f.write_str("impure derivations are not supported"),
             Self::Dynamic => f.write_str("dynamic derivations are not supported"),
-            Self::Deferred => f.write_str("derivations that depend on content-addressed ones are not supported"),
-            Self::Method(method) => write!(f, "fixed outputs that are hashed as {method} are not supported"),
+            Self::Method(method) => write!(f, "outputs that are hashed as {method} are not supported"),
         }
     }
 }
@@ -90,25 +114,36 @@ pub enum InputDerivationHash {
     Regular([u8; 32]),
     /// Of a fixed output: follows from its content alone.
     FixedOutput([u8; 32]),
-    /// Not known before something is built.
-    Deferred,
+    /// Of one whose outputs' paths are not known before something is built; nothing where it was not computed.
+    Deferred(Option<[u8; 32]>),
+}
+
+/// An [`InputDerivationHash`] as a database keeps it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InputHashParts {
+    /// The digest of what has its paths beforehand.
+    pub digest: Option<[u8; 32]>,
+    /// Whether it is that of a fixed output.
+    pub fixed_output: bool,
+    /// The digest of what does not.
+    pub deferred: Option<[u8; 32]>,
 }
 
 impl InputDerivationHash {
-    /// The digest, when there is one, and whether it is that of a fixed output: what a database keeps.
-    pub fn to_parts(self) -> (Option<[u8; 32]>, bool) {
+    /// What a database keeps.
+    pub fn to_parts(self) -> InputHashParts {
         match self {
-            Self::Regular(digest) => (Some(digest), false),
-            Self::FixedOutput(digest) => (Some(digest), true),
-            Self::Deferred => (None, false),
+            Self::Regular(digest) => InputHashParts { digest: Some(digest), ..InputHashParts::default() },
+            Self::FixedOutput(digest) => InputHashParts { digest: Some(digest), fixed_output: true, deferred: None },
+            Self::Deferred(deferred) => InputHashParts { deferred, ..InputHashParts::default() },
         }
     }
 
     /// Reads what [`to_parts`](Self::to_parts) gave.
-    pub fn from_parts(digest: Option<[u8; 32]>, fixed_output: bool) -> Self {
-        match digest {
-            None => Self::Deferred,
-            Some(digest) if fixed_output => Self::FixedOutput(digest),
+    pub fn from_parts(parts: InputHashParts) -> Self {
+        match parts.digest {
+            None => Self::Deferred(parts.deferred),
+            Some(digest) if parts.fixed_output => Self::FixedOutput(digest),
             Some(digest) => Self::Regular(digest),
         }
     }
@@ -117,7 +152,7 @@ impl InputDerivationHash {
         match self {
             Self::Regular(digest) => nix_derivation::InputDerivationHash::regular(digest),
             Self::FixedOutput(digest) => nix_derivation::InputDerivationHash::fixed_output(digest),
-            Self::Deferred => nix_derivation::InputDerivationHash::Deferred,
+            Self::Deferred(_) => nix_derivation::InputDerivationHash::Deferred,
         }
     }
 }
@@ -127,7 +162,7 @@ impl From<nix_derivation::InputDerivationHash> for InputDerivationHash {
         match hash {
             nix_derivation::InputDerivationHash::Regular(hash) => Self::Regular(DerivationModuloHash::into_bytes(hash)),
             nix_derivation::InputDerivationHash::FixedOutput(hash) => Self::FixedOutput(hash.into_bytes()),
-            nix_derivation::InputDerivationHash::Deferred => Self::Deferred,
+            nix_derivation::InputDerivationHash::Deferred => Self::Deferred(None),
         }
     }
 }
@@ -194,7 +229,7 @@ impl fmt::Display for Unknown {
 impl std::error::Error for Unknown {}
 
 fn kind(derivation: &ValidatedDerivation) -> DerivationKind {
-    use UnsupportedDerivation::{Deferred, Dynamic, FloatingContentAddressed, Impure, Method};
+    use UnsupportedDerivation::{Dynamic, Impure, Method};
 
     if derivation.uses_dynamic_derivations() {
         return DerivationKind::Unsupported(Dynamic);
@@ -206,9 +241,12 @@ fn kind(derivation: &ValidatedDerivation) -> DerivationKind {
             ContentAddressMethod::Flat | ContentAddressMethod::Nar => DerivationKind::FixedOutput,
             method @ (ContentAddressMethod::Text | ContentAddressMethod::Git) => DerivationKind::Unsupported(Method(method)),
         },
-        Some(Output::Floating { .. }) => DerivationKind::Unsupported(FloatingContentAddressed),
+        Some(Output::Floating { method, .. }) => match method {
+            ContentAddressMethod::Flat | ContentAddressMethod::Nar => DerivationKind::ContentAddressed,
+            ContentAddressMethod::Text | ContentAddressMethod::Git => DerivationKind::Unsupported(Method(*method)),
+        },
         Some(Output::Impure { .. }) => DerivationKind::Unsupported(Impure),
-        Some(Output::Deferred) | None => DerivationKind::Unsupported(Deferred),
+        Some(Output::Deferred) | None => DerivationKind::Deferred,
     }
 }
 

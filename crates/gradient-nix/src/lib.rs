@@ -24,7 +24,9 @@ pub mod signing;
 mod sql;
 mod store_path;
 
-pub use derivation::{DerivationError, DerivationKind, InputDerivationHash, UnsupportedDerivation, VerifiedDerivation};
+pub use derivation::{
+    DerivationError, DerivationKind, InputDerivationHash, InputHashParts, UnsupportedDerivation, VerifiedDerivation,
+};
 pub use nar_hash::{NarHash, NarHashError};
 pub use nix_archive;
 pub use nix_derivation;

@@ -30,9 +30,17 @@ pub(crate) struct Copies {
     machines: [Option<Machine>; MACHINES],
 }
 
+/// A build that others need. Their evaluations may be others, so that it may leave memory before them, and its slot be taken: it is the one
+/// with this sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Input {
+    pub(crate) slot: NodeSlot,
+    pub(crate) sequence: u64,
+}
+
 /// The two largest of a build's inputs that are worth to be near to.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct LargeInputs([Option<NodeSlot>; 2]);
+pub(crate) struct LargeInputs([Option<Input>; 2]);
 
 impl Machines {
     pub(crate) fn number(&mut self, id: WorkerId) -> Machine {
@@ -85,7 +93,7 @@ impl Copies {
 
 impl LargeInputs {
     /// One more is known, of a size that is told of each.
-    pub(crate) fn add(&mut self, input: NodeSlot, size: impl Fn(NodeSlot) -> u32) {
+    pub(crate) fn add(&mut self, input: Input, size: impl Fn(Input) -> u32) {
         let [first, second] = &mut self.0;
         match (*first, *second) {
             (Some(known), _) if known == input => {}
@@ -96,7 +104,7 @@ impl LargeInputs {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = NodeSlot> + Clone {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Input> + Clone {
         self.0.into_iter().flatten()
     }
 }

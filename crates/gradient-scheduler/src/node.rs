@@ -35,7 +35,7 @@ pub(crate) struct Node {
     pub(crate) failed_on: Option<WorkerId>,
     /// Where its outputs are, once it has ended with success.
     pub(crate) copies: Copies,
-    /// Dependencies that have ended; they are there as long as it is, until it was begun.
+    /// Dependencies that have ended, until it is begun.
     pub(crate) large_inputs: LargeInputs,
     /// Those that had not ended when it came; empty as soon as all have, with success.
     pub(crate) dependencies: Box<[NodeSlot]>,

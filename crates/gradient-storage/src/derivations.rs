@@ -8,7 +8,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use gradient_domain::{DerivationId, Moment, OrganizationId};
-use gradient_nix::{InputDerivationHash, StorePath};
+use gradient_nix::{InputDerivationHash, InputHashParts, StorePath};
 
 use crate::{
     Conn, Digest, FeatureList, StorageError,
@@ -91,6 +91,7 @@ struct Row {
     input_hash: Option<Digest>,
     fixed: bool,
     created_at: Moment,
+    deferred_hash: Option<Digest>,
 }
 
 /// Those of the paths that are known derivations of the organization.
@@ -99,16 +100,18 @@ pub async fn known(
     organization: OrganizationId,
     drv_paths: &[StorePath],
 ) -> Result<HashMap<StorePath, KnownDerivation>, StorageError> {
+    type Found = (StorePath, DerivationId, Option<Digest>, bool, Option<Digest>);
     let mut known = HashMap::new();
     for chunk in drv_paths.chunks(KEYS_PER_QUERY) {
-        let rows: Vec<(StorePath, DerivationId, Option<Digest>, bool)> = query!(&mut *conn, |c| {
+        let rows: Vec<Found> = query!(&mut *conn, |c| {
             let all = derivations::table.filter(derivations::organization.eq(organization));
             let these = all.filter(derivations::drv_path.eq_any(chunk));
-            let columns = (derivations::drv_path, derivations::id, derivations::input_hash, derivations::fixed);
-            these.select(columns).load(c).await?
+            let hash = (derivations::input_hash, derivations::fixed, derivations::deferred_hash);
+            these.select((derivations::drv_path, derivations::id, hash.0, hash.1, hash.2)).load(c).await?
         });
-        known.extend(rows.into_iter().map(|(path, id, hash, fixed)| {
-            let input_hash = InputDerivationHash::from_parts(hash.map(|digest| digest.0), fixed);
+        known.extend(rows.into_iter().map(|(path, id, digest, fixed_output, deferred)| {
+            let (digest, deferred) = (digest.map(|digest| digest.0), deferred.map(|digest| digest.0));
+            let input_hash = InputDerivationHash::from_parts(InputHashParts { digest, fixed_output, deferred });
             (path, KnownDerivation { id, input_hash })
         }));
     }
@@ -122,7 +125,7 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewDerivation>) -> Result<Has
     let (mut rows, mut outputs, mut inputs) = (Vec::with_capacity(new.len()), Vec::new(), Vec::new());
     let organization = new.as_slice().first().map(|new| new.organization);
     for new in new {
-        let (hash, fixed) = new.input_hash.to_parts();
+        let hash = new.input_hash.to_parts();
         outputs.extend(new.outputs.into_iter().map(|(name, path)| (new.id, name, path)));
         inputs.extend(new.inputs.into_iter().map(|input| (new.id, input)));
         rows.push(Row {
@@ -133,15 +136,16 @@ pub async fn insert_many(conn: &mut Conn, new: Vec<NewDerivation>) -> Result<Has
             system: new.system,
             features: FeatureList(new.features),
             aterm: new.aterm,
-            input_hash: hash.map(Digest),
-            fixed,
+            input_hash: hash.digest.map(Digest),
+            fixed: hash.fixed_output,
             created_at: new.created_at,
+            deferred_hash: hash.deferred.map(Digest),
         });
     }
     // Always in the same order, so that two transactions with the same paths wait for each other rather than lock each other out.
     rows.sort_unstable_by(|a, b| a.drv_path.cmp(&b.drv_path));
     let count = rows.len();
-    let inserted = insert_rows!(&mut *conn, derivations::table, 10, rows, or ignore);
+    let inserted = insert_rows!(&mut *conn, derivations::table, 11, rows, or ignore);
     // The ids that were given lose against those that are there.
     let mut replaced = HashMap::new();
     let mut ids = given;
@@ -180,6 +184,27 @@ pub async fn keep(conn: &mut Conn, ids: &[DerivationId], now: Moment) -> Result<
             let needing = derivation_inputs::table.filter(derivation_inputs::input.eq(derivations::id));
             let loose = unbuilt.filter(not(exists(needing)));
             diesel::update(loose).set(derivations::created_at.eq(now)).execute(c).await?
+        });
+    }
+    Ok(())
+}
+
+/// What was not known of a derivation whose outputs' paths are not known before it is built, as earlier versions built none: what
+/// stands for it, and the system features it needs, sorted.
+pub async fn set_deferred(conn: &mut Conn, id: DerivationId, hash: [u8; 32], features: Vec<String>) -> Result<(), StorageError> {
+    query!(conn, |c| {
+        let new = (derivations::deferred_hash.eq(Some(Digest(hash))), derivations::features.eq(FeatureList(features.clone())));
+        diesel::update(derivations::table.find(id)).set(new).execute(c).await?
+    });
+    Ok(())
+}
+
+/// What outputs turned out to be, by name, whose paths were not known before.
+pub async fn set_output_paths(conn: &mut Conn, id: DerivationId, outputs: &[(String, StorePath)]) -> Result<(), StorageError> {
+    for (name, path) in outputs {
+        query!(&mut *conn, |c| {
+            let output = derivation_outputs::table.find((id, name));
+            diesel::update(output).set(derivation_outputs::path.eq(Some(path))).execute(c).await?
         });
     }
     Ok(())
@@ -230,13 +255,22 @@ pub async fn outputs(
     Ok(outputs)
 }
 
-/// The output paths, by name, of those of the paths that are derivations of the organization. An output whose path is not known
-/// is left out.
+/// A derivation that others need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownOutputs {
+    /// What stands for it in their hashes.
+    pub input_hash: InputDerivationHash,
+    /// Its outputs, by name, whose paths are known.
+    pub paths: HashMap<String, StorePath>,
+}
+
+/// Those of the paths that are derivations of the organization, with their output paths. An output whose path is not known is left
+/// out.
 pub async fn output_paths(
     conn: &mut Conn,
     organization: OrganizationId,
     drv_paths: &[StorePath],
-) -> Result<HashMap<StorePath, HashMap<String, StorePath>>, StorageError> {
+) -> Result<HashMap<StorePath, KnownOutputs>, StorageError> {
     let known = known(conn, organization, drv_paths).await?;
     let ids: Vec<DerivationId> = known.values().map(|known| known.id).collect();
     let mut outputs = outputs(conn, &ids).await?;
@@ -245,7 +279,8 @@ pub async fn output_paths(
         named.into_iter().filter_map(|(name, path)| Some((name, path?))).collect()
     };
     let mut paths_of = paths_of;
-    Ok(known.into_iter().map(|(drv_path, known)| (drv_path, paths_of(known.id))).collect())
+    let mut outputs_of = |known: KnownDerivation| KnownOutputs { input_hash: known.input_hash, paths: paths_of(known.id) };
+    Ok(known.into_iter().map(|(drv_path, known)| (drv_path, outputs_of(known))).collect())
 }
 
 /// The organization's derivation that has an output with this path, when there is one.

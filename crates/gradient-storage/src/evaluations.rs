@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use gradient_domain::{
-    CommitId, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, Moment, OrganizationId, Priority, ProjectId, Publish,
-    UserId, WorkerId, sql::Document,
+    BuildStatus, CommitId, Epoch, EvaluationId, EvaluationStatus, EvaluationWait, FailureKind, Moment, OrganizationId, Priority,
+    ProjectId, Publish, UserId, WorkerId, sql::Document,
 };
 use gradient_nix::{NarHash, StorePath};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::{
     Conn, StorageError,
     conn::query,
     error::found,
-    schema::{commits, evaluation_counters, evaluations},
+    schema::{builds as build_rows, commits, evaluation_builds, evaluation_counters, evaluations},
 };
 
 mod builds;
@@ -221,13 +221,18 @@ pub async fn last_of_commit(conn: &mut Conn, project: ProjectId, hash: &str) -> 
 }
 
 /// The newest evaluation that found what this one of the commit would find: of the same organization, attributes and rules, and all
-/// of it without an error.
+/// of it without an error. Where there was a derivation that could not be built, a newer version may know how.
 pub async fn last_alike(conn: &mut Conn, new: &NewEvaluation, commit: CommitId) -> Result<Option<Evaluation>, StorageError> {
     Ok(query!(conn, |c| {
         let all = all!().filter(evaluations::commit.eq(commit)).filter(evaluations::organization.eq(new.organization));
         let alike = all.filter(evaluations::wildcard.eq(&new.wildcard)).filter(evaluations::allow_ifd.eq(new.allow_ifd));
         let complete = alike.filter(evaluations::sealed).filter(evaluations::source.is_not_null());
         let flawless = complete.filter(evaluations::error_count.eq(0)).filter(evaluations::error.is_null());
+        let refused =
+            evaluation_builds::table.inner_join(build_rows::table).filter(evaluation_builds::evaluation.eq(evaluations::id));
+        let refused = refused.filter(evaluation_builds::status.eq(BuildStatus::Failed));
+        let refused = refused.filter(build_rows::failure_kind.eq(Some(FailureKind::UnsupportedDerivation)));
+        let flawless = flawless.filter(diesel::dsl::not(diesel::dsl::exists(refused)));
         flawless.order(evaluations::id.desc()).select(Evaluation::as_select()).first(c).await.optional()?
     }))
 }

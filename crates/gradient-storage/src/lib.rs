@@ -67,6 +67,7 @@ pub mod organizations;
 pub mod paths;
 pub mod pending_paths;
 pub mod projects;
+pub mod realisations;
 pub mod remains;
 pub mod roles;
 pub mod sealed;

@@ -6,6 +6,7 @@ mod bucket;
 mod building;
 mod caches;
 mod commands;
+mod content_addressed;
 mod direct_builds;
 mod hosted_worker;
 mod hostile;

@@ -1,14 +1,42 @@
 use gradient_auth::Caller;
 use gradient_cache_protocol::{Realisation, RealisationName, realisation::MAX_BYTES};
-use gradient_domain::Moment;
+use gradient_domain::{CacheId, Moment};
 use gradient_nix::StorePath;
 use gradient_storage::{
-    Conn, cache_paths,
+    Conn, StorageError, cache_paths,
     cache_realisations::{self, CacheRealisation},
+    realisations::Realisation as Realised,
 };
 
 use super::{Uploader, decoded, path::merged};
 use crate::{Engine, EngineError, ServedCache};
+
+/// Keeps what a build's output turned out to be, which the cache has.
+pub(crate) async fn keep_built_realisation(
+    conn: &mut Conn,
+    cache: CacheId,
+    built: Realised,
+    now: Moment,
+) -> Result<(), StorageError> {
+    let new = CacheRealisation { path: built.path, dependents: "{}".to_owned(), signatures: Vec::new() };
+    claim(conn, cache, &built.name, new, now).await.map(drop)
+}
+
+/// What is kept under this name then: what is there already, as long as the cache has that path.
+async fn claim(
+    conn: &mut Conn,
+    cache: CacheId,
+    name: &str,
+    new: CacheRealisation,
+    now: Moment,
+) -> Result<CacheRealisation, StorageError> {
+    let kept = cache_realisations::claim(conn, cache, name, new.clone(), now).await?;
+    if kept.path == new.path || !cache_paths::known(conn, cache, &[kept.path.hash()]).await?.is_empty() {
+        return Ok(kept);
+    }
+    cache_realisations::delete(conn, cache, name).await?;
+    cache_realisations::claim(conn, cache, name, new, now).await
+}
 
 impl Engine {
     /// Keeps what an output turned out to be, once the cache or an upstream of it serves that path; which path is kept. Where two
@@ -34,11 +62,7 @@ impl Engine {
         let new =
             CacheRealisation { path: realisation.path().clone(), dependents, signatures: realisation.signatures().to_vec() };
         let keep = async move |conn: &mut Conn| {
-            let mut kept = cache_realisations::claim(conn, id, &name, new.clone(), now).await?;
-            if kept.path != new.path && cache_paths::known(conn, id, &[kept.path.hash()]).await?.is_empty() {
-                cache_realisations::delete(conn, id, &name).await?;
-                kept = cache_realisations::claim(conn, id, &name, new.clone(), now).await?;
-            }
+            let kept = claim(conn, id, &name, new.clone(), now).await?;
             if kept.path == new.path {
                 let merged = merged(kept.signatures.clone(), new.signatures);
                 if merged != kept.signatures {

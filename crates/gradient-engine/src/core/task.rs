@@ -28,12 +28,13 @@ pub(super) async fn run(
     let mut next = None;
     loop {
         let deadline = scheduler.next_deadline().map(|tick| clock.at(tick));
-        let message = match next.take() {
-            Some(message) => Some(message),
-            None => tokio::select! {
+        let message = if let Some(message) = next.take() {
+            Some(message)
+        } else {
+            tokio::select! {
                 message = inbox.recv() => message,
                 () = wait_until(deadline) => Some(Message::Event(Event::Tick)),
-            },
+            }
         };
         match message {
             None => return,

@@ -15,7 +15,7 @@ use super::node::Node;
 const MAX_DERIVATIONS: usize = 100_000;
 
 /// Of how many of them it is remembered what they need, some 30 MB; of others it is read from the database.
-const MAX_NODES: usize = 20_000;
+const MAX_NODES: usize = 40_000;
 
 /// A derivation that an evaluation has named.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, time::Duration};
 
-use gradient_domain::OrganizationId;
+use gradient_domain::{FailureKind, OrganizationId};
 use gradient_nix::{DerivationKind, StorePath, VerifiedDerivation, derivation};
 use gradient_storage::{
     Conn,
@@ -29,7 +29,10 @@ impl Node {
         let fixed = matches!(derivation.kind(), DerivationKind::FixedOutput);
         let unsupported = match derivation.kind() {
             DerivationKind::Unsupported(reason) => Some(reason.to_string()),
-            DerivationKind::InputAddressed | DerivationKind::FixedOutput => None,
+            DerivationKind::InputAddressed
+            | DerivationKind::FixedOutput
+            | DerivationKind::ContentAddressed
+            | DerivationKind::Deferred => None,
         };
         Self {
             system: derivation.system().to_owned(),
@@ -39,6 +42,13 @@ impl Node {
             inputs: derivation.input_derivations().keys().cloned().collect(),
             outputs: derivation.outputs().values().cloned().collect(),
         }
+    }
+}
+
+impl Node {
+    /// Whether an earlier version could not build it, and this one can.
+    pub(super) fn was_refused(&self, latest: &LatestBuild) -> bool {
+        latest.failure == Some(FailureKind::UnsupportedDerivation) && self.unsupported.is_none()
     }
 }
 

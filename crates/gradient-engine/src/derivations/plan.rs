@@ -67,7 +67,7 @@ enum Look {
     Ask,
 }
 
-fn look(latest: Option<&LatestBuild>, want: Want) -> Look {
+fn look(latest: Option<&LatestBuild>, was_refused: bool, want: Want) -> Look {
     let Some(latest) = latest else {
         return if want == Want::Behind { Look::Known(Verdict::Behind, None) } else { Look::Ask };
     };
@@ -76,7 +76,7 @@ fn look(latest: Option<&LatestBuild>, want: Want) -> Look {
         (Want::Behind, _) => Look::Known(Verdict::Behind, completed.then_some(Want::Behind)),
         (_, BuildStatus::Completed) => Look::Known(Verdict::Build, Some(Want::Behind)),
         (_, BuildStatus::Queued | BuildStatus::Building) => Look::Known(Verdict::Build, Some(Want::Underway)),
-        (_, BuildStatus::Failed) if latest.is_reusable() => Look::Known(Verdict::Build, Some(Want::Behind)),
+        (_, BuildStatus::Failed) if latest.is_reusable() && !was_refused => Look::Known(Verdict::Build, Some(Want::Behind)),
         (Want::Underway, BuildStatus::Substituted) => Look::Known(Verdict::Build, None),
         _ => Look::Ask,
     }
@@ -178,7 +178,9 @@ async fn decide(
     for (path, want) in news {
         let Some(remembered) = memory.derivations.get(&path) else { continue };
         let outputs = remembered.node.as_ref().and_then(|node| node.outputs.clone());
-        match (look(remembered.latest.as_ref(), want), outputs) {
+        let was_refused =
+            remembered.node.as_ref().zip(remembered.latest.as_ref()).is_some_and(|(node, latest)| node.was_refused(latest));
+        match (look(remembered.latest.as_ref(), was_refused, want), outputs) {
             (Look::Known(verdict, needs), _) => decided.push((path, want, verdict, needs)),
             (Look::Ask, Some(outputs)) if !places.is_empty() => {
                 questions.push(Question { outputs, is_served: want == Want::EntryPoint });

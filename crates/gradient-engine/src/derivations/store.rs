@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gradient_domain::{
     BuildId, BuildStatus, DerivationId, EntryPointId, Epoch, EvaluationId, MessageLevel, Moment, OrganizationId,
 };
-use gradient_nix::StorePath;
+use gradient_nix::{InputDerivationHash, StorePath, VerifiedDerivation};
 use gradient_protocol::{EntryPoint, EvaluationMessage};
 use gradient_scheduler::{BuildState, NewBuild};
 use gradient_storage::{
@@ -46,7 +46,7 @@ impl Store {
         self,
         conn: &mut Conn,
         verified: Vec<Checked>,
-        known: HashMap<StorePath, KnownDerivation>,
+        mut known: HashMap<StorePath, KnownDerivation>,
         mut memory: Memory,
     ) -> Result<Memory, StorageError> {
         let mut fresh: HashMap<StorePath, KnownDerivation> = HashMap::new();
@@ -54,6 +54,9 @@ impl Store {
         for checked in &verified {
             let derivation = &checked.derivation;
             let path = derivation.path();
+            if let Some(known) = known.get_mut(path) {
+                complete(conn, known, derivation).await?;
+            }
             if known.contains_key(path) || fresh.contains_key(path) || memory.derivations.contains_key(path) {
                 continue;
             }
@@ -239,6 +242,17 @@ impl Store {
     }
 }
 
+/// Adds what an earlier version, which did not build such derivations, has not stored of one.
+async fn complete(conn: &mut Conn, known: &mut KnownDerivation, derivation: &VerifiedDerivation) -> Result<(), StorageError> {
+    if let (InputDerivationHash::Deferred(None), InputDerivationHash::Deferred(Some(hash))) =
+        (known.input_hash, derivation.input_hash())
+    {
+        derivations::set_deferred(conn, known.id, hash, derivation.required_system_features()).await?;
+        known.input_hash = derivation.input_hash();
+    }
+    Ok(())
+}
+
 /// How the build of a derivation begins that has no build yet that can serve.
 fn beginning(verdict: Verdict, node: &Node, latest: Option<&LatestBuild>, memory: &Memory) -> Option<Beginning> {
     let has_failed = |input: &StorePath| {
@@ -248,7 +262,7 @@ fn beginning(verdict: Verdict, node: &Node, latest: Option<&LatestBuild>, memory
         (Verdict::Substitute, status) => status.is_success(),
         (Verdict::Rebuild, BuildStatus::Substituted) => false,
         (_, BuildStatus::DependencyFailed) => node.inputs.iter().any(has_failed),
-        _ => latest.is_reusable(),
+        _ => latest.is_reusable() && !node.was_refused(latest),
     };
     if verdict == Verdict::Behind || latest.is_some_and(serves) {
         return None;

@@ -11,8 +11,9 @@ use gradient_nix::StorePath;
 use gradient_storage::{
     Conn, StorageError, attempts,
     builds::{self, BuildArtefact, Completion},
+    derivations,
     paths::{self, StagedOutput},
-    subscriptions,
+    realisations, subscriptions,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +32,8 @@ pub(super) struct Ended {
     pub(super) build: BuildId,
     pub(super) epoch: Epoch,
     pub(super) context: Arc<BuildContext>,
+    /// Where they are, by name.
+    pub(super) outputs: Vec<(String, StorePath)>,
     pub(super) staged: Vec<StagedOutput>,
     pub(super) artefacts: Vec<BuildArtefact>,
     pub(super) build_ms: u64,
@@ -111,6 +114,11 @@ async fn write(engine: &Engine, ended: Vec<Arc<Ended>>) -> Result<HashSet<BuildI
         for ended in ended.iter().filter(|ended| completed.contains(&ended.build)) {
             let published = ended.staged.iter().map(|output| organization_path(output, &ended.context));
             organizations.entry(ended.context.organization).or_default().extend(published);
+            if let Some(resolution) = &ended.context.resolution {
+                derivations::set_output_paths(conn, ended.context.derivation, &ended.outputs).await?;
+                let realised = resolution.realisations(&ended.outputs);
+                realisations::set_many(conn, ended.context.organization, realised, now).await?;
+            }
             builds::insert_artefacts(conn, ended.build, ended.artefacts.clone()).await?;
             let log_bytes = i64::try_from(ended.log_bytes).unwrap_or(i64::MAX);
             attempts::set_succeeded(conn, ended.build, ended.epoch, log_bytes, now).await?;
@@ -133,7 +141,7 @@ async fn write(engine: &Engine, ended: Vec<Arc<Ended>>) -> Result<HashSet<BuildI
 async fn claim_all(conn: &mut Conn, ended: Vec<&Ended>, now: Moment) -> Result<Claimed, StorageError> {
     let mut roots: HashMap<OrganizationId, Vec<StorePath>> = HashMap::new();
     for ended in ended {
-        let outputs = ended.context.outputs.iter().map(|output| output.path.clone());
+        let outputs = ended.outputs.iter().map(|(_, path)| path.clone());
         roots.entry(ended.context.organization).or_default().extend(outputs);
     }
     let mut wanted: BTreeSet<(CacheId, OrganizationId)> = BTreeSet::new();

@@ -5,6 +5,7 @@
 mod aborts;
 mod collection;
 mod concurrency;
+mod content_addressed;
 mod forged;
 mod polling;
 mod reaper;

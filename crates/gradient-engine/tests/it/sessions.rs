@@ -144,19 +144,19 @@ async fn a_slot_is_free_while_what_was_said_before_is_written_down(url: &str) {
     let say = |number, report| ToServer::Report { number, job: tenant.job(), epoch: Tenant::EPOCH, report };
 
     // Somebody has the row that the first report is to change, and does not let go of it yet.
-    let (held, holding) = oneshot::channel();
+    let (begun, has_begun) = oneshot::channel();
     let (release, released) = oneshot::channel::<()>();
     let (storage, build, now) = (world.storage.clone(), tenant.build, Moment::now());
     let holder = tokio::spawn(async move {
         let hold = async move |conn: &mut Conn| {
             attempts::set_started(conn, build, Tenant::EPOCH, now).await?;
-            held.send(()).unwrap();
+            begun.send(()).unwrap();
             let _ = released.await;
             Ok(())
         };
         storage.transaction(hold).await.unwrap();
     });
-    holding.await.unwrap();
+    has_begun.await.unwrap();
     opened.session.receive_later(say(1, Report::Started {})).await.unwrap();
     opened.session.receive_later(say(2, Report::Made { outputs: vec![] })).await.unwrap();
     let acknowledged = |message: &ToWorker| match message {

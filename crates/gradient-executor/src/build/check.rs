@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gradient_domain::Failure;
 use gradient_nix::{Derivation, StorePath};
-use gradient_nix_daemon::{BasicDerivation, Error, Options};
+use gradient_nix_daemon::{BasicDerivation, BasicOutput, Error, Options};
 use thiserror::Error as ThisError;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -53,7 +53,7 @@ impl Daemons {
         timeout(PATIENCE, build(self, &path, &derivation)).await.map_err(|_| CheckError::Silence)??;
         // Over a new connection, since the one that built keeps its output. What stays is the garbage collector's.
         if let Ok(mut connection) = self.connect().await {
-            let made = derivation.outputs.values().map(|output| &output.path).chain([&path]);
+            let made = derivation.outputs.values().filter_map(BasicOutput::path).chain([&path]);
             for path in made {
                 let _ = timeout(PATIENCE, connection.delete([path].into_iter())).await;
             }

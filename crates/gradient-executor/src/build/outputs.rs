@@ -1,30 +1,39 @@
 //! What a build has made, and its way to the server.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gradient_domain::{Failure, FailureKind};
 use gradient_nix::StorePath;
-use gradient_nix_daemon::Connection;
+use gradient_nix_daemon::{BasicDerivation, BasicOutput};
 use gradient_protocol::{BuildLimits, BuiltOutput};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::daemons::{Daemons, HeldDaemon, soon};
 use crate::{
     job::failure,
-    transfer::{JobTransfer, NarFile},
+    transfer::{Declaration, JobTransfer, NarFile},
 };
 
 /// How many outputs of one build are on their way at once.
 const UPLOADS: usize = 4;
 
-/// An output's name and path.
-type Output = (String, StorePath);
+/// The content addresses of the outputs that have one, in Nix's notation.
+pub(super) type ContentAddresses = HashMap<StorePath, String>;
 
 /// When some outputs are in the store and others are not, removes those that are: built again they could differ, and Nix would
-/// mix outputs of two runs.
-pub(super) async fn remove_leftovers(daemons: &Daemons, daemon: &mut HeldDaemon, outputs: &[Output]) -> Result<(), Failure> {
-    let valid = valid(&mut daemon.connection, outputs).await?;
+/// mix outputs of two runs. Of those whose paths follow from their content, none is known, and none is mixed.
+pub(super) async fn remove_leftovers(
+    daemons: &Daemons,
+    daemon: &mut HeldDaemon,
+    derivation: &BasicDerivation,
+) -> Result<(), Failure> {
+    let outputs: Vec<&StorePath> = derivation.outputs.values().filter_map(BasicOutput::path).collect();
+    let valid: HashSet<StorePath> =
+        soon(daemon.connection.query_valid_paths(outputs.iter().copied())).await?.into_iter().collect();
     if valid.is_empty() || valid.len() == outputs.len() {
         return Ok(());
     }
@@ -36,20 +45,26 @@ pub(super) async fn remove_leftovers(daemons: &Daemons, daemon: &mut HeldDaemon,
     Ok(())
 }
 
-/// Tells what the outputs are, when all of them are there and not larger than allowed.
+/// Tells what the outputs are, when all of them are there and not larger than allowed. Nix has `told` where those went whose paths
+/// were not known.
 pub(super) async fn describe(
     daemon: &mut HeldDaemon,
-    outputs: &[Output],
+    derivation: &BasicDerivation,
+    told: &BTreeMap<String, StorePath>,
     limits: &BuildLimits,
-) -> Result<Vec<BuiltOutput>, Failure> {
-    let mut built = Vec::with_capacity(outputs.len());
+) -> Result<(Vec<BuiltOutput>, ContentAddresses), Failure> {
+    let mut built = Vec::with_capacity(derivation.outputs.len());
+    let mut addresses = ContentAddresses::new();
     let mut bytes = 0_u64;
-    for (name, path) in outputs {
+    for (name, output) in &derivation.outputs {
+        let unknown = || failure(FailureKind::Transient, format!("Nix does not say where output `{name}` went"));
+        let path = output.path().or_else(|| told.get(name)).ok_or_else(unknown)?;
         soon(daemon.connection.add_temp_root(path)).await?;
         let info = soon(daemon.connection.query_path_info(path)).await?;
         let info = info.ok_or_else(|| failure(FailureKind::Transient, format!("{path} is gone again after it was built")))?;
         daemon.held.insert(path.clone(), info.nar_hash);
         bytes = bytes.saturating_add(info.nar_size);
+        addresses.extend(info.content_address.map(|address| (path.clone(), address)));
         built.push(BuiltOutput {
             name: name.clone(),
             path: path.clone(),
@@ -63,7 +78,7 @@ pub(super) async fn describe(
             let message = format!("the outputs have {bytes} bytes, more than the {limit} that are allowed");
             Err(failure(FailureKind::OutputLimit, message))
         }
-        _ => Ok(built),
+        _ => Ok((built, addresses)),
     }
 }
 
@@ -72,13 +87,14 @@ pub(super) async fn upload_all(
     daemons: &Daemons,
     budget: &UploadBudget,
     outputs: &[BuiltOutput],
+    addresses: &ContentAddresses,
     transfer: &JobTransfer,
 ) -> Result<(), Failure> {
     stream::iter(outputs)
         .map(Ok)
         .try_for_each_concurrent(UPLOADS, |output| async {
             let _room = budget.room_for(output.nar_size).await?;
-            upload(daemons, output, transfer).await
+            upload(daemons, output, addresses.get(&output.path), transfer).await
         })
         .await
 }
@@ -107,12 +123,14 @@ impl Default for UploadBudget {
 }
 
 /// Takes one output to the server, which verifies it.
-async fn upload(daemons: &Daemons, output: &BuiltOutput, transfer: &JobTransfer) -> Result<(), Failure> {
+async fn upload(
+    daemons: &Daemons,
+    output: &BuiltOutput,
+    address: Option<&String>,
+    transfer: &JobTransfer,
+) -> Result<(), Failure> {
     tracing::debug!(path = %output.path, bytes = output.nar_size, "uploading an output");
-    Ok(transfer.put(&output.path, &NarFile::new(daemons.nix().real_path(&output.path)), None).await?)
-}
-
-async fn valid(connection: &mut Connection, outputs: &[Output]) -> Result<HashSet<StorePath>, Failure> {
-    let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| path).collect();
-    Ok(soon(connection.query_valid_paths(paths.into_iter())).await?.into_iter().collect())
+    let declaration =
+        address.map(|address| Declaration { content_address: address.clone(), references: output.references.clone() });
+    Ok(transfer.put(&output.path, &NarFile::new(daemons.nix().real_path(&output.path)), declaration.as_ref()).await?)
 }

@@ -34,8 +34,13 @@ const KEY: (Job, Epoch) = (Job::Build(BuildId::from_uuid(uuid::Uuid::nil())), Ep
 
 impl World {
     async fn new(programs: std::path::PathBuf) -> Self {
+        Self::new_with(programs, "").await
+    }
+
+    /// With further lines of nix.conf.
+    async fn new_with(programs: std::path::PathBuf, settings: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let store = Store::new("").unwrap();
+        let store = Store::new(settings).unwrap();
         let nix = Nix::discover(Some(programs.clone()), store.environment()).await.unwrap();
         let server = Server::start().await;
         let outbox = Arc::new(Outbox::default());
@@ -116,9 +121,14 @@ fn task(derivation: StorePath, aterm: Vec<u8>) -> BuildTask {
 
 /// Runs a test with each Nix, in a world of its own, and gives up after two minutes.
 async fn with_each_nix(test: impl AsyncFn(&World)) {
+    with_each_nix_set_to("", test).await;
+}
+
+/// The same with further lines of nix.conf.
+async fn with_each_nix_set_to(settings: &str, test: impl AsyncFn(&World)) {
     for nix in installations().unwrap() {
         println!("with {}", nix.bin.display());
-        let world = World::new(nix.bin).await;
+        let world = World::new_with(nix.bin, settings).await;
         tokio::time::timeout(Duration::from_mins(2), test(&world)).await.unwrap();
     }
 }
@@ -180,11 +190,11 @@ async fn outputs_of_two_runs_are_never_mixed() {
         let task = world.task("mixed", script, "outputs = [ \"out\" \"dev\" ];").await;
         world.run(task.clone()).await.unwrap();
         let derivation = parse(&task).unwrap();
-        let out = &derivation.outputs["out"].path;
+        let out = derivation.outputs["out"].path().unwrap();
         world.daemons.drop_idle();
         while world.daemons.connect().await.unwrap().delete([out].into_iter()).await.is_err() {}
         world.run(task).await.unwrap();
-        let read = |name: &str| std::fs::read(world.nix.real_path(&derivation.outputs[name].path)).unwrap();
+        let read = |name: &str| std::fs::read(world.nix.real_path(derivation.outputs[name].path().unwrap())).unwrap();
         assert_eq!(read("out"), read("dev"));
     })
     .await;

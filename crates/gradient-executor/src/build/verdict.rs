@@ -75,12 +75,13 @@ fn without_log(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
 
     fn check(status: BuildStatus, message: &str, kind: FailureKind, text: &str) {
-        let result = BuildResult { status, message: message.into(), duration: Duration::ZERO, cpu: None };
+        let result =
+            BuildResult { status, message: message.into(), duration: Duration::ZERO, cpu: None, outputs: BTreeMap::new() };
         assert_eq!(of(&result, false), Failure { kind, message: text.into() });
     }
 
@@ -132,6 +133,7 @@ mod tests {
             message: "timed out after 1 seconds".into(),
             duration: Duration::from_secs(1),
             cpu: None,
+            outputs: BTreeMap::new(),
         };
         assert_eq!(of(&timed_out, false).kind, FailureKind::Timeout);
         assert_eq!(of(&timed_out, true).kind, FailureKind::Silent);

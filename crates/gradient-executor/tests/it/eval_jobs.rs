@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use gradient_domain::BuildTimes;
 use gradient_test_support::nix::Installation;
 
 use crate::{
@@ -17,6 +18,7 @@ const FLAKE: &str = r#"{
   in {
     packages."x86_64 linux" = builtins.listToAttrs
       (builtins.genList (number: { name = "a${toString number}"; value = mk "p${toString number}"; }) 150)
+      // { timed = mk "timed" // { meta = { timeout = 60; maxSilent = 10; }; }; odd = mk "odd" // { meta = { timeout = "soon"; maxSilent = 0; }; }; }
       // { "a.b" = mk "dot"; throws = throw "this one throws"; set.inner = mk "inner"; text = "text"; out = throw "nobody asks"; };
     checks.one = mk "one";
   };
@@ -37,7 +39,7 @@ echo "evaluation warning: a warning of the flake" >&2
         value = builtins.tryEval (if builtins.isAttrs set.${name} then set.${name}.type or "set" else "other");
       in
       if !value.success then [ (about // { error = "error: it throws, says the stand-in"; }) ]
-      else if value.value == "derivation" then [ (about // { drvPath = builtins.unsafeDiscardStringContext "${set.${name}.drvPath}"; inherit (set.${name}) name system; }) ]
+      else if value.value == "derivation" then [ (about // { drvPath = builtins.unsafeDiscardStringContext "${set.${name}.drvPath}"; inherit (set.${name}) name system; meta = set.${name}.meta or { }; }) ]
       else [ ];
     lines = builtins.concatMap line (builtins.attrNames set);
   in builtins.concatStringsSep "" (map (line: builtins.toJSON line + "\n") lines)'
@@ -65,9 +67,12 @@ fn check(evaluation: &Evaluation, thrown: &str) {
     assert_eq!(name(r#"packages."x86_64 linux"."a.b""#), "dot.drv");
     assert_eq!(name(r#"packages."x86_64 linux".set.inner"#), "inner.drv", "it is one level inside");
     assert_eq!(name("checks.one"), "one.drv");
+    let times = |name: &str| evaluation.times[&format!(r#"packages."x86_64 linux".{name}"#)];
+    assert_eq!(times("timed"), BuildTimes { timeout_secs: Some(60), max_silent_secs: Some(10) });
+    assert!(times("odd").is_empty() && times("a1").is_empty());
     let error = evaluation.entry_points[r#"packages."x86_64 linux".throws"#].as_ref().unwrap_err();
     assert!(error.contains(thrown), "{error}");
-    assert_eq!((evaluation.entry_points.len(), evaluation.derivations.len()), (154, 153));
+    assert_eq!((evaluation.entry_points.len(), evaluation.derivations.len()), (156, 155));
 }
 
 #[test]
@@ -76,7 +81,7 @@ fn it_finds_what_our_own_evaluator_finds() {
         let (evaluation, asked) = find(&nix, STAND_IN).await;
         check(&evaluation, "says the stand-in");
         assert_eq!(asked.lines().count(), 1, "for one set it is worth it: {asked}");
-        assert!(asked.contains(r"#packages.%22x86_64%20linux%22 --workers 2"), "{asked}");
+        assert!(asked.contains(r"#packages.%22x86_64%20linux%22 --meta --workers 2"), "{asked}");
         assert!(asked.contains("--option allow-import-from-derivation false"), "{asked}");
         assert_eq!(evaluation.warnings(), ["a warning of the flake"]);
     });

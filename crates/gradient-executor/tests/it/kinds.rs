@@ -34,8 +34,8 @@ const FLAKE: &str = r#"{
 const WILDCARD: &str = "packages.x86_64-linux.*";
 
 #[test]
-fn what_cannot_be_built_is_evaluated() {
-    use UnsupportedDerivation::{Deferred, FloatingContentAddressed, Impure};
+fn what_is_rare_is_evaluated() {
+    use DerivationKind::{ContentAddressed, Deferred, FixedOutput, InputAddressed, Unsupported};
     each(async |nix| {
         let mut server = Server::start().await;
         let features = "extra-experimental-features = ca-derivations impure-derivations";
@@ -46,14 +46,14 @@ fn what_cannot_be_built_is_evaluated() {
         let source = fetch(&mut peer, &folder, &commit, Some("trunk")).await.unwrap();
         let evaluation = evaluate(&mut peer, &source, WILDCARD, false).await.unwrap();
         for (name, kind) in [
-            ("floating", DerivationKind::Unsupported(FloatingContentAddressed)),
-            ("impure", DerivationKind::Unsupported(Impure)),
-            ("above", DerivationKind::Unsupported(Deferred)),
-            ("above-impure", DerivationKind::Unsupported(Deferred)),
-            ("fixed", DerivationKind::FixedOutput),
-            ("plain", DerivationKind::InputAddressed),
-            ("deep", DerivationKind::InputAddressed),
-            ("reader", DerivationKind::InputAddressed),
+            ("floating", ContentAddressed),
+            ("impure", Unsupported(UnsupportedDerivation::Impure)),
+            ("above", Deferred),
+            ("above-impure", Deferred),
+            ("fixed", FixedOutput),
+            ("plain", InputAddressed),
+            ("deep", InputAddressed),
+            ("reader", InputAddressed),
         ] {
             let path = evaluation.entry_points[&format!("packages.x86_64-linux.{name}")].as_ref().unwrap();
             assert_eq!(evaluation.derivations[path].kind(), kind, "{name}");

@@ -1,10 +1,11 @@
 mod derivation;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use gradient_nix::StorePath;
 
 pub use derivation::{BasicDerivation, BasicOutput};
+use serde::Deserialize;
 
 use super::{Connection, Operation};
 use crate::{
@@ -24,6 +25,8 @@ pub struct BuildResult {
     pub duration: Duration,
     /// Processor time of the builder, where the daemon counts it: its own code, and the system's for it.
     pub cpu: Option<(Duration, Duration)>,
+    /// What its outputs turned out to be, by name; only of a content-addressed derivation are they all told.
+    pub outputs: BTreeMap<String, StorePath>,
 }
 
 /// Nix's words for how a build ended.
@@ -138,12 +141,30 @@ async fn read_result(reader: &mut Reader, minor: u64) -> Result<BuildResult, Err
     let _not_deterministic = reader.flag().await?;
     let (start, stop) = (reader.number().await?, reader.number().await?);
     let cpu = if minor >= 37 { microseconds(reader).await?.zip(microseconds(reader).await?) } else { None };
-    // The outputs of content-addressed derivations, each an id and a realisation in JSON.
+    let mut outputs = BTreeMap::new();
     for _ in 0..reader.count().await? {
-        reader.bytes().await?;
-        reader.bytes().await?;
+        let id = reader.text().await?;
+        let realisation = reader.bytes().await?;
+        outputs.insert(output_of(&id)?, path_of(&realisation)?);
     }
-    Ok(BuildResult { status, message, duration: Duration::from_secs(stop.saturating_sub(start)), cpu })
+    Ok(BuildResult { status, message, duration: Duration::from_secs(stop.saturating_sub(start)), cpu, outputs })
+}
+
+/// `sha256:<hash modulo>!<output>`, of which the output.
+fn output_of(id: &str) -> Result<String, Error> {
+    let (_, output) = id.rsplit_once('!').ok_or(Error::Malformed("the name of an output"))?;
+    Ok(output.to_owned())
+}
+
+/// What a realisation, which is JSON, says that an output is.
+fn path_of(realisation: &[u8]) -> Result<StorePath, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Realisation {
+        out_path: StorePath,
+    }
+    let read = serde_json::from_slice(realisation);
+    read.map(|Realisation { out_path }| out_path).map_err(|_| Error::Malformed("what an output turned out to be"))
 }
 
 async fn microseconds(reader: &mut Reader) -> Result<Option<Duration>, Error> {

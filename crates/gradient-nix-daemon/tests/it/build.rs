@@ -5,7 +5,7 @@ use std::time::Duration;
 use gradient_nix::StorePath;
 use gradient_nix_daemon::{BasicDerivation, BuildResult, BuildStatus, Connection, Event, Options};
 
-use crate::{World, with_each_nix};
+use crate::{World, with_each_nix, with_each_nix_set_to};
 
 /// Builds; gives the result and the lines of the log.
 async fn build(connection: &mut Connection, path: &StorePath, derivation: &BasicDerivation) -> (BuildResult, Vec<String>) {
@@ -33,10 +33,32 @@ async fn outputs_appear_without_the_derivation_in_the_store() {
         let mut connection = world.connect().await;
         let (result, log) = build(&mut connection, &path, &request).await;
         assert_eq!((result.status, log), (BuildStatus::Built, vec!["one".to_owned(), "two".to_owned()]), "{}", result.message);
-        let (out, dev) = (&request.outputs["out"].path, &request.outputs["dev"].path);
+        let [out, dev] = ["out", "dev"].map(|name| request.outputs[name].path().unwrap());
         let info = connection.query_path_info(dev).await.unwrap().unwrap();
         assert_eq!((info.references, info.deriver), (vec![out.clone()], Some(path.clone())));
         assert_eq!(build(&mut connection, &path, &request).await.0.status, BuildStatus::AlreadyValid);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn content_addressed_outputs_say_where_they_went() {
+    with_each_nix_set_to("extra-experimental-features = ca-derivations", async |world| {
+        let content = "__contentAddressed = true; outputHashMode = \"recursive\"; outputHashAlgo = \"sha256\";";
+        let outputs = format!("outputs = [ \"out\" \"dev\" ]; {content}");
+        let (path, derivation) = world.derivation("floating", "echo one > $out; echo $out $dev > $dev", &outputs);
+        let request = BasicDerivation::new(&derivation, []).unwrap();
+        assert!(request.outputs.values().all(|output| output.path().is_none()));
+        let mut connection = world.connect().await;
+        let (result, _) = build(&mut connection, &path, &request).await;
+        assert_eq!(result.status, BuildStatus::Built, "{}", result.message);
+        let (out, dev) = (&result.outputs["out"], &result.outputs["dev"]);
+        assert_eq!((out.name(), dev.name()), ("floating", "floating-dev"));
+        let info = connection.query_path_info(dev).await.unwrap().unwrap();
+        assert!(info.content_address.unwrap().starts_with("fixed:r:sha256:"));
+        assert_eq!(info.references.len(), 2);
+        let again = build(&mut connection, &path, &request).await.0;
+        assert_eq!((again.status, &again.outputs), (BuildStatus::AlreadyValid, &result.outputs));
     })
     .await;
 }
@@ -123,9 +145,9 @@ async fn dropping_the_connection_ends_the_builder() {
 #[tokio::test]
 async fn an_unresolved_derivation_cannot_be_asked_for() {
     with_each_nix(async |world: &World| {
-        // Floating content-addressed outputs need a feature of the daemon; the text is enough here.
-        let aterm = br#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9")])"#;
-        let derivation = gradient_nix::Derivation::from_aterm_bytes(aterm, "floating").unwrap();
+        // What needs content-addressed outputs can only be written by a daemon with that feature; the text is enough here.
+        let aterm = br#"Derive([("out","","","")],[],[],"x86_64-linux","/bin/sh",[],[("out","")])"#;
+        let derivation = gradient_nix::Derivation::from_aterm_bytes(aterm, "deferred").unwrap();
         assert!(BasicDerivation::new(&derivation, []).is_err());
         assert!(world.connect().await.is_in_step());
     })

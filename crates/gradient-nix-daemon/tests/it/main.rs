@@ -13,9 +13,14 @@ use gradient_test_support::nix::{Installation, Store, installations};
 
 /// Runs a test with each Nix, in a store of its own, and gives up after a minute.
 async fn with_each_nix(test: impl AsyncFn(&World)) {
+    with_each_nix_set_to("", test).await;
+}
+
+/// The same with further lines of nix.conf.
+async fn with_each_nix_set_to(settings: &str, test: impl AsyncFn(&World)) {
     for nix in installations().unwrap() {
         println!("with {}", nix.bin.display());
-        let world = World { nix, store: Store::new("").unwrap() };
+        let world = World { nix, store: Store::new(settings).unwrap() };
         tokio::time::timeout(Duration::from_mins(1), test(&world)).await.unwrap();
     }
 }

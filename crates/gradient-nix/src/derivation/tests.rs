@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod resolution;
+
 /// Derivations as Nix 2.8.0 wrote them (`tests/vectors/make.sh`), by name.
 fn vectors() -> BTreeMap<String, (StorePath, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/drv");
@@ -52,7 +54,8 @@ fn every_derivation_nix_wrote_is_believed() {
     for name in vectors().keys() {
         let derivation = verified(name);
         assert_eq!(derivation.name(), name);
-        assert_eq!(derivation.outputs().values().all(Option::is_some), derivation.input_hash() != InputDerivationHash::Deferred);
+        let is_deferred = matches!(derivation.input_hash(), InputDerivationHash::Deferred(_));
+        assert_eq!(derivation.outputs().values().all(Option::is_some), !is_deferred);
     }
 }
 
@@ -96,14 +99,19 @@ fn a_fixed_output_says_what_it_has_to_be() {
 }
 
 #[test]
-fn what_cannot_be_built_is_told_apart() {
-    use UnsupportedDerivation::{Deferred, FloatingContentAddressed, Impure};
-    for (name, reason) in [("floating", FloatingContentAddressed), ("on-floating", Deferred), ("impure", Impure)] {
+fn what_has_no_path_beforehand_is_told_apart() {
+    let impure = DerivationKind::Unsupported(UnsupportedDerivation::Impure);
+    for (name, kind) in
+        [("floating", DerivationKind::ContentAddressed), ("on-floating", DerivationKind::Deferred), ("impure", impure)]
+    {
         let derivation = verified(name);
-        assert_eq!(derivation.kind(), DerivationKind::Unsupported(reason), "{name}");
-        assert_eq!(derivation.input_hash(), InputDerivationHash::Deferred, "{name}");
+        assert_eq!(derivation.kind(), kind, "{name}");
+        let InputDerivationHash::Deferred(hash) = derivation.input_hash() else { panic!("{name}") };
+        assert_eq!(hash.is_some(), kind != impure, "{name}");
         assert_eq!(derivation.outputs()["out"], None, "{name}");
     }
+    assert_eq!(verified("floating").required_system_features(), ["ca-derivations"]);
+    assert!(verified("on-floating").required_system_features().is_empty());
 }
 
 #[test]
@@ -138,7 +146,7 @@ fn a_wrong_or_missing_input_is_noticed() {
     assert!(matches!(refused, DerivationError::UnknownInput { .. }), "{refused}");
     let refused = verify(&path, &aterm, |_| Some(InputDerivationHash::Regular([7; 32]))).unwrap_err();
     assert!(matches!(refused, DerivationError::Invalid { .. }), "{refused}");
-    let refused = verify(&path, &aterm, |_| Some(InputDerivationHash::Deferred)).unwrap_err();
+    let refused = verify(&path, &aterm, |_| Some(InputDerivationHash::Deferred(None))).unwrap_err();
     assert!(matches!(refused, DerivationError::Invalid { .. }), "{refused}");
 }
 
@@ -154,10 +162,9 @@ fn bytes_that_nix_would_not_write_are_refused() {
 
 #[test]
 fn the_input_hash_is_kept_as_bytes_and_a_flag() {
-    for hash in [InputDerivationHash::Regular([1; 32]), InputDerivationHash::FixedOutput([2; 32]), InputDerivationHash::Deferred]
-    {
-        let (digest, fixed) = hash.to_parts();
-        assert_eq!(InputDerivationHash::from_parts(digest, fixed), hash);
+    use InputDerivationHash::{Deferred, FixedOutput, Regular};
+    for hash in [Regular([1; 32]), FixedOutput([2; 32]), Deferred(None), Deferred(Some([3; 32]))] {
+        assert_eq!(InputDerivationHash::from_parts(hash.to_parts()), hash);
     }
 }
 

@@ -5,6 +5,9 @@ use nix_derivation::{CAHash, ValidatedDerivation};
 use super::{DerivationKind, InputDerivationHash};
 use crate::StorePath;
 
+/// The feature of Nix, and of a machine that has it, to build content-addressed derivations.
+pub const CA_DERIVATIONS: &str = "ca-derivations";
+
 /// A derivation whose paths have been recomputed. Made by [`verify`](super::verify) only.
 #[derive(Debug, Clone)]
 pub struct VerifiedDerivation {
@@ -51,9 +54,13 @@ impl VerifiedDerivation {
         self.derivation.as_derivation().system()
     }
 
-    /// Features a machine must have to build it, sorted.
+    /// Features a machine must have to build it, sorted. A content-addressed one needs `ca-derivations` as well, as in Nix.
     pub fn required_system_features(&self) -> Vec<String> {
-        self.derivation.required_system_features().into_iter().collect()
+        let mut features = self.derivation.required_system_features();
+        if self.kind == DerivationKind::ContentAddressed {
+            features.insert(CA_DERIVATIONS.to_owned());
+        }
+        features.into_iter().collect()
     }
 
     /// Its outputs with their paths; `None` where the path is only known after the build.

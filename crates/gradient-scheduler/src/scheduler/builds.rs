@@ -6,7 +6,7 @@ use super::Scheduler;
 use crate::{
     BuildState, Decision, NewBuild,
     class::{Need, Requirement},
-    copies::{Copies, LargeInputs},
+    copies::{Copies, Input, LargeInputs},
     evaluation::EvaluationSlot,
     node::{Millis, Node, NodeSlot, Phase},
 };
@@ -185,7 +185,6 @@ impl Scheduler {
         self.set_phase(slot, Phase::Ended { status, cause: None });
         let is_large = self.nodes[slot].copies.are_large();
         for dependent in std::mem::take(&mut self.nodes[slot].dependents) {
-            // What has begun early may outlive what it needs.
             if is_large && self.nodes[dependent].phase == Phase::Blocked {
                 self.note_large_input(dependent, slot);
             }
@@ -209,10 +208,16 @@ impl Scheduler {
         }
     }
 
-    fn note_large_input(&mut self, dependent: NodeSlot, input: NodeSlot) {
+    fn note_large_input(&mut self, dependent: NodeSlot, slot: NodeSlot) {
+        let input = Input { slot, sequence: self.nodes[slot].sequence };
         let mut inputs = self.nodes[dependent].large_inputs;
-        inputs.add(input, |slot| self.nodes[slot].copies.kibibytes());
+        inputs.add(input, |input| self.copies(input).map_or(0, Copies::kibibytes));
         self.nodes[dependent].large_inputs = inputs;
+    }
+
+    /// Where an input is, while it is in memory.
+    pub(super) fn copies(&self, input: Input) -> Option<&Copies> {
+        self.nodes.get(input.slot).filter(|node| node.sequence == input.sequence).map(|node| &node.copies)
     }
 
     /// A build's outputs will never be there: it ends, and so does everything that waits for it.

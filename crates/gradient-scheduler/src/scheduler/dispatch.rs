@@ -100,7 +100,7 @@ impl Scheduler {
     /// needs; `None` when it makes no difference.
     fn nearest(&self, slot: NodeSlot, kind: JobKind, chosen: WorkerId) -> Option<WorkerId> {
         let node = &self.nodes[slot];
-        let inputs = node.large_inputs.iter().map(|input| &self.nodes[input].copies);
+        let inputs = node.large_inputs.iter().filter_map(|input| self.copies(input));
         let candidates = inputs.clone().flat_map(Copies::machines).filter_map(|machine| {
             let id = self.machines.id(machine)?;
             let there =
@@ -150,10 +150,9 @@ impl Scheduler {
         self.decisions.push(Decision::Assign { job, epoch, worker });
         self.set_phase(slot, Phase::Running { worker, lease: None });
         let inputs = std::mem::take(&mut self.nodes[slot].large_inputs);
-        if self.nodes[slot].blocked == 0 && inputs.iter().next().is_some() {
-            let machine = self.machines.number(worker);
-            for input in inputs.iter() {
-                self.nodes[input].copies.fetch(machine);
+        for input in inputs.iter() {
+            if self.copies(input).is_some() {
+                self.nodes[input.slot].copies.fetch(self.machines.number(worker));
             }
         }
     }

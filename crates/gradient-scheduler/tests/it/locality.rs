@@ -74,3 +74,16 @@ fn where_the_input_was_fetched_to() {
 fn where_most_is_free_when_there_is_little_to_fetch() {
     assert_eq!(chosen_beside_a_free_machine(SMALL), worker(3));
 }
+
+#[test]
+fn where_it_is_not_known_any_more_nobody_looks() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    bench.evaluated(1, vec![new_build(1, &[]), new_build(2, &[1])]);
+    bench.apply(Event::WorkerDraining { worker: worker(1) });
+    made(&mut bench, 1, worker(1), LARGE);
+    // Another evaluation needs only what waits, and the first one is gone with what has ended.
+    bench.evaluated(2, vec![new_build(2, &[1])]);
+    bench.abort(1, true);
+    assert_eq!(bench.connect(2, 1).assigned_builds(), [2]);
+}

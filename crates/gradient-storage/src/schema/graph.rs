@@ -95,6 +95,7 @@ diesel::table! {
         input_hash -> Nullable<Binary>,
         fixed -> Bool,
         created_at -> Moment,
+        deferred_hash -> Nullable<Binary>,
     }
 }
 

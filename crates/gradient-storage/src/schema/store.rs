@@ -151,6 +151,18 @@ diesel::table! {
     use diesel::sql_types::*;
     use gradient_domain::sql::{Key, Moment};
 
+    realisations (organization, name) {
+        organization -> Key,
+        name -> Text,
+        path -> Text,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment};
+
     cache_realisations (cache, name) {
         cache -> Key,
         name -> Text,

@@ -1,5 +1,5 @@
 use gradient_domain::DerivationId;
-use gradient_nix::InputDerivationHash;
+use gradient_nix::InputDerivationHash::{Deferred, FixedOutput, Regular};
 use gradient_storage::{
     Conn,
     derivations::{self, KnownDerivation, NewDerivation},
@@ -27,8 +27,13 @@ async fn keeps_derivations(url: &str) {
         assert_eq!(outputs[&inner_id], [("dev".to_owned(), None), out.clone()]);
         let paths = derivations::output_paths(conn, acme, &[inner.drv_path.clone(), path(77, "unknown.drv")]).await?;
         assert_eq!(paths.len(), 1);
-        assert_eq!(paths[&inner.drv_path].get("out"), out.1.as_ref());
-        assert_eq!(paths[&inner.drv_path].get("dev"), None);
+        assert_eq!(paths[&inner.drv_path].paths.get("out"), out.1.as_ref());
+        assert_eq!(paths[&inner.drv_path].paths.get("dev"), None);
+        assert_eq!(paths[&inner.drv_path].input_hash, inner.input_hash);
+        let dev = path(78, "inner-dev");
+        derivations::set_output_paths(conn, inner_id, &[("dev".to_owned(), dev.clone())]).await?;
+        let paths = derivations::output_paths(conn, acme, std::slice::from_ref(&inner.drv_path)).await?;
+        assert_eq!(paths[&inner.drv_path].paths.get("dev"), Some(&dev));
         let path = out.1.unwrap();
         assert_eq!(derivations::lookup_by_output(conn, acme, &path).await?, Some(inner_id));
         assert_missing(derivations::find(conn, DerivationId::new()).await, "derivation");
@@ -40,8 +45,7 @@ async fn keeps_derivations(url: &str) {
 async fn tells_hashes(url: &str) {
     with(url, async |conn: &mut Conn| {
         let (acme, other) = (insert_organization(conn, "acme").await?, insert_organization(conn, "other").await?);
-        let hashes =
-            [InputDerivationHash::Regular([1; 32]), InputDerivationHash::FixedOutput([2; 32]), InputDerivationHash::Deferred];
+        let hashes = [Regular([1; 32]), FixedOutput([2; 32]), Deferred(Some([3; 32])), Deferred(None)];
         let new: Vec<NewDerivation> = hashes
             .iter()
             .zip(1..)
@@ -50,10 +54,17 @@ async fn tells_hashes(url: &str) {
         let paths: Vec<_> = new.iter().map(|new| new.drv_path.clone()).collect();
         derivations::insert_many(conn, new.clone()).await?;
         let known = derivations::known(conn, acme, &paths).await?;
-        for new in new {
+        for new in &new {
             assert_eq!(known[&new.drv_path], KnownDerivation { id: new.id, input_hash: new.input_hash });
         }
         assert!(derivations::known(conn, other, &paths).await?.is_empty(), "nothing is shared across organizations");
+
+        // What an earlier version did not compute is there once it is.
+        let late = new.last().unwrap();
+        derivations::set_deferred(conn, late.id, [4; 32], vec!["ca-derivations".to_owned()]).await?;
+        let known = derivations::known(conn, acme, &paths).await?;
+        assert_eq!(known[&late.drv_path].input_hash, Deferred(Some([4; 32])));
+        assert_eq!(derivations::find(conn, late.id).await?.features, ["ca-derivations"]);
         Ok(())
     })
     .await;

@@ -29,6 +29,7 @@ mod organizations;
 mod paging;
 mod paths;
 mod projects;
+mod realisations;
 mod roles;
 mod sessions;
 mod settings;

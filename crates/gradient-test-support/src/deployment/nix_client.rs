@@ -50,6 +50,17 @@ impl NixClient {
         self.run("nix-store", &["--realise"], paths).map(drop)
     }
 
+    /// Evaluates an attribute of a flake, and substitutes what it is, which may be known by what the cache says only; where it is.
+    pub fn substitute_attribute(&self, flake: &str, attribute: &str) -> Result<Vec<String>, DeploymentError> {
+        const FEATURE: [&str; 2] = ["--extra-experimental-features", "ca-derivations"];
+        let paths = |output: String| -> Vec<String> {
+            output.lines().filter(|line| line.starts_with("/nix/store/")).map(str::to_owned).collect()
+        };
+        let evaluate = [&["eval", "--raw"], FEATURE.as_slice()].concat();
+        let derivation = paths(self.run("nix", &evaluate, &[format!("{flake}#{attribute}.drvPath")])?);
+        Ok(paths(self.run("nix-store", &[FEATURE.as_slice(), &["--realise"]].concat(), &derivation)?))
+    }
+
     /// The paths that these refer to, themselves included, as the client's store knows them.
     pub fn closure(&self, paths: &[String]) -> Result<Vec<String>, DeploymentError> {
         let output = self.run("nix-store", &["--query", "--requisites"], paths)?;

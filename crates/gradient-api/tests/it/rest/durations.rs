@@ -43,7 +43,7 @@ fn eta(of: &Value) -> [u64; 3] {
 async fn what_a_package_took_is_expected_of_its_next_version(database: &str) {
     let mut workshop = Workshop::open(database).await;
     let first = workshop.evaluate().await;
-    workshop.worker.evaluate(&packages(1)).await;
+    workshop.worker.evaluate_each(&packages(1)).await;
     let mut assignment = workshop.worker.next().await;
     let unknown = waits(workshop.alice(), &first).await;
     assert_eq!(unknown.iter().map(|why| &why["waiting_reason"]["eta_secs"]).collect::<Vec<_>>(), [&json!(null); 2]);
@@ -60,7 +60,7 @@ async fn what_a_package_took_is_expected_of_its_next_version(database: &str) {
 
     workshop.repository.commit();
     let second = workshop.evaluate().await;
-    workshop.worker.evaluate(&packages(2)).await;
+    workshop.worker.evaluate_each(&packages(2)).await;
     workshop.worker.next().await;
     let known = waits(workshop.alice(), &second).await;
     let [next, last] = [&known[0], &known[1]].map(|why| eta(&why["waiting_reason"]));

@@ -18,6 +18,7 @@ gradient_test_support::both_databases!(
     what_somebody_else_has_signed_is_built,
     what_an_upstream_does_not_answer_is_built_and_said,
     what_was_below_is_built_once_it_is_needed,
+    what_was_below_is_read_back_once_it_is_needed,
     what_an_upstream_has_lost_is_built,
     a_restart_needs_what_was_there,
     what_another_cache_of_this_server_has_is_given_from_here,
@@ -157,23 +158,43 @@ async fn what_was_below_is_built_once_it_is_needed(database: &str) {
     upstream.offer(TREE, &tree(&[("y", b"z")]), &[]);
     let evaluation = workshop.evaluate().await;
     let assignment = workshop.worker.fetch().await;
-    let entry_point = |attribute: &str, derivation: Derivation| EntryPoint {
-        attribute: attribute.to_owned(),
-        outcome: Ok(derivation.path.parse().unwrap()),
-        times: BuildTimes::default(),
-    };
-    let part = |derivations: &[Derivation], entry_point| Report::Derivations {
-        derivations: derivations.iter().map(Derivation::file).collect(),
-        entry_points: vec![entry_point],
-        messages: vec![],
-    };
-    workshop.worker.report(&assignment, part(&[BASE, TREE], entry_point("packages.tree", TREE))).await;
+    workshop.worker.report(&assignment, part(&[BASE, TREE], "packages.tree", TREE)).await;
     assert_eq!(statuses(&workshop, &evaluation).await, [is("tree", "Substituted")]);
-    workshop.worker.report(&assignment, part(&[], entry_point("packages.base", BASE))).await;
+    workshop.worker.report(&assignment, part(&[], "packages.base", BASE)).await;
     workshop.worker.report(&assignment, Report::Evaluated {}).await;
     workshop.worker.build(BASE, &tree(&[("x", b"x")]), &[]).await;
     workshop.until(&evaluation, "Completed").await;
     assert_eq!(statuses(&workshop, &evaluation).await, [is("base", "Completed"), is("tree", "Substituted")]);
+}
+
+/// These derivations, and that an attribute is one that has come by then.
+fn part(derivations: &[Derivation], attribute: &str, root: Derivation) -> Report {
+    Report::Derivations {
+        derivations: derivations.iter().map(Derivation::file).collect(),
+        entry_points: vec![EntryPoint {
+            attribute: attribute.to_owned(),
+            outcome: Ok(root.path.parse().unwrap()),
+            times: BuildTimes::default(),
+        }],
+        messages: vec![],
+    }
+}
+
+async fn what_was_below_is_read_back_once_it_is_needed(database: &str) {
+    let (mut workshop, upstream) = workshop(database).await;
+    upstream.offer(TREE, &tree(&[("y", b"z")]), &[]);
+    let first = workshop.evaluate().await;
+    workshop.worker.evaluate(&[BASE, TREE]).await;
+    workshop.until(&first, "Completed").await;
+
+    workshop.repository.commit();
+    let second = workshop.evaluate().await;
+    let assignment = workshop.worker.fetch().await;
+    workshop.worker.report(&assignment, part(&[], "packages.base", BASE)).await;
+    workshop.worker.report(&assignment, Report::Evaluated {}).await;
+    workshop.worker.build(BASE, &tree(&[("x", b"x")]), &[]).await;
+    workshop.until(&second, "Completed").await;
+    assert_eq!(statuses(&workshop, &second).await, [is("base", "Completed")]);
 }
 
 async fn what_an_upstream_has_lost_is_built(database: &str) {

@@ -69,7 +69,7 @@ async fn a_derivation_itself_is_an_input() {
         task.inputs = vec![InputPath { content_address: Some(address), ..file }];
         let (output, nar) = built(world, task).await;
         assert!(nar.contains("echo from below"), "{nar}");
-        let below = parse(&needed).unwrap().outputs["out"].path.clone();
+        let below = parse(&needed).unwrap().outputs["out"].path().unwrap().clone();
         assert!(!output.references.contains(&below), "{output:?}");
     })
     .await;
@@ -157,6 +157,20 @@ async fn nix_itself_fetches_a_url() {
     .await;
 }
 
+#[tokio::test]
+async fn a_content_addressed_output_comes_with_its_address() {
+    with_each_nix_set_to("extra-experimental-features = ca-derivations", async |world| {
+        let content = "__contentAddressed = true; outputHashMode = \"recursive\"; outputHashAlgo = \"sha256\";";
+        let (output, nar) = built(world, world.task("floating", "echo at $out > $out", content).await).await;
+        assert_eq!((output.path.name(), &output.references), ("floating", &vec![output.path.clone()]));
+        assert!(nar.contains(&format!("at {}\n", output.path.to_absolute())), "{nar}");
+        let declared = world.server.declared.lock().unwrap()[&output.path.to_string()].clone();
+        assert!(declared.0.starts_with("fixed:r:sha256:"), "{declared:?}");
+        assert_eq!(declared.1, output.path.to_string());
+    })
+    .await;
+}
+
 /// As Nix 2.34 wrote them, which is how 2.8 writes those that it knows.
 const UNSUPPORTED: &[(&str, &str, UnsupportedDerivation)] = &[
     (
@@ -189,7 +203,7 @@ async fn dynamic_and_impure_derivations_are_refused() {
             let path: StorePath = path.parse().unwrap();
             // The server does not even hand them out.
             let verified =
-                gradient_nix::derivation::verify(&path, aterm.as_bytes(), |_| Some(InputDerivationHash::Deferred)).unwrap();
+                gradient_nix::derivation::verify(&path, aterm.as_bytes(), |_| Some(InputDerivationHash::Deferred(None))).unwrap();
             assert_eq!(verified.kind(), DerivationKind::Unsupported(*reason), "{path}");
             let failed = world.run(task(path, aterm.as_bytes().to_vec())).await.unwrap_err();
             assert_eq!(failed.kind, FailureKind::UnsupportedDerivation, "{failed:?}");

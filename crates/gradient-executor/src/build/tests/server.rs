@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_compression::tokio::{bufread::ZstdDecoder, write::ZstdEncoder};
+use gradient_protocol::transfer::{CONTENT_ADDRESS_HEADER, REFERENCES_HEADER};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -14,35 +15,44 @@ use tokio::{
 /// NARs by the basename of their path.
 pub(super) type Nars = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 
+/// Content addresses and references, as they were declared, by the basename of the path.
+pub(super) type Declared = Arc<Mutex<HashMap<String, (String, String)>>>;
+
 /// A server that has the NARs in `has`, and takes all that is uploaded into `got`.
 pub(super) struct Server {
     pub(super) socket: reqwest::Url,
     pub(super) has: Nars,
     pub(super) got: Nars,
+    pub(super) declared: Declared,
 }
 
 impl Server {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = format!("ws://{}/proto", listener.local_addr().unwrap()).parse().unwrap();
-        let server = Self { socket, has: Nars::default(), got: Nars::default() };
-        let (has, got) = (Arc::clone(&server.has), Arc::clone(&server.got));
+        let server = Self { socket, has: Nars::default(), got: Nars::default(), declared: Declared::default() };
+        let (has, got, declared) = (Arc::clone(&server.has), Arc::clone(&server.got), Arc::clone(&server.declared));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&has), Arc::clone(&got)));
+                tokio::spawn(serve(stream, Arc::clone(&has), Arc::clone(&got), Arc::clone(&declared)));
             }
         });
         server
     }
 }
 
-async fn serve(stream: TcpStream, has: Nars, got: Nars) {
+async fn serve(stream: TcpStream, has: Nars, got: Nars, declared: Declared) {
     let mut stream = BufReader::new(stream);
     loop {
         let Some(request) = line(&mut stream).await else { return };
-        let mut chunked = false;
+        let (mut chunked, mut address, mut references) = (false, None, String::new());
         while let Some(header) = line(&mut stream).await.filter(|header| !header.is_empty()) {
             chunked |= header.eq_ignore_ascii_case("transfer-encoding: chunked");
+            match header.split_once(": ") {
+                Some((CONTENT_ADDRESS_HEADER, value)) => address = Some(value.to_owned()),
+                Some((REFERENCES_HEADER, value)) => value.clone_into(&mut references),
+                _ => {}
+            }
         }
         let mut words = request.split(' ');
         let (method, name) = (words.next().unwrap(), words.next().unwrap().rsplit('/').next().unwrap().to_owned());
@@ -50,6 +60,7 @@ async fn serve(stream: TcpStream, has: Nars, got: Nars) {
             assert!(chunked, "uploads are streams");
             let mut nar = Vec::new();
             ZstdDecoder::new(&chunks(&mut stream).await[..]).read_to_end(&mut nar).await.unwrap();
+            declared.lock().unwrap().extend(address.map(|address| (name.clone(), (address, references))));
             got.lock().unwrap().insert(name, nar);
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".as_bytes().to_vec()
         } else {

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use gradient_nix::{CAHash, Derivation, Output, StorePath};
+use gradient_nix::{CAHash, ContentAddressMethod, Derivation, HashAlgorithm, Output, StorePath};
 
 use crate::{Error, wire::Writer};
 
@@ -23,16 +23,29 @@ pub struct BasicDerivation {
 
 /// One output of a [`BasicDerivation`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BasicOutput {
-    /// Where it goes.
-    pub path: StorePath,
-    /// The hash that its content has to have.
-    pub content: Option<CAHash>,
+pub enum BasicOutput {
+    /// It goes to this path, whatever it is.
+    InputAddressed(StorePath),
+    /// It goes to this path, and has to have this content.
+    Fixed(StorePath, CAHash),
+    /// Its path follows from its content, hashed so. Only a daemon with the feature `ca-derivations` builds it.
+    ContentAddressed(ContentAddressMethod, HashAlgorithm),
+}
+
+impl BasicOutput {
+    /// Where it goes, if that is known beforehand.
+    pub const fn path(&self) -> Option<&StorePath> {
+        match self {
+            Self::InputAddressed(path) | Self::Fixed(path, _) => Some(path),
+            Self::ContentAddressed(..) => None,
+        }
+    }
 }
 
 impl BasicDerivation {
     /// The derivation with the paths `inputs` in place of its input derivations; its input sources are added. An output whose
-    /// path is not known before is an [`Error::Unresolved`], and an input that is not an [`Error::Dynamic`].
+    /// path is not known because those of the inputs are not is an [`Error::Unresolved`], and an input that is not known an
+    /// [`Error::Dynamic`].
     pub fn new(derivation: &Derivation, inputs: impl IntoIterator<Item = StorePath>) -> Result<Self, Error> {
         if let Some((input, _)) = derivation.input_derivations().iter().find(|(_, input)| input.is_dynamic()) {
             return Err(Error::Dynamic { input: input.clone().into() });
@@ -41,13 +54,21 @@ impl BasicDerivation {
         inputs.extend(derivation.input_sources().iter().cloned().map(StorePath::from));
         let mut outputs = BTreeMap::new();
         for (name, output) in derivation.outputs() {
-            let path = output.path(derivation.name(), name).ok().flatten();
-            let path = path.ok_or_else(|| Error::Unresolved { output: name.clone() })?.into();
-            let content = match output {
-                Output::Fixed { ca } => Some(ca.clone()),
-                _ => None,
+            let path = output.path(derivation.name(), name).ok().flatten().map(StorePath::from);
+            let output = match (output, path) {
+                (Output::Floating { method, hash_algorithm }, _) => match method {
+                    ContentAddressMethod::Flat | ContentAddressMethod::Nar => {
+                        BasicOutput::ContentAddressed(*method, *hash_algorithm)
+                    }
+                    ContentAddressMethod::Text | ContentAddressMethod::Git => {
+                        return Err(Error::Unresolved { output: name.clone() });
+                    }
+                },
+                (Output::Fixed { ca }, Some(path)) => BasicOutput::Fixed(path, ca.clone()),
+                (_, Some(path)) => BasicOutput::InputAddressed(path),
+                (_, None) => return Err(Error::Unresolved { output: name.clone() }),
             };
-            outputs.insert(name.clone(), BasicOutput { path, content });
+            outputs.insert(name.clone(), output);
         }
         let mut environment = derivation.environment().clone();
         if let Some(attributes) = derivation.structured_attrs() {
@@ -66,8 +87,13 @@ impl BasicDerivation {
     pub(super) fn write(&self, writer: &mut Writer) {
         writer.count(self.outputs.len());
         for (name, output) in &self.outputs {
-            let (method, digest) = output.content.as_ref().map(method_and_digest).unwrap_or_default();
-            writer.text(name).text(output.path.to_absolute()).text(method).text(digest);
+            let path = output.path().map(StorePath::to_absolute).unwrap_or_default();
+            let (method, digest) = match output {
+                BasicOutput::InputAddressed(_) => Default::default(),
+                BasicOutput::Fixed(_, content) => method_and_digest(content),
+                BasicOutput::ContentAddressed(method, algorithm) => (format!("{}{algorithm}", prefix(*method)), String::new()),
+            };
+            writer.text(name).text(path).text(method).text(digest);
         }
         super::super::paths(writer, self.inputs.iter());
         writer.text(&self.system).text(&self.builder).texts(self.arguments.iter());
@@ -80,14 +106,18 @@ impl BasicDerivation {
 
 /// As they stand in a derivation: `r:sha256` and hexadecimal digits.
 fn method_and_digest(content: &CAHash) -> (String, String) {
-    let prefix = match content {
-        CAHash::Flat(_) => "",
-        CAHash::Nar(_) => "r:",
-        CAHash::Text(_) => "text:",
-        CAHash::Git(_) => "git:",
-    };
+    let prefix = prefix(content.method());
     let hash = content.hash();
     let tagged = hash.to_nix_base16_string();
     let digest = tagged.split_once(':').map_or("", |(_, digest)| digest);
     (format!("{prefix}{}", hash.algorithm()), digest.to_owned())
+}
+
+const fn prefix(method: ContentAddressMethod) -> &'static str {
+    match method {
+        ContentAddressMethod::Flat => "",
+        ContentAddressMethod::Nar => "r:",
+        ContentAddressMethod::Text => "text:",
+        ContentAddressMethod::Git => "git:",
+    }
 }

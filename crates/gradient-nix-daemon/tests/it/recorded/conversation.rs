@@ -3,7 +3,7 @@
 use std::{io::Cursor, sync::LazyLock};
 
 use gradient_nix::{Derivation, StorePath};
-use gradient_nix_daemon::{BasicDerivation, Connection, Error, Event, Options, PathInfo};
+use gradient_nix_daemon::{BasicDerivation, BasicOutput, Connection, Error, Event, Options, PathInfo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::tape::{Entry, Tape};
@@ -142,8 +142,8 @@ impl Client<'_> {
     async fn builds(&mut self) -> Result<(), Error> {
         self.set_options().await?;
         self.build(&TOLD).await?;
-        for output in TOLD.derivation.outputs.values() {
-            self.query_path_info(&output.path).await?;
+        for output in TOLD.derivation.outputs.values().filter_map(BasicOutput::path) {
+            self.query_path_info(output).await?;
         }
         self.build(&FAILING).await
     }

@@ -65,11 +65,6 @@ impl Upstream {
         self.state.files.lock().unwrap().insert(narinfo(derivation), text);
     }
 
-    /// Has it no longer.
-    pub(super) fn lose(&self, derivation: Derivation) {
-        self.state.files.lock().unwrap().remove(&narinfo(derivation));
-    }
-
     /// Fails from now on, or not any more.
     pub(super) fn set_broken(&self, is_broken: bool) {
         *self.state.is_broken.lock().unwrap() = is_broken;
