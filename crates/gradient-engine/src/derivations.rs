@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use gradient_domain::{BuildStatus, EvaluationId, MessageLevel, Moment};
 use gradient_nix::{DerivationError, InputDerivationHash, StorePath, VerifiedDerivation, derivation};
 use gradient_protocol::{DerivationFile, EntryPoint, EvaluationMessage};
-use gradient_scheduler::Event;
+use gradient_scheduler::{Event, NewBuild};
 use gradient_storage::{Conn, StorageError, builds, derivations};
 use thiserror::Error;
 
@@ -74,7 +74,7 @@ pub(crate) async fn ingest(
     drop(looking);
 
     let told = memory.silent.clone();
-    let memory = need(engine, store, memory, &part.entry_points).await?;
+    let (memory, builds) = need(engine, store, memory, &part.entry_points).await?;
     let silent: Vec<String> = memory.silent.difference(&told).cloned().collect();
     let (entry_points, messages) = (part.entry_points, part.messages.into_iter().chain(silent.iter().map(silence)).collect());
     let say = async move |conn: &mut Conn| {
@@ -85,15 +85,24 @@ pub(crate) async fn ingest(
     };
     let (roots, memory) = engine.storage().transaction(say).await?;
     found.keep(evaluation, epoch, memory);
+    // Not before their entry points are stored: how long a builder may run is theirs to say.
+    for builds in builds {
+        engine.core().send(Event::BuildsAdded { evaluation, builds }).await;
+    }
     publish::claim_ready_entry_points(engine, evaluation, organization, &roots).await?;
     engine.core().send(Event::EntryPointsAdded { evaluation, builds: roots }).await;
     engine.changes().announce(Change::Evaluation(evaluation));
     Ok(())
 }
 
-/// Gives the evaluation the builds that its entry points need, and the scheduler too.
-async fn need(engine: &Engine, store: Store, mut memory: Memory, entry_points: &[EntryPoint]) -> Result<Memory, EngineError> {
-    let (evaluation, organization) = (store.evaluation, store.organization);
+/// Gives the evaluation the builds that its entry points need; the scheduler is to be told of them, in this order.
+async fn need(
+    engine: &Engine,
+    store: Store,
+    mut memory: Memory,
+    entry_points: &[EntryPoint],
+) -> Result<(Memory, Vec<Vec<NewBuild>>), EngineError> {
+    let (organization, mut builds) = (store.organization, Vec::new());
     let mut roots: Vec<StorePath> = entry_points.iter().filter_map(|entry_point| entry_point.outcome.clone().ok()).collect();
     roots.sort();
     roots.dedup();
@@ -113,10 +122,10 @@ async fn need(engine: &Engine, store: Store, mut memory: Memory, entry_points: &
             for _ in 0..stored.substituted {
                 measures::build_finished(BuildStatus::Substituted);
             }
-            engine.core().send(Event::BuildsAdded { evaluation, builds: stored.builds }).await;
+            builds.push(stored.builds);
         }
     }
-    Ok(memory)
+    Ok((memory, builds))
 }
 
 /// What there is to say of an upstream that does not answer.
