@@ -7,10 +7,11 @@
 //! A job (fetch, evaluate, build) has one owner at a time. Each assignment has an [`Epoch`](gradient_domain::Epoch) one higher
 //! than the last; a report that names another epoch or comes from another worker changes nothing. A worker that loses its
 //! connection keeps its jobs until their leases end. A build is ready when nothing that it depends on is left to do; among the
-//! ready ones the order is: priority, then the organization that had the smallest share of the workers in the last minutes, then the build with which the
-//! longest chain of builds begins, in expected time, then age. A build that needs features counts as at least as long as all such
-//! builds together keep the workers busy that have them. It goes to a worker that can do the least else, of several to the one that has
-//! to fetch the least; what lands on one that is needed for rarer things is something short.
+//! ready ones the order is: priority, then the organization that had the smallest share of the workers in the last minutes, then
+//! the build with which the longest chain of builds begins, in expected time, then age. A build that needs features counts as at
+//! least as long as all such builds together keep the workers busy that have them. It goes to a worker that can do the least else,
+//! of several to one that has its large inputs; what lands on one that is needed for rarer things is something short. A worker that
+//! is done in moments is given short builds before it has a free slot.
 //!
 //! ```
 //! use gradient_domain::{Epoch, EvaluationStatus, Job, JobKind, EvaluationId, OrganizationId, Priority, WorkerId};
