@@ -13,7 +13,7 @@ use gradient_domain::{Epoch, Job, JobKind};
 use gradient_engine::{Engine, SourceDeclaration, UploadError};
 use gradient_nix::StorePath;
 use gradient_protocol::transfer::{
-    CONTENT_ADDRESS_HEADER, Missing, OFFSET_HEADER, Paths, REFERENCES_HEADER, Refusal, TOO_LARGE, WRONG_OFFSET,
+    CONTENT_ADDRESS_HEADER, Known, Missing, OFFSET_HEADER, Paths, REFERENCES_HEADER, Refusal, TOO_LARGE, WRONG_OFFSET,
 };
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -27,10 +27,10 @@ use crate::{
 /// How long a worker may pause in the middle of an upload, which holds a thread.
 const MAX_PAUSE: Duration = Duration::from_mins(2);
 
-/// The most bytes of a question for missing paths.
+/// The most bytes of a question about paths.
 const MAX_PATHS_BYTES: usize = 2 << 20;
 
-/// The bounds of all questions for missing paths.
+/// The bounds of all questions about paths.
 pub(crate) fn body_limits(settings: &ApiSettings) -> BodyLimits {
     BodyLimits::new(MAX_PATHS_BYTES, settings.request_timeout)
 }
@@ -42,6 +42,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, limits: &web::Data<Body
             .app_data(limits.clone())
             .route("/task", web::get().to(task))
             .route("/missing", web::post().to(missing))
+            .route("/known", web::post().to(known))
             .route("/paths/{path}", web::put().to(upload))
             .route("/paths/{path}", web::get().to(download))
             .route("/pieces/{path}", web::put().to(piece))
@@ -145,20 +146,49 @@ async fn missing(
 ) -> HttpResponse {
     let answer = async {
         let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
-        let token = token(&request)?;
-        // Nothing is read from somebody who has no such job.
-        let sender = Sender::Workers(engine.transfer_organization(token, job, epoch)?);
-        let paths = body::read(&limits, sender, &request, body).await;
-        let Paths { paths } = paths.map_err(|error| Refused(error.code().status(), error.code().slug(), error.to_string()))?;
-        if paths.len() > 10_000 {
-            return Err(Refused(StatusCode::BAD_REQUEST, "bad_request", "at most 10,000 paths at a time".into()));
-        }
-        Ok(engine.missing_paths(token, job, epoch, paths).await?)
+        let paths = asked(&request, job, epoch, body, &limits, &engine).await?;
+        Ok::<_, Refused>(engine.missing_paths(token(&request)?, job, epoch, paths).await?)
     };
     match answer.await {
         Ok(missing) => HttpResponse::Ok().json(Missing { missing }),
         Err(refused) => refused.into(),
     }
+}
+
+async fn known(
+    request: HttpRequest,
+    address: web::Path<JobAddress>,
+    body: web::Payload,
+    limits: web::Data<BodyLimits>,
+    engine: web::Data<Engine>,
+) -> HttpResponse {
+    let answer = async {
+        let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
+        let paths = asked(&request, job, epoch, body, &limits, &engine).await?;
+        Ok::<_, Refused>(engine.known_derivations(token(&request)?, job, epoch, paths).await?)
+    };
+    match answer.await {
+        Ok(known) => HttpResponse::Ok().json(Known { known }),
+        Err(refused) => refused.into(),
+    }
+}
+
+/// The paths of a question. Nothing is read from somebody who has no such job.
+async fn asked(
+    request: &HttpRequest,
+    job: Job,
+    epoch: Epoch,
+    body: web::Payload,
+    limits: &BodyLimits,
+    engine: &Engine,
+) -> Result<Vec<StorePath>, Refused> {
+    let sender = Sender::Workers(engine.transfer_organization(token(request)?, job, epoch)?);
+    let paths = body::read(limits, sender, request, body).await;
+    let Paths { paths } = paths.map_err(|error| Refused(error.code().status(), error.code().slug(), error.to_string()))?;
+    if paths.len() > 10_000 {
+        return Err(Refused(StatusCode::BAD_REQUEST, "bad_request", "at most 10,000 paths at a time".into()));
+    }
+    Ok(paths)
 }
 
 async fn upload(

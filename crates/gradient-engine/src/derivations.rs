@@ -1,6 +1,8 @@
 //! Takes in what an evaluation found: derivations that are recomputed before they are believed, and the graph they make.
 
+mod behind;
 mod found;
+mod known;
 mod node;
 mod plan;
 mod store;
@@ -15,7 +17,7 @@ use gradient_storage::{Conn, StorageError, builds, derivations};
 use thiserror::Error;
 
 pub(crate) use self::found::Found;
-use self::{found::Memory, node::Node, store::Store};
+use self::{found::Memory, node::Node, plan::Plan, store::Store};
 use crate::{Engine, EngineError, changes::Change, durations::Durations, leases::Lease, measures, publish};
 
 /// Builds that are added in one transaction.
@@ -109,7 +111,7 @@ async fn need(
     let mut has_moved = !roots.is_empty();
     while has_moved {
         has_moved = false;
-        let steps = plan::plan(engine, organization, &mut memory, &roots).await?;
+        let Plan { steps, behind } = plan::plan(engine, organization, &mut memory, &roots).await?;
         for chunk in steps.chunks(STEPS) {
             let (steps, before) = (chunk.to_vec(), memory);
             let add = async move |conn: &mut Conn| store.builds(conn, &steps, before).await;
@@ -123,6 +125,9 @@ async fn need(
                 measures::build_finished(BuildStatus::Substituted);
             }
             builds.push(stored.builds);
+        }
+        if !has_moved {
+            behind::link(engine, store, &mut memory, behind).await?;
         }
     }
     Ok((memory, builds))

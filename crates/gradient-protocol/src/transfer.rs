@@ -48,6 +48,12 @@ pub fn job_missing(job: Job, epoch: Epoch) -> String {
     format!("/proto/jobs/{job}/{epoch}/missing")
 }
 
+/// Where the worker of an evaluation asks which derivations the organization has, with all that they need: these need not be sent. `POST`
+/// with [`Paths`], answered with [`Known`]. A server that does not know the route (404) has to be sent all.
+pub fn job_known(job: Job, epoch: Epoch) -> String {
+    format!("/proto/jobs/{job}/{epoch}/known")
+}
+
 /// Paths to ask about, at most 10,000.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
@@ -60,6 +66,13 @@ pub struct Paths {
 pub struct Missing {
     /// In the order they were asked for.
     pub missing: Vec<StorePath>,
+}
+
+/// The derivations asked about that are there. They stay for as long as an evaluation may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// In the order they were asked for.
+    pub known: Vec<StorePath>,
 }
 
 /// Why a transfer was refused: the body of every answer that is not a success.

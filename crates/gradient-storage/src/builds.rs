@@ -27,7 +27,7 @@ mod view;
 
 pub use artefacts::{BuildArtefact, artefacts, insert_artefacts, lookup_artefact};
 pub use graph::{Graph, GraphEdge, GraphNode, dependencies, dependents, graph, names};
-pub use link::link;
+pub use link::{Level, link, succeeded};
 pub use moves::{Completion, complete, complete_many, end_unassigned, set_status};
 pub(crate) use moves::{Fits, Move, Wanted, make_many};
 pub use published::{are_published, is_published, published_outputs};

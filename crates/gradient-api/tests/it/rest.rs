@@ -16,6 +16,7 @@ mod durations;
 mod email_verification;
 mod hostile;
 mod keys;
+mod known;
 mod log_streams;
 mod members;
 mod oidc;

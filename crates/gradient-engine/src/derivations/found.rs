@@ -1,11 +1,11 @@
 //! What an evaluation has found, so that what most of it needs is not looked up again for each part.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
-use gradient_domain::{Epoch, EvaluationId};
+use gradient_domain::{DerivationId, Epoch, EvaluationId};
 use gradient_nix::StorePath;
 use gradient_storage::{builds::LatestBuild, derivations::KnownDerivation};
 
@@ -43,6 +43,8 @@ pub(super) enum Reach {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) derivations: HashMap<StorePath, Remembered>,
+    /// Those of which all that ended builds needed is linked, and which are not above, or without what they need.
+    pub(super) behind: HashSet<DerivationId>,
     /// How long upstreams were asked.
     pub(super) asked_for: Duration,
     /// The upstreams of which it was said that they do not answer.
@@ -74,6 +76,9 @@ impl Memory {
         }
         if self.derivations.len() > MAX_DERIVATIONS {
             self.derivations = HashMap::new();
+        }
+        if self.behind.len() > MAX_DERIVATIONS {
+            self.behind = HashSet::new();
         }
     }
 }

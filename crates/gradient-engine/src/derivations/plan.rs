@@ -2,7 +2,7 @@
 //! for, built or fetched.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     time::Duration,
 };
 
@@ -44,6 +44,15 @@ pub(super) struct Step {
     pub(super) verdict: Verdict,
     /// Whether what it needs is not looked at, because its newest build has its outputs or will not be asked for them.
     pub(super) is_leaf: bool,
+}
+
+/// What is to be done for entry points.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// In an order in which each comes after what it needs.
+    pub(super) steps: Vec<Step>,
+    /// What only ended builds need, as far as it is not in memory.
+    pub(super) behind: Vec<StorePath>,
 }
 
 /// Who wants something.
@@ -95,12 +104,15 @@ fn judge(answer: Answer, latest: Option<&LatestBuild>) -> (Verdict, Option<Want>
 
 /// What has been decided on the way.
 #[derive(Default)]
-struct Visited(HashMap<StorePath, (Want, Verdict, bool)>);
+struct Visited {
+    decided: HashMap<StorePath, (Want, Verdict, bool)>,
+    behind: HashSet<StorePath>,
+}
 
 impl Visited {
     /// Whether this is news about a derivation.
     fn is_news(&self, path: &StorePath, want: Want) -> bool {
-        self.0.get(path).is_none_or(|(before, ..)| *before < want)
+        self.decided.get(path).is_none_or(|(before, ..)| *before < want)
     }
 }
 
@@ -110,20 +122,21 @@ pub(super) async fn plan(
     organization: OrganizationId,
     memory: &mut Memory,
     roots: &[StorePath],
-) -> Result<Vec<Step>, EngineError> {
+) -> Result<Plan, EngineError> {
     let places = engine.substitutes(organization).await?;
     let began = Instant::now();
     let until = began + MAX_ASKING.min(MAX_ASKING_IN_ALL.saturating_sub(memory.asked_for));
     let mut visited = Visited::default();
     let mut wave: Vec<(StorePath, Want)> = roots.iter().map(|root| (root.clone(), Want::EntryPoint)).collect();
     while !wave.is_empty() {
-        let news = news(engine, organization, memory, &visited, wave).await?;
+        let news = news(engine, organization, memory, &mut visited, wave).await?;
         wave = decide(engine, &places, memory, &mut visited, news, until).await?;
     }
     if !places.is_empty() {
         memory.asked_for += began.elapsed();
     }
-    Ok(inputs_first(memory, visited, roots))
+    let behind = std::mem::take(&mut visited.behind).into_iter().collect();
+    Ok(Plan { steps: inputs_first(memory, visited.decided, roots), behind })
 }
 
 /// Those of a wave that are to be decided, each once, with what is known of them in memory.
@@ -131,7 +144,7 @@ async fn news(
     engine: &Engine,
     organization: OrganizationId,
     memory: &mut Memory,
-    visited: &Visited,
+    visited: &mut Visited,
     wave: Vec<(StorePath, Want)>,
 ) -> Result<Vec<(StorePath, Want)>, EngineError> {
     let mut wants: HashMap<StorePath, Want> = HashMap::with_capacity(wave.len());
@@ -144,11 +157,18 @@ async fn news(
             Entry::Vacant(place) => _ = place.insert(want),
         }
     }
-    // What has ended can do without those that are not in memory.
+    // What ended builds need is many, and only to be shown: it is found by its ids.
     let unread = wants.iter().filter(|(path, want)| **want > Want::Behind && memory.node(path).is_none());
     let unread: Vec<StorePath> = unread.map(|(path, _)| path.clone()).collect();
     node::load(engine, organization, memory, unread).await?;
-    let mut news: Vec<_> = wants.into_iter().filter(|(path, _)| memory.node(path).is_some()).collect();
+    let mut news = Vec::with_capacity(wants.len());
+    for (path, want) in wants {
+        if memory.node(&path).is_some() {
+            news.push((path, want));
+        } else if want == Want::Behind {
+            visited.behind.insert(path);
+        }
+    }
     news.sort();
     Ok(news)
 }
@@ -203,29 +223,29 @@ async fn decide(
         if let (Some(needs), Some(node)) = (needs, memory.node(&path)) {
             next.extend(node.inputs.iter().map(|input| (input.clone(), needs)));
         }
-        visited.0.insert(path, (want, verdict, needs.is_none() || needs == Some(Want::Behind)));
+        visited.decided.insert(path, (want, verdict, needs.is_none() || needs == Some(Want::Behind)));
     }
     Ok(next)
 }
 
 /// All that was decided, in an order in which each comes after what it needs.
-fn inputs_first(memory: &Memory, mut visited: Visited, roots: &[StorePath]) -> Vec<Step> {
-    let mut steps = Vec::with_capacity(visited.0.len());
+fn inputs_first(memory: &Memory, mut decided: HashMap<StorePath, (Want, Verdict, bool)>, roots: &[StorePath]) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(decided.len());
     for root in roots {
         let mut stack = vec![(root.clone(), false)];
         while let Some((path, needs_are_done)) = stack.pop() {
             if needs_are_done {
-                if let Some((_, verdict, is_leaf)) = visited.0.remove(&path) {
+                if let Some((_, verdict, is_leaf)) = decided.remove(&path) {
                     steps.push(Step { path, verdict, is_leaf });
                 }
                 continue;
             }
-            if !visited.0.contains_key(&path) {
+            if !decided.contains_key(&path) {
                 continue;
             }
             let inputs = memory.node(&path).map(|node| node.inputs.clone()).unwrap_or_default();
             stack.push((path, true));
-            stack.extend(inputs.into_iter().filter(|input| visited.0.contains_key(input)).map(|input| (input, false)));
+            stack.extend(inputs.into_iter().filter(|input| decided.contains_key(input)).map(|input| (input, false)));
         }
     }
     steps

@@ -2,15 +2,15 @@ use std::collections::{BTreeSet, HashSet};
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use gradient_domain::{BuildId, EvaluationId, Moment};
+use gradient_domain::{BuildId, BuildStatus, DerivationId, EvaluationId, Moment};
 
-use super::statuses;
+use super::{latest, statuses};
 use crate::{
     Conn, StorageError,
     conn::{KEYS_PER_QUERY, insert_rows, query},
     counters::{self, Delta},
     evaluations::BuildCounts,
-    schema::{evaluation_builds, evaluation_counters, evaluations},
+    schema::{derivation_inputs, evaluation_builds, evaluation_counters, evaluations},
 };
 
 /// Notes that an evaluation needs these builds, and counts them. Those that it needs already are not counted twice; those that do
@@ -57,4 +57,31 @@ pub async fn link(conn: &mut Conn, evaluation: EvaluationId, builds: &[BuildId],
         diesel::update(evaluations::table.find(evaluation)).set(evaluations::updated_at.eq(now)).execute(c).await?
     });
     Ok(())
+}
+
+/// What some derivations need that have been built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// The newest builds of those of them that have succeeded.
+    pub builds: Vec<BuildId>,
+    /// The inputs of those that were built here, each once.
+    pub inputs: Vec<DerivationId>,
+}
+
+/// The successful ones among the newest builds of these derivations, and what they needed.
+pub async fn succeeded(conn: &mut Conn, derivations: &[DerivationId]) -> Result<Level, StorageError> {
+    let mut latest = latest(conn, derivations).await?;
+    latest.retain(|_, build| build.status.is_success());
+    let builds = latest.values().map(|build| build.build).collect();
+    latest.retain(|_, build| build.status == BuildStatus::Completed);
+    let built: Vec<DerivationId> = latest.into_keys().collect();
+    let mut inputs = BTreeSet::new();
+    for chunk in built.chunks(KEYS_PER_QUERY) {
+        let found: Vec<DerivationId> = query!(&mut *conn, |c| {
+            let links = derivation_inputs::table.filter(derivation_inputs::derivation.eq_any(chunk));
+            links.select(derivation_inputs::input).distinct().load(c).await?
+        });
+        inputs.extend(found);
+    }
+    Ok(Level { builds, inputs: inputs.into_iter().collect() })
 }

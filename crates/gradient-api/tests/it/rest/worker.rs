@@ -309,6 +309,13 @@ impl Worker {
         answer.missing
     }
 
+    /// Which of these derivations need not be sent.
+    pub(super) async fn known(&self, assignment: &Assignment, derivations: &[Derivation]) -> reqwest::Response {
+        let paths = derivations.iter().map(|derivation| derivation.path.parse().unwrap()).collect();
+        let route = transfer::job_known(assignment.job, assignment.epoch);
+        self.request(reqwest::Method::POST, &route).json(&transfer::Paths { paths }).send().await.unwrap()
+    }
+
     /// The NAR of a path that the job may read.
     pub(super) async fn download(&self, assignment: &Assignment, path: &StorePath) -> Vec<u8> {
         let url = format!("{}{}", self.url, transfer::job_path(assignment.job, assignment.epoch, path));
