@@ -77,9 +77,17 @@ pub struct Arguments {
     pub eval_processes: Option<u32>,
 
     /// How much memory each evaluator may have, in bytes, swapped out or not; one that needs more goes on in a new process
-    /// [default: as much as it likes].
+    /// [default: three quarters of the machine's memory for all].
     #[arg(long, env = "GRADIENT_WORKER_EVAL_MEMORY_BYTES", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(67_108_864..))]
     pub eval_memory_bytes: Option<u64>,
+
+    /// How long an evaluation may take, in seconds, four hours at most.
+    #[arg(long, env = "GRADIENT_WORKER_EVAL_TIMEOUT_SECS", value_name = "SECONDS", default_value_t = 14_400, value_parser = clap::value_parser!(u64).range(1..=14_400))]
+    pub eval_timeout_secs: u64,
+
+    /// How long one attribute may take to evaluate, in seconds, with what has to be built for that.
+    #[arg(long, env = "GRADIENT_WORKER_EVAL_ATTRIBUTE_TIMEOUT_SECS", value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(1..=14_400))]
+    pub eval_attribute_timeout_secs: u64,
 
     /// The nix-eval-jobs that evaluates large sets of attributes; empty for none [default: the one in PATH, if any].
     #[arg(long, env = "GRADIENT_WORKER_NIX_EVAL_JOBS", value_name = "PROGRAM")]

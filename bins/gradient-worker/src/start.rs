@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsString,
-    num::NonZeroU64,
+    num::{NonZeroU64, TryFromIntError},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -34,6 +34,7 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
     let server = server(arguments.server_url.as_deref())?;
     let kinds = kinds(&arguments)?;
     let signing_keys = signing_keys(&arguments)?;
+    let evaluation = evaluation_limits(&arguments)?;
     let base = directories::base(arguments.base_dir)?;
     // Before the peers, which take it to be registered.
     let id = match arguments.id {
@@ -54,10 +55,7 @@ pub async fn work(arguments: Arguments, stop: CancellationToken) -> anyhow::Resu
                 "this worker cannot build (docs/worker.md tells what Nix needs for it); GRADIENT_WORKER_CAPABILITIES_BUILD=false makes it do the rest",
             )?;
     }
-    let processes =
-        arguments.eval_processes.map_or_else(|| Ok(EvaluationLimits::processes_of_this_machine()), usize::try_from)?;
     let nix_eval_jobs = nix_eval_jobs(arguments.nix_eval_jobs)?;
-    let evaluation = EvaluationLimits { processes, memory_bytes: arguments.eval_memory_bytes };
     tracing::info!(worker = %id, nix = nix.version(), systems = nix.systems().join(" "), features = nix.features().join(" "), "starting");
     let reserve = Reserve { memory_bytes: arguments.min_free_memory_bytes, disk_bytes: arguments.min_free_disk_bytes };
     let machine = Machine {
@@ -102,6 +100,19 @@ async fn work_until_told(arguments: Arguments) -> anyhow::Result<()> {
     tracing::info!("finishing what runs; a second signal ends it at once");
     stop.cancel();
     working.await
+}
+
+fn evaluation_limits(arguments: &Arguments) -> Result<EvaluationLimits, TryFromIntError> {
+    let mut limits = EvaluationLimits::of_this_machine();
+    if let Some(processes) = arguments.eval_processes {
+        limits = limits.with_processes(processes.try_into()?);
+    }
+    Ok(EvaluationLimits {
+        memory_bytes: arguments.eval_memory_bytes.or(limits.memory_bytes),
+        time: Duration::from_secs(arguments.eval_timeout_secs),
+        attribute_time: Duration::from_secs(arguments.eval_attribute_timeout_secs),
+        ..limits
+    })
 }
 
 fn server(url: Option<&str>) -> Result<Url, WrongSetting> {

@@ -5,18 +5,21 @@ mod delivery;
 mod drafts;
 mod evaluator;
 mod expansion;
+mod files;
 mod graph;
 mod jobs;
+mod known;
+mod limits;
 mod probe;
+mod roots;
 mod walks;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use gradient_domain::{BuildTimes, Failure, FailureKind, MessageLevel, Wildcard};
-use gradient_nix::{NixHash, StorePath};
-use gradient_nix_daemon::DerivationKeeper as _;
+use gradient_nix::NixHash;
 use gradient_protocol::{EntryPoint, EvaluateTask, EvaluationMessage, Source};
-use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     Machine,
@@ -26,11 +29,12 @@ use crate::{
 use drafts::DraftStore;
 use evaluator::{Answer, Evaluator};
 use expansion::{Expansion, Match};
+use files::DerivationFiles;
 use jobs::NixEvalJobs;
+use known::Known;
+pub use limits::EvaluationLimits;
 use probe::NixInstantiate;
-
-/// How long an evaluation may take in all.
-const EVALUATION_TIME: Duration = Duration::from_hours(4);
+use roots::Roots;
 
 /// How many attributes that throw are evaluated once more to see what they say.
 const MAX_EXPLANATIONS: usize = 20;
@@ -46,41 +50,37 @@ enum Item {
 
 /// Evaluates and reports everything but the end.
 pub(crate) async fn run(machine: &Machine, task: EvaluateTask, context: &JobContext) -> Result<(), Failure> {
-    match timeout(EVALUATION_TIME, evaluate(machine, task, context)).await {
+    let time = machine.evaluation.time.min(EvaluationLimits::MAX_TIME);
+    match timeout(time, evaluate(machine, task, context)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(failure(FailureKind::Timeout, "the evaluation takes longer than four hours")),
+        Err(_) => Err(failure(FailureKind::Timeout, format!("the evaluation takes longer than {}", limits::in_words(time)))),
     }
 }
 
 async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -> Result<(), Failure> {
     let wildcard: Wildcard =
         task.wildcard.parse().map_err(|error| failure(FailureKind::Permanent, format!("the wildcard: {error}")))?;
+    let roots = Roots::open(machine).await;
+    roots.hold([&task.source.path]).await;
     store::import(machine, context.transfer(), &task.source.path).await?;
     let drafts = DraftStore::open(machine).unwrap_or_else(|error| {
         tracing::warn!(%error, "derivations are written to the store, which takes longer");
         None
     });
-    let kept = drafts.as_ref().map(|store| Arc::clone(store.drafts()));
+    let files = DerivationFiles::new(machine, drafts.as_ref().map(|store| Arc::clone(store.drafts())));
     let own = NixInstantiate::new(machine, flake_reference(&task.source), task.allow_ifd, drafts);
 
-    let (items, found) = mpsc::channel(64);
+    let (items, found) = mpsc::channel(1024);
     let (nodes, read) = mpsc::channel(256);
-    let nix = machine.nix.clone();
-    let reading = spawn_blocking(move || {
-        let read_file = |path: &StorePath| match kept.as_ref().map_or(Ok(None), |kept| kept.kept(path))? {
-            Some(aterm) => Ok(aterm),
-            None => graph::read_file(&nix.real_path(path)),
-        };
-        graph::read(&read_file, found, &nodes);
-    });
     let searching = async {
         match &machine.nix_eval_jobs {
             Some(program) => search(&NixEvalJobs::new(program, own), &wildcard, items).await,
             None => search(&own, &wildcard, items).await,
         }
     };
-    tokio::try_join!(searching, delivery::deliver(machine, context, read))?;
-    reading.await.map_err(|error| failure(FailureKind::Transient, format!("reading derivations stopped: {error}")))
+    let reading = graph::read(files, Known::new(context.transfer()), found, nodes);
+    tokio::try_join!(searching, reading, delivery::deliver(machine, context, &roots, read))?;
+    Ok(())
 }
 
 /// Finds what the wildcard matches, level by level.

@@ -36,6 +36,7 @@ use std::{path::PathBuf, sync::Arc};
 use gradient_domain::BuildTimes;
 
 pub use build::{CheckError, Daemons, UploadBudget};
+pub use evaluate::EvaluationLimits;
 pub use identity::{IdentityError, worker_id};
 pub use nix::{Nix, NixError};
 pub use peer_stores::PeerStores;
@@ -74,23 +75,4 @@ pub struct Reserve {
     pub memory_bytes: u64,
     /// Space where the store is, in bytes.
     pub disk_bytes: u64,
-}
-
-/// What evaluations may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EvaluationLimits {
-    /// How many evaluator processes run at once.
-    pub processes: usize,
-    /// How much memory each may have, in bytes, swapped out or not.
-    pub memory_bytes: Option<u64>,
-}
-
-impl EvaluationLimits {
-    /// How many processes suit this machine: as many as it has cores, but no more than one for each 4 GiB of its memory, nor than
-    /// 4, as each evaluates once more what its attributes share with those of others.
-    pub fn processes_of_this_machine() -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let room = usize::try_from(session::memory_bytes() >> 32).unwrap_or(usize::MAX);
-        cores.min(room).clamp(1, 4)
-    }
 }

@@ -102,7 +102,7 @@ mod tests {
                 nix_eval_jobs: None,
                 scratch: store.home().to_path_buf(),
                 uploads: UploadBudget::default(),
-                evaluation: EvaluationLimits { processes: 1, memory_bytes: None },
+                evaluation: EvaluationLimits::of_this_machine(),
                 reserve: Reserve { memory_bytes: 0, disk_bytes: 0 },
                 build_times: gradient_domain::BuildTimes::default(),
             };

@@ -2,11 +2,11 @@
 
 mod nar;
 mod pieces;
+mod questions;
 mod upload;
 mod upstream;
 
 use std::{
-    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -21,7 +21,7 @@ use gradient_domain::{Epoch, Failure, FailureKind, Job};
 use gradient_nix::StorePath;
 use gradient_protocol::{
     MAX_TASK_BYTES, Task, decode_task,
-    transfer::{Missing, Paths, Refusal, TOO_LARGE, job_missing, job_path, job_task},
+    transfer::{Refusal, TOO_LARGE, job_path, job_task},
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use thiserror::Error;
@@ -39,9 +39,6 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long a transfer may stand still.
 const STALL: Duration = Duration::from_mins(2);
-
-/// How many paths one question may name.
-const MAX_PATHS: usize = 10_000;
 
 /// The server as the jobs of a worker reach it. Clones share the session's token.
 #[derive(Debug, Clone)]
@@ -244,20 +241,6 @@ impl JobTransfer {
             }
         }
         decode_task(&bytes).map_err(|error| unreadable(error.to_string()))
-    }
-
-    /// Which of the paths the organization's scope lacks.
-    pub(crate) async fn missing(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>, TransferError> {
-        let what = "a question for missing paths";
-        let mut missing = BTreeSet::new();
-        for part in paths.chunks(MAX_PATHS) {
-            let question = Paths { paths: part.to_vec() };
-            let route = job_missing(self.job, self.epoch);
-            let response = self.transfer.send(what, &route, |client, url| client.post(url).json(&question)).await?;
-            let answer: Missing = response.json().await.map_err(|error| TransferError::Unreachable(chain(&error)))?;
-            missing.extend(answer.missing);
-        }
-        Ok(missing)
     }
 
     /// Uploads the NAR of a path; sources say what they claim to be. It goes in pieces when something on the way cuts it, as do all

@@ -1,6 +1,6 @@
 //! Flakes become builds, logs and signed store paths.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use gradient_test_support::deployment::answer::field;
 use gradient_test_support::deployment::{DeploymentError, NixInstall, this_system, wait};
@@ -175,6 +175,24 @@ fn the_same_commit_again_shares_the_builds() {
         assert_ne!(first.id(), second.id());
         assert_eq!(build(&first, "diamond-top")?.get("id"), build(&second, "diamond-top")?.get("id"));
         assert_eq!(second.builds()?.len(), 4);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_commit_that_changes_little_shares_the_builds() {
+    Trial::usual().unwrap().run(|trial| {
+        let first = trial.evaluate("packages", "chain")?;
+        assert_eq!(first.wait_for_end(LIMIT)?, "Completed");
+        trial.repository.write("README", "Nothing reads this.\n")?;
+        trial.repository.commit("Say something")?;
+        let second = trial.installation.evaluate("examples")?;
+        assert_eq!(second.wait_for_end(LIMIT)?, "Completed");
+        let ids = |builds: Vec<Value>| {
+            builds.iter().map(|build| field(build, "id").map(str::to_owned)).collect::<Result<BTreeSet<_>, _>>()
+        };
+        let (first, second) = (ids(first.builds()?)?, ids(second.builds()?)?);
+        assert_eq!((first.len(), &first), (4, &second), "all of the chain is shown");
         Ok(())
     });
 }

@@ -10,7 +10,7 @@ use gradient_nix::StorePath;
 use gradient_protocol::{DerivationFile, EntryPoint, EvaluationMessage, Report};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::graph::Node;
+use super::{graph::Node, roots::Roots};
 use crate::{Machine, job::JobContext, store};
 
 /// What one part holds at most.
@@ -21,7 +21,12 @@ const MAX_BYTES: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Delivers everything that comes, until nothing more does.
-pub(super) async fn deliver(machine: &Machine, context: &JobContext, mut nodes: mpsc::Receiver<Node>) -> Result<(), Failure> {
+pub(super) async fn deliver(
+    machine: &Machine,
+    context: &JobContext,
+    roots: &Roots,
+    mut nodes: mpsc::Receiver<Node>,
+) -> Result<(), Failure> {
     let mut uploaded = HashSet::new();
     let mut part = Part::default();
     loop {
@@ -33,7 +38,7 @@ pub(super) async fn deliver(machine: &Machine, context: &JobContext, mut nodes: 
         };
         let waits = node.is_none();
         if waits || node.as_ref().is_some_and(|node| part.is_full_for(node)) {
-            std::mem::take(&mut part).send(machine, context, &mut uploaded).await?;
+            std::mem::take(&mut part).send(machine, context, roots, &mut uploaded).await?;
         }
         if let Some(node) = node {
             part.add(node);
@@ -74,12 +79,19 @@ impl Part {
         }
     }
 
-    async fn send(self, machine: &Machine, context: &JobContext, uploaded: &mut HashSet<StorePath>) -> Result<(), Failure> {
+    async fn send(
+        self,
+        machine: &Machine,
+        context: &JobContext,
+        roots: &Roots,
+        uploaded: &mut HashSet<StorePath>,
+    ) -> Result<(), Failure> {
         if self.is_empty() {
             return Ok(());
         }
         let sources: Vec<StorePath> = self.sources.into_iter().filter(|path| !uploaded.contains(path)).collect();
         if !sources.is_empty() {
+            roots.hold(&sources).await;
             store::upload(machine, context.transfer(), &sources).await?;
             uploaded.extend(sources);
         }

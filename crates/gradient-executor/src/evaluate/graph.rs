@@ -1,122 +1,168 @@
-//! Reads derivations and all that they need out of the store, inputs first.
+//! Finds all that derivations need and the server does not have, inputs first.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
+    collections::{BTreeSet, HashMap},
+    mem,
 };
 
-use gradient_nix::{Derivation, StorePath};
+use gradient_domain::{Failure, FailureKind};
+use gradient_nix::StorePath;
 use gradient_protocol::{DerivationFile, EntryPoint, EvaluationMessage};
 use tokio::sync::mpsc;
 
-use super::Item;
+use super::{
+    Item,
+    files::{DerivationFiles, Needs},
+    known::Known,
+};
+use crate::job::failure;
 
-/// The largest derivation that fits a message.
-const MAX_DERIVATION_BYTES: u64 = 3 << 20;
+/// How many items are looked at together.
+const ITEMS: usize = 500;
+
+/// How many derivations are read again together, to be handed on.
+const DERIVATIONS: usize = 200;
 
 /// What is to be delivered, in an order in which inputs come before what needs them.
 #[derive(Debug)]
 pub(super) enum Node {
     /// A derivation that was not given before, with the sources it needs.
     Derivation(DerivationFile, BTreeSet<StorePath>),
-    /// An entry point whose derivations were given.
+    /// An entry point whose derivations were given, or are known to the server.
     EntryPoint(EntryPoint),
     /// Something to tell.
     Message(EvaluationMessage),
 }
 
-/// Reads the derivations of all items that come, until no more do. Blocks.
-pub(super) fn read(
-    read_file: &dyn Fn(&StorePath) -> io::Result<Vec<u8>>,
+/// Follows all items that come, until no more do.
+pub(super) async fn read(
+    files: DerivationFiles,
+    known: Known<'_>,
     mut items: mpsc::Receiver<Item>,
-    nodes: &mpsc::Sender<Node>,
-) {
-    let mut reader = Reader { read_file, nodes, seen: HashSet::new(), failed: HashMap::new() };
-    while let Some(item) = items.blocking_recv() {
-        let node = match item {
-            Item::Message(message) => Node::Message(message),
-            Item::EntryPoint(entry_point) => Node::EntryPoint(reader.entry_point(entry_point)),
-        };
-        if nodes.blocking_send(node).is_err() {
-            return;
+    nodes: mpsc::Sender<Node>,
+) -> Result<(), Failure> {
+    let mut walk = Walk { files, known, nodes, met: HashMap::new() };
+    let mut batch = Vec::with_capacity(ITEMS);
+    while items.recv_many(&mut batch, ITEMS).await > 0 {
+        walk.open(batch.iter().filter_map(root).cloned().collect()).await?;
+        for item in batch.drain(..) {
+            let node = match item {
+                Item::Message(message) => Node::Message(message),
+                Item::EntryPoint(entry_point) => Node::EntryPoint(walk.entry_point(entry_point).await?),
+            };
+            walk.give(node).await?;
         }
+    }
+    Ok(())
+}
+
+fn root(item: &Item) -> Option<&StorePath> {
+    match item {
+        Item::EntryPoint(entry_point) => entry_point.outcome.as_ref().ok(),
+        Item::Message(_) => None,
     }
 }
 
-/// A derivation's file, as far as it may be read.
-pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut aterm = Vec::new();
-    File::open(path)?.take(MAX_DERIVATION_BYTES + 1).read_to_end(&mut aterm)?;
-    Ok(aterm)
+/// A derivation that was met.
+#[derive(Debug)]
+enum Met {
+    /// It is to be given after what it needs. Its bytes are read again by then: many wait, and few are given at a time.
+    Open(Needs),
+    /// It was given, or is about to be, or the server has it.
+    Given,
+    /// It cannot be given.
+    Failed(String),
 }
 
-struct Reader<'a> {
-    read_file: &'a dyn Fn(&StorePath) -> io::Result<Vec<u8>>,
-    nodes: &'a mpsc::Sender<Node>,
-    seen: HashSet<StorePath>,
-    /// Derivations that cannot be given, and why.
-    failed: HashMap<StorePath, String>,
+struct Walk<'t> {
+    files: DerivationFiles,
+    known: Known<'t>,
+    nodes: mpsc::Sender<Node>,
+    met: HashMap<StorePath, Met>,
 }
 
-/// A derivation whose inputs are being read.
-struct Open {
-    file: DerivationFile,
-    sources: BTreeSet<StorePath>,
-    inputs: Vec<StorePath>,
-}
-
-impl Reader<'_> {
-    fn entry_point(&mut self, mut entry_point: EntryPoint) -> EntryPoint {
-        if let Ok(derivation) = &entry_point.outcome
-            && let Err(error) = self.closure(derivation.clone())
-        {
-            entry_point.outcome = Err(error);
+impl Walk<'_> {
+    /// Reads what the derivations need and all that this needs, level by level, as far as the server does not have it.
+    async fn open(&mut self, roots: BTreeSet<StorePath>) -> Result<(), Failure> {
+        let mut wave = roots;
+        loop {
+            wave.retain(|path| !self.met.contains_key(path));
+            if wave.is_empty() {
+                return Ok(());
+            }
+            let mut unread: Vec<StorePath> = mem::take(&mut wave).into_iter().collect();
+            let known = self.known.among(&unread).await?;
+            unread.retain(|path| !known.contains(path));
+            self.met.extend(known.into_iter().map(|path| (path, Met::Given)));
+            for (path, needs) in self.files.needs(unread).await? {
+                let met = match needs {
+                    Ok(needs) => {
+                        wave.extend(needs.derivations.iter().cloned());
+                        Met::Open(needs)
+                    }
+                    Err(error) => Met::Failed(error),
+                };
+                self.met.insert(path, met);
+            }
         }
-        entry_point
     }
 
-    /// Gives a derivation after all that it needs. A stack of its own, for graphs deeper than the program's.
-    fn closure(&mut self, root: StorePath) -> Result<(), String> {
-        let mut stack: Vec<Open> = Vec::new();
+    async fn entry_point(&mut self, mut entry_point: EntryPoint) -> Result<EntryPoint, Failure> {
+        if let Ok(derivation) = &entry_point.outcome {
+            let (closure, outcome) = self.closure(derivation.clone());
+            self.give_all(closure).await?;
+            if let Err(error) = outcome {
+                entry_point.outcome = Err(error);
+            }
+        }
+        Ok(entry_point)
+    }
+
+    /// A derivation after all that it needs, of what was not given. A stack of its own, for graphs deeper than the program's.
+    fn closure(&mut self, root: StorePath) -> (Vec<(StorePath, BTreeSet<StorePath>)>, Result<(), String>) {
+        let (mut closure, mut stack) = (Vec::new(), Vec::new());
         let mut wanted = Some(root);
         loop {
             if let Some(path) = wanted.take() {
-                let opened = match self.failed.get(&path) {
-                    Some(error) => Err(error.clone()),
-                    None if !self.seen.insert(path.clone()) => Ok(None),
-                    None => self.open(&path).map(Some),
-                };
-                match opened {
-                    Ok(opened) => stack.extend(opened),
-                    Err(error) => {
-                        let open = stack.into_iter().map(|open| open.file.path);
-                        self.failed.extend(open.chain([path]).map(|path| (path, error.clone())));
-                        return Err(error);
+                match self.met.get_mut(&path) {
+                    Some(met @ Met::Open(_)) => {
+                        if let Met::Open(needs) = mem::replace(met, Met::Given) {
+                            stack.push((path, needs));
+                        }
                     }
+                    Some(Met::Failed(error)) => {
+                        let error = error.clone();
+                        // All on the stack need it.
+                        self.met.extend(stack.into_iter().map(|(path, _)| (path, Met::Failed(error.clone()))));
+                        return (closure, Err(error));
+                    }
+                    Some(Met::Given) | None => {}
                 }
             }
-            let Some(top) = stack.last_mut() else { return Ok(()) };
-            wanted = top.inputs.pop();
+            let Some((_, needs)) = stack.last_mut() else { return (closure, Ok(())) };
+            wanted = needs.derivations.pop();
             if wanted.is_none()
-                && let Some(done) = stack.pop()
-                && self.nodes.blocking_send(Node::Derivation(done.file, done.sources)).is_err()
+                && let Some((path, needs)) = stack.pop()
             {
-                return Err("the evaluation has ended".to_owned());
+                closure.push((path, needs.sources));
             }
         }
     }
 
-    fn open(&self, path: &StorePath) -> Result<Open, String> {
-        let aterm = (self.read_file)(path).map_err(|error| format!("cannot read {path}: {error}"))?;
-        if u64::try_from(aterm.len()).unwrap_or(u64::MAX) > MAX_DERIVATION_BYTES {
-            return Err(format!("{path} is larger than {MAX_DERIVATION_BYTES} bytes"));
+    async fn give_all(&self, mut closure: Vec<(StorePath, BTreeSet<StorePath>)>) -> Result<(), Failure> {
+        while !closure.is_empty() {
+            let rest = closure.split_off(closure.len().min(DERIVATIONS));
+            let (paths, sources): (Vec<StorePath>, Vec<_>) = mem::replace(&mut closure, rest).into_iter().unzip();
+            for ((path, aterm), sources) in self.files.aterms(paths).await?.into_iter().zip(sources) {
+                let aterm = aterm.map_err(|error| failure(FailureKind::Transient, error))?;
+                self.give(Node::Derivation(DerivationFile { path, aterm }, sources)).await?;
+            }
         }
-        let name = path.name().strip_suffix(".drv").ok_or_else(|| format!("{path} is not a derivation"))?;
-        let derivation = Derivation::from_aterm_bytes(&aterm, name).map_err(|error| format!("cannot read {path}: {error}"))?;
-        let inputs = derivation.input_derivations().keys().rev().cloned().map(StorePath::from).collect();
-        let sources = derivation.input_sources().iter().cloned().map(StorePath::from).collect();
-        Ok(Open { file: DerivationFile { path: path.clone(), aterm }, sources, inputs })
+        Ok(())
+    }
+
+    async fn give(&self, node: Node) -> Result<(), Failure> {
+        // Nobody takes it any more only when the evaluation ends for another reason, which is then told.
+        self.nodes.send(node).await.map_err(|_| failure(FailureKind::Transient, "the evaluation has ended"))
     }
 }

@@ -39,7 +39,7 @@ impl<'m> NixEvalJobs<'m> {
             queries.into_iter().filter_map(|query| Some((query.path.last()?.as_str(), query))).collect();
         match self.command(set) {
             Ok((command, _roots)) => {
-                if let Err(error) = process::run(command, &mut open, answers).await {
+                if let Err(error) = process::run(command, self.own.limits().attribute_time, &mut open, answers).await {
                     tracing::warn!(%error, set = attribute_path(set), "nix-eval-jobs failed; evaluating the rest without it");
                 }
             }
@@ -56,7 +56,7 @@ impl<'m> NixEvalJobs<'m> {
         let fragment: String = url::form_urlencoded::byte_serialize(attribute_path(set).as_bytes()).collect();
         let reference = format!("{}#{}", self.own.flake(), fragment.replace('+', "%20"));
         command.arg("--flake").arg(reference).arg("--meta").arg("--workers").arg(self.own.processes().to_string());
-        if let Some(bytes) = self.own.memory_bytes() {
+        if let Some(bytes) = self.own.limits().memory_bytes {
             command.arg("--max-memory-size").arg((bytes >> 20).max(1).to_string());
         }
         // What is not written to the store needs no root there.

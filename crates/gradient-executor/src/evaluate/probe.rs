@@ -17,12 +17,12 @@ use super::{
     walks,
 };
 use crate::{
-    Machine,
+    EvaluationLimits, Machine,
     expression::nix_string,
     job::{cut, failure},
 };
 use process::Ending;
-pub(super) use process::{SILENCE, Warnings};
+pub(super) use process::Warnings;
 
 const PROBE: &str = include_str!("probe.nix");
 const EXPLAIN: &str = include_str!("explain.nix");
@@ -77,7 +77,7 @@ impl<'m> NixInstantiate<'m> {
 
     /// How many processes may run at once.
     pub(super) fn processes(&self) -> usize {
-        self.machine.evaluation.processes.max(1)
+        self.limits().processes.max(1)
     }
 
     /// The flake's reference.
@@ -85,9 +85,9 @@ impl<'m> NixInstantiate<'m> {
         &self.flake
     }
 
-    /// How large the heap of each process may become.
-    pub(super) fn memory_bytes(&self) -> Option<u64> {
-        self.machine.evaluation.memory_bytes
+    /// What each process may use.
+    pub(super) fn limits(&self) -> &EvaluationLimits {
+        &self.machine.evaluation
     }
 
     /// Where temporary files go.
@@ -119,8 +119,8 @@ impl<'m> NixInstantiate<'m> {
             let probe = self.expression(PROBE).replace("@MARK@", &mark).replace("@QUERIES@", &nix_string(&text));
             let drafts = self.usable_drafts();
             let claim_of_rest = |number| claim(next + number);
-            let ended =
-                process::run(self.command(drafts), self.memory_bytes(), probe, &mark, rest, &claim_of_rest, answers).await?;
+            let command = self.command(drafts);
+            let ended = process::run(command, self.limits(), probe, &mark, rest, &claim_of_rest, answers).await?;
             next += ended.answered;
             if drafts.is_some_and(DraftStore::has_failed) && !matches!(ended.ending, Ending::Complete | Ending::Met) {
                 // The others go on with the real store as well.
@@ -158,7 +158,7 @@ impl<'m> NixInstantiate<'m> {
     fn prepare(&self, program: impl AsRef<OsStr>, drafts: Option<&DraftStore>) -> tokio::process::Command {
         let mut command = self.machine.nix.command(program);
         command.args(["--option", "allow-import-from-derivation", if self.allow_ifd { "true" } else { "false" }]);
-        if let Some(bytes) = self.machine.evaluation.memory_bytes {
+        if let Some(bytes) = self.limits().memory_bytes {
             command.env("GC_MAXIMUM_HEAP_SIZE", bytes.to_string());
         }
         if let Some(drafts) = drafts {

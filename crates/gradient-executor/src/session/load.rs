@@ -7,9 +7,21 @@ use gradient_protocol::Load;
 
 use crate::Reserve;
 
-/// The machine's memory.
+/// The machine's memory, or what this worker may have of it.
 pub(crate) fn memory_bytes() -> u64 {
-    memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal")
+    let machine = memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal");
+    let group = group(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default()).map(ToOwned::to_owned);
+    let groups = Path::new("/sys/fs/cgroup");
+    let limits = group.iter().flat_map(|group| Path::new(group).ancestors()).filter_map(|group| {
+        // Where there is no limit it says `max`.
+        fs::read_to_string(groups.join(group).join("memory.max")).ok()?.trim().parse::<u64>().ok()
+    });
+    limits.fold(machine, u64::min)
+}
+
+/// The control group of `/proc/self/cgroup`, relative to the uppermost one.
+fn group(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::/"))
 }
 
 /// How busy it is now, and whether it has less than the reserve; space counts where the store is.
@@ -53,6 +65,8 @@ mod tests {
         assert_eq!(memory(text, "MemTotal"), 16_315_892 * 1024);
         assert_eq!(memory(text, "MemAvailable"), 10_240);
         assert_eq!(memory("", "MemTotal"), 0);
+        assert_eq!(group("1:cpu:/x\n0::/system.slice/gradient-worker.service\n"), Some("system.slice/gradient-worker.service"));
+        assert_eq!((group("0::/\n"), group("1:cpu:/x\n")), (Some(""), None));
         assert!((load_average("1.25 0.5 0.1 1/200 5\n") - 1.25).abs() < f32::EPSILON);
         assert!(load_average("").abs() < f32::EPSILON);
     }

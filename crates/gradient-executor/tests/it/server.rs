@@ -10,7 +10,7 @@ use async_compression::tokio::{bufread::ZstdDecoder, write::ZstdEncoder};
 use futures_util::{SinkExt as _, StreamExt as _};
 use gradient_protocol::{
     Hello, Report, ReportNumber, ToServer, ToWorker, Welcome, decode, encode,
-    transfer::{CONTENT_ADDRESS_HEADER, Missing, Paths, REFERENCES_HEADER},
+    transfer::{CONTENT_ADDRESS_HEADER, Known, Missing, Paths, REFERENCES_HEADER},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -39,6 +39,10 @@ pub(crate) struct Scope {
     pub(crate) token: String,
     /// Paths whose download never begins.
     pub(crate) stuck: HashSet<String>,
+    /// The names of derivations that the server has; nothing when it is of an earlier version, which does not say.
+    pub(crate) known: Option<HashSet<String>>,
+    /// The derivations that it was asked for.
+    pub(crate) asked: Vec<String>,
     /// How many requests had another token.
     pub(crate) unauthorized: usize,
     /// What stands between worker and server.
@@ -227,6 +231,14 @@ async fn answer(scope: &Mutex<Scope>, request: Request) -> Option<(u16, Vec<u8>)
             let pieces = scope.lock().unwrap().pieces.remove(&base).unwrap_or_default();
             keep(scope, &request, base, &pieces).await;
             (204, Vec::new())
+        }
+        "POST" if path.ends_with("/known") => {
+            let asked: Paths = serde_json::from_slice(&request.body).unwrap();
+            let mut scope = scope.lock().unwrap();
+            scope.asked.extend(asked.paths.iter().map(|path| path.name().to_owned()));
+            let Some(known) = &scope.known else { return Some((404, Vec::new())) };
+            let known = asked.paths.into_iter().filter(|path| known.contains(path.name())).collect();
+            (200, serde_json::to_vec(&Known { known }).unwrap())
         }
         "POST" => {
             let asked: Paths = serde_json::from_slice(&request.body).unwrap();

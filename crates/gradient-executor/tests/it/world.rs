@@ -29,6 +29,14 @@ pub(crate) struct Worker {
 const SIGNING_KEY: &str =
     "cache.example-1:I7VyacR/Nm+WSQqPtcsVfWMhSsKHX8KExUgkuLQ4L/DnG/nS+ztFX/LFlRDhf04DEsfIheKv8TsYAh7vhVcwFQ==";
 
+/// What evaluations may use where nothing else is said.
+const LIMITS: EvaluationLimits = EvaluationLimits {
+    processes: 2,
+    memory_bytes: None,
+    time: EvaluationLimits::MAX_TIME,
+    attribute_time: EvaluationLimits::MAX_TIME,
+};
+
 /// A line of a peers file.
 pub(crate) fn peer_line(letter: char) -> String {
     format!("*:{}\n", String::from(letter).repeat(64))
@@ -44,7 +52,20 @@ impl Worker {
     pub(crate) async fn start_with(installation: &Installation, server: &Url, settings: &str) -> Self {
         let store = Store::new(settings).unwrap();
         let environment = store.environment();
-        Self::start_in(installation, server, store, environment, None).await
+        Self::start_in(installation, server, store, environment, None, LIMITS).await
+    }
+
+    /// Starts one with an empty store that gives evaluations and attributes so much time.
+    pub(crate) async fn start_with_times(
+        installation: &Installation,
+        server: &Url,
+        time: Duration,
+        attribute_time: Duration,
+    ) -> Self {
+        let store = Store::new("").unwrap();
+        let environment = store.environment();
+        let limits = EvaluationLimits { time, attribute_time, ..LIMITS };
+        Self::start_in(installation, server, store, environment, None, limits).await
     }
 
     /// Starts one with an empty store that evaluates with this program, which takes the arguments of `nix-eval-jobs`.
@@ -54,14 +75,14 @@ impl Worker {
         let path = store.home().join("nix-eval-jobs");
         fs::write(&path, program).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self::start_in(installation, server, store, environment, Some(path)).await
+        Self::start_in(installation, server, store, environment, Some(path), LIMITS).await
     }
 
     /// Starts one that works on the machine's own store, with the settings of one of its own.
     pub(crate) async fn start_on_the_machine(installation: &Installation, server: &Url) -> Self {
         let store = Store::new("").unwrap();
         let environment = store.environment().into_iter().filter(|(name, _)| name != "NIX_REMOTE").collect();
-        Self::start_in(installation, server, store, environment, None).await
+        Self::start_in(installation, server, store, environment, None, LIMITS).await
     }
 
     async fn start_in(
@@ -70,6 +91,7 @@ impl Worker {
         store: Store,
         environment: Vec<(OsString, OsString)>,
         nix_eval_jobs: Option<PathBuf>,
+        evaluation: EvaluationLimits,
     ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let nix = Nix::discover(Some(installation.bin.clone()), environment).await.unwrap();
@@ -97,7 +119,7 @@ impl Worker {
             peer_stores: None,
             scratch,
             uploads: UploadBudget::default(),
-            evaluation: EvaluationLimits { processes: 2, memory_bytes: None },
+            evaluation,
             nix_eval_jobs,
             reserve: Reserve { memory_bytes: 0, disk_bytes: 0 },
             build_times: BuildTimes::default(),

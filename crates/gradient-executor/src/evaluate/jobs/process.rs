@@ -1,6 +1,6 @@
 //! One run of `nix-eval-jobs`: a line of JSON for each attribute on its standard output.
 
-use std::{collections::HashMap, io, process::Stdio};
+use std::{collections::HashMap, io, process::Stdio, time::Duration};
 
 use gradient_domain::BuildTimes;
 use serde::Deserialize;
@@ -15,7 +15,8 @@ use tokio::{
 use super::{
     super::{
         evaluator::{Answer, Query},
-        probe::{MAX_ERROR_BYTES, SILENCE, Warnings},
+        limits::in_words,
+        probe::{MAX_ERROR_BYTES, Warnings},
     },
     found,
 };
@@ -48,27 +49,29 @@ impl Job {
 /// Runs it and passes its answers on; takes the queries that have one out of the open ones, which are by their last names.
 pub(super) async fn run(
     mut command: Command,
+    attribute_time: Duration,
     open: &mut HashMap<&str, &Query>,
     answers: &mpsc::Sender<Answer>,
 ) -> io::Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn()?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else { return Ok(()) };
-    tokio::try_join!(jobs(stdout, open, answers), warnings(stderr, answers))?;
+    tokio::try_join!(jobs(stdout, attribute_time, open, answers), warnings(stderr, answers))?;
     let status = child.wait().await?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("it ended with {status}"))) }
 }
 
 async fn jobs(
     stdout: impl AsyncRead + Unpin,
+    attribute_time: Duration,
     open: &mut HashMap<&str, &Query>,
     answers: &mpsc::Sender<Answer>,
 ) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(64 << 10, stdout);
     let mut line = Vec::new();
     loop {
-        let silent = |_| io::Error::other(format!("it says nothing within {} minutes", SILENCE.as_secs() / 60));
-        if !timeout(SILENCE, read_line(&mut reader, &mut line)).await.map_err(silent)?? {
+        let silent = |_| io::Error::other(format!("it says nothing within {}", in_words(attribute_time)));
+        if !timeout(attribute_time, read_line(&mut reader, &mut line)).await.map_err(silent)?? {
             return Ok(());
         }
         let job: Job = match serde_json::from_slice(&line) {

@@ -16,6 +16,14 @@ pub(super) async fn exceeded(process: Option<u32>, limit: Option<u64>) {
     }
 }
 
+/// Lets the kernel end this process first where all memory is used up, for whatever reason: an evaluation can go on without it.
+pub(super) fn volunteer(process: Option<u32>) {
+    if let Some(process) = process {
+        // One that has ended needs no memory, and to be less wanted needs no permission.
+        let _ = fs::write(format!("/proc/{process}/oom_score_adj"), "1000");
+    }
+}
+
 /// What is in memory and what is swapped out, in bytes.
 fn of(process: u32) -> Option<u64> {
     parse(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
@@ -45,6 +53,15 @@ mod tests {
         assert_eq!(parse("VmRSS:\t1 kB\n"), Some(1 << 10));
         assert_eq!(parse("Name:\tzombie\n"), None);
         assert!(of(std::process::id()).is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[test]
+    fn a_volunteer_is_ended_first() {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        volunteer(Some(child.id()));
+        assert_eq!(fs::read_to_string(format!("/proc/{}/oom_score_adj", child.id())).unwrap().trim(), "1000");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[tokio::test]

@@ -7,17 +7,17 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::Command,
     sync::mpsc,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    super::evaluator::{Answer, Found, Query},
+    super::{
+        evaluator::{Answer, Found, Query},
+        limits::in_words,
+    },
     Described, MAX_ERROR_BYTES, memory,
 };
-use crate::{job::failure, process};
-
-/// How long one attribute may evaluate without a word.
-pub(in super::super) const SILENCE: Duration = Duration::from_mins(30);
+use crate::{EvaluationLimits, job::failure, process};
 
 /// How long an explanation may take.
 const EXPLANATION_TIME: Duration = Duration::from_mins(2);
@@ -52,10 +52,10 @@ pub(super) enum Ending {
     Killed(String),
 }
 
-/// Runs an evaluator, which may have so much memory, and passes its answers on.
+/// Runs an evaluator within its limits and passes its answers on.
 pub(super) async fn run(
     mut command: Command,
-    memory_bytes: Option<u64>,
+    limits: &EvaluationLimits,
     expression: String,
     mark: &str,
     queries: &[&Query],
@@ -69,13 +69,25 @@ pub(super) async fn run(
     let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
         return Err(failure(FailureKind::Transient, format!("cannot speak with `{program}`")));
     };
-    let mut follower =
-        Follower { mark, queries, claim, answers, ready: false, answered: 0, said: Vec::new(), warnings: Warnings::default() };
+    memory::volunteer(child.id());
+    let attribute_time = limits.attribute_time;
+    let mut follower = Follower {
+        mark,
+        queries,
+        claim,
+        answers,
+        ready: false,
+        answered: 0,
+        until: Instant::now() + attribute_time,
+        attribute_time,
+        said: Vec::new(),
+        warnings: Warnings::default(),
+    };
     // An evaluator that fails early closes its input; why it did is in its error output.
     let following = async { tokio::join!(process::feed(stdin, expression.into_bytes()), follower.follow(stderr)).1 };
     let way = tokio::select! {
         way = following => way.map_err(lost)?,
-        () = memory::exceeded(child.id(), memory_bytes) => Followed::TooLarge,
+        () = memory::exceeded(child.id(), limits.memory_bytes) => Followed::TooLarge,
     };
     match way {
         Followed::ToTheEnd => {}
@@ -85,12 +97,12 @@ pub(super) async fn run(
         }
         Followed::TooLarge => {
             child.kill().await.map_err(lost)?;
-            let limit = memory_bytes.unwrap_or_default() >> 20;
+            let limit = limits.memory_bytes.unwrap_or_default() >> 20;
             return Ok(follower.ended(Ending::Killed, format!("it needs more memory to evaluate than {limit} MiB")));
         }
-        Followed::Silent => {
+        Followed::TooSlow => {
             child.kill().await.map_err(lost)?;
-            return Ok(follower.ended(Ending::Killed, format!("it does not evaluate within {} minutes", SILENCE.as_secs() / 60)));
+            return Ok(follower.ended(Ending::Killed, format!("it does not evaluate within {}", in_words(attribute_time))));
         }
     }
     let status = child.wait().await.map_err(lost)?;
@@ -115,6 +127,8 @@ pub(super) async fn error_of(mut command: Command, expression: String) -> Option
         answers: &mpsc::channel(1).0,
         ready: true,
         answered: 0,
+        until: Instant::now() + EXPLANATION_TIME,
+        attribute_time: EXPLANATION_TIME,
         said: Vec::new(),
         warnings: Warnings::default(),
     };
@@ -129,8 +143,8 @@ enum Followed {
     ToTheEnd,
     /// Until it came to a query that is somebody else's.
     ToAnothers,
-    /// Until nothing came for too long.
-    Silent,
+    /// Until an attribute took too long.
+    TooSlow,
     /// Until it had too much memory.
     TooLarge,
 }
@@ -142,6 +156,9 @@ struct Follower<'a> {
     answers: &'a mpsc::Sender<Answer>,
     ready: bool,
     answered: usize,
+    /// When the attribute that it is at has to be evaluated.
+    until: Instant,
+    attribute_time: Duration,
     /// The end of what was said since the last answer.
     said: Vec<u8>,
     warnings: Warnings,
@@ -167,8 +184,8 @@ impl Follower<'_> {
         let mut line = Vec::new();
         loop {
             line.clear();
-            let Ok(read) = timeout(SILENCE, (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)).await else {
-                return Ok(Followed::Silent);
+            let Ok(read) = timeout_at(self.until, (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)).await else {
+                return Ok(Followed::TooSlow);
             };
             if read? == 0 {
                 return Ok(Followed::ToTheEnd);
@@ -184,6 +201,9 @@ impl Follower<'_> {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end();
         let marked = text.strip_prefix("trace: ").and_then(|text| text.strip_prefix(self.mark)).filter(|_| !self.mark.is_empty());
+        if marked.is_some() {
+            self.until = Instant::now() + self.attribute_time;
+        }
         match marked.map(str::trim_start) {
             Some("ready") => self.ready = true,
             Some(rest) if rest.starts_with("begin ") => {
