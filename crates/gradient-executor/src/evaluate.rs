@@ -6,6 +6,7 @@ mod drafts;
 mod evaluator;
 mod expansion;
 mod graph;
+mod imports;
 mod jobs;
 mod probe;
 mod walks;
@@ -56,7 +57,8 @@ async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -
     let wildcard: Wildcard =
         task.wildcard.parse().map_err(|error| failure(FailureKind::Permanent, format!("the wildcard: {error}")))?;
     store::import(machine, context.transfer(), &task.source.path).await?;
-    let drafts = DraftStore::open(machine).unwrap_or_else(|error| {
+    let (builds, news) = mpsc::channel(imports::NEWS);
+    let drafts = DraftStore::open(machine, task.show_ifd.then_some(builds)).unwrap_or_else(|error| {
         tracing::warn!(%error, "derivations are written to the store, which takes longer");
         None
     });
@@ -66,20 +68,20 @@ async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -
     let (items, found) = mpsc::channel(64);
     let (nodes, read) = mpsc::channel(256);
     let nix = machine.nix.clone();
-    let reading = spawn_blocking(move || {
-        let read_file = |path: &StorePath| match kept.as_ref().map_or(Ok(None), |kept| kept.kept(path))? {
-            Some(aterm) => Ok(aterm),
-            None => graph::read_file(&nix.real_path(path)),
-        };
-        graph::read(&read_file, found, &nodes);
-    });
-    let searching = async {
+    let read_file = move |path: &StorePath| match kept.as_ref().map_or(Ok(None), |kept| kept.kept(path))? {
+        Some(aterm) => Ok(aterm),
+        None => graph::read_file(&nix.real_path(path)),
+    };
+    let read_another = read_file.clone();
+    let reading = spawn_blocking(move || graph::read(&read_file, found, &nodes));
+    // The evaluators go with it, and with them whoever could tell of another build.
+    let searching = async move {
         match &machine.nix_eval_jobs {
             Some(program) => search(&NixEvalJobs::new(program, own), &wildcard, items).await,
             None => search(&own, &wildcard, items).await,
         }
     };
-    tokio::try_join!(searching, delivery::deliver(machine, context, read))?;
+    tokio::try_join!(searching, delivery::deliver(machine, context, read), imports::report(context, &read_another, news))?;
     reading.await.map_err(|error| failure(FailureKind::Transient, format!("reading derivations stopped: {error}")))
 }
 

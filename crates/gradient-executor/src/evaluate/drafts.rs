@@ -14,10 +14,11 @@ use std::{
 };
 
 use gradient_nix::StorePath;
-use gradient_nix_daemon::{DerivationKeeper, Error, relay};
+use gradient_nix_daemon::{DerivationKeeper, Error, RelayedBuild, relay};
 use tempfile::TempDir;
 use tokio::{
     net::UnixListener,
+    sync::mpsc,
     task::{JoinHandle, JoinSet},
 };
 
@@ -95,8 +96,8 @@ pub(super) struct DraftStore {
 }
 
 impl DraftStore {
-    /// Begins to serve; nothing where evaluators could not use it.
-    pub(super) fn open(machine: &Machine) -> io::Result<Option<Self>> {
+    /// Begins to serve, and to tell `builds` what the store builds for evaluators; nothing where evaluators could not use it.
+    pub(super) fn open(machine: &Machine, builds: Option<mpsc::Sender<RelayedBuild>>) -> io::Result<Option<Self>> {
         let directory = tempfile::Builder::new().prefix("evaluation-").tempdir_in(&machine.scratch)?;
         let socket = directory.path().join("store");
         let Some(path) = socket.to_str().filter(|path| path.len() <= MAX_SOCKET_PATH) else { return Ok(None) };
@@ -107,7 +108,8 @@ impl DraftStore {
         };
         let (listener, drafts) = (UnixListener::bind(&socket)?, Arc::new(Drafts::new(machine)?));
         let failed = Arc::new(AtomicBool::new(false));
-        let serving = tokio::spawn(serve(listener, machine.clone(), Arc::clone(&drafts), Arc::clone(&failed)));
+        let service = Service { machine: machine.clone(), drafts: Arc::clone(&drafts), failed: Arc::clone(&failed), builds };
+        let serving = tokio::spawn(serve(listener, service));
         Ok(Some(Self { drafts, remote: format!("unix://{path}{root}").into(), failed, serving, _directory: directory }))
     }
 
@@ -133,15 +135,24 @@ impl Drop for DraftStore {
     }
 }
 
-async fn serve(listener: UnixListener, machine: Machine, drafts: Arc<Drafts>, failed: Arc<AtomicBool>) {
+/// What each client is served with.
+#[derive(Clone)]
+struct Service {
+    machine: Machine,
+    drafts: Arc<Drafts>,
+    failed: Arc<AtomicBool>,
+    builds: Option<mpsc::Sender<RelayedBuild>>,
+}
+
+async fn serve(listener: UnixListener, service: Service) {
     let mut clients = JoinSet::new();
     loop {
         while clients.try_join_next().is_some() {}
         let Ok((stream, _)) = listener.accept().await else { return };
-        let (machine, drafts, failed) = (machine.clone(), Arc::clone(&drafts), Arc::clone(&failed));
+        let Service { machine, drafts, failed, builds } = service.clone();
         clients.spawn(async move {
             let (reader, writer) = stream.into_split();
-            match relay(reader, writer, machine.daemons.daemon(), &*drafts).await {
+            match relay(reader, writer, machine.daemons.daemon(), &*drafts, builds).await {
                 // Evaluators are ended while they speak.
                 Ok(()) | Err(Error::Io(_)) => {}
                 Err(error) => {

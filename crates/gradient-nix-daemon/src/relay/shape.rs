@@ -169,6 +169,21 @@ impl Value {
         }
     }
 
+    /// The texts that it is or has in it, in their order.
+    pub(super) fn texts(&self) -> Vec<&[u8]> {
+        match self {
+            Self::Number(_) => Vec::new(),
+            Self::Text(text) => vec![text],
+            Self::Texts(texts) => texts.iter().map(Vec::as_slice).collect(),
+            Self::Parts(parts) => parts.iter().flat_map(Self::texts).collect(),
+        }
+    }
+
+    /// The first of them.
+    pub(super) fn first_text(&self) -> Option<&[u8]> {
+        self.texts().into_iter().next()
+    }
+
     /// The paths that it is or begins with: what is to be built has outputs behind an exclamation mark.
     pub(super) fn mentioned(&self) -> Vec<StorePath> {
         let texts = match self {
