@@ -13,7 +13,7 @@ use gradient_domain::{Epoch, Job, JobKind};
 use gradient_engine::{Engine, SourceDeclaration, UploadError};
 use gradient_nix::StorePath;
 use gradient_protocol::transfer::{
-    CONTENT_ADDRESS_HEADER, Known, Missing, OFFSET_HEADER, Paths, REFERENCES_HEADER, Refusal, TOO_LARGE, WRONG_OFFSET,
+    CONTENT_ADDRESS_HEADER, Inputs, Known, Missing, OFFSET_HEADER, Paths, REFERENCES_HEADER, Refusal, TOO_LARGE, WRONG_OFFSET,
 };
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -43,6 +43,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, limits: &web::Data<Body
             .route("/task", web::get().to(task))
             .route("/missing", web::post().to(missing))
             .route("/known", web::post().to(known))
+            .route("/inputs", web::post().to(inputs))
             .route("/paths/{path}", web::put().to(upload))
             .route("/paths/{path}", web::get().to(download))
             .route("/pieces/{path}", web::put().to(piece))
@@ -169,6 +170,24 @@ async fn known(
     };
     match answer.await {
         Ok(known) => HttpResponse::Ok().json(Known { known }),
+        Err(refused) => refused.into(),
+    }
+}
+
+async fn inputs(
+    request: HttpRequest,
+    address: web::Path<JobAddress>,
+    body: web::Payload,
+    limits: web::Data<BodyLimits>,
+    engine: web::Data<Engine>,
+) -> HttpResponse {
+    let answer = async {
+        let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
+        let paths = asked(&request, job, epoch, body, &limits, &engine).await?;
+        Ok::<_, Refused>(engine.imported_paths(token(&request)?, job, epoch, paths).await?)
+    };
+    match answer.await {
+        Ok(inputs) => HttpResponse::Ok().json(Inputs { inputs }),
         Err(refused) => refused.into(),
     }
 }

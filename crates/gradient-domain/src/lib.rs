@@ -60,7 +60,7 @@ pub use permissions::{BuiltInRole, CachePermission, CachePermissions, OrgPermiss
 pub use project::{Concurrency, Priority, PriorityError, Publish, SubscriptionMode};
 pub use repository::{RepositoryKind, RepositoryUrl, RepositoryUrlError};
 pub use secret::Secret;
-pub use status::{BuildStatus, EvaluationStatus, MessageLevel};
+pub use status::{BuildKind, BuildStatus, EvaluationStatus, MessageLevel};
 pub use vocabulary::UnknownWord;
 pub use waiting::{BuildWait, EvaluationWait, Shortage, UnmetWorkers};
 pub use wildcard::{Attribute, Pattern, Segment, Wildcard, WildcardError, attribute_path};

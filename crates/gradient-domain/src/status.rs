@@ -92,6 +92,16 @@ impl BuildStatus {
 }
 
 vocabulary! {
+    /// What a build is for.
+    pub enum BuildKind: "build kind" {
+        /// An evaluation needs its outputs; it is built once for all evaluations of its organization that do.
+        Build = "build",
+        /// An evaluation imported from its outputs, so its evaluator built it: import from derivation.
+        Ifd = "ifd",
+    }
+}
+
+vocabulary! {
     /// How much a message of an evaluation matters.
     pub enum MessageLevel: "message level" {
         /// The evaluation, or one entry point, failed because of it.

@@ -112,7 +112,7 @@ async fn evaluate(engine: &Engine, evaluation: EvaluationId) -> Result<EvaluateT
         rev_count: source.rev_count,
         last_modified: source.last_modified,
     };
-    Ok(EvaluateTask { source, wildcard: evaluation.wildcard, allow_ifd: evaluation.allow_ifd })
+    Ok(EvaluateTask { source, wildcard: evaluation.wildcard, allow_ifd: evaluation.allow_ifd, show_ifd: evaluation.allow_ifd })
 }
 
 async fn build(engine: &Engine, build: BuildId, worker: WorkerId) -> Result<BuildTask, EngineError> {

@@ -1,5 +1,6 @@
 //! What there is to know of a build before a worker can do it, and to check what the worker then says.
 
+mod imports;
 mod offers;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -236,15 +237,7 @@ impl BuildContext {
         if !closure.missing.is_empty() {
             return Err(ContextError::InputsMissing { organization, paths: closure.missing });
         }
-        let inputs = closure.paths.into_iter().map(|path| InputPath {
-            upstream: offers.get(&path.path).filter(|offer| offer.path == path).and_then(|offer| offer.nar.clone()),
-            path: path.path,
-            nar_hash: path.nar_hash,
-            nar_size: u64::try_from(path.nar_size).unwrap_or(0),
-            references: path.references,
-            deriver: path.deriver,
-            content_address: path.content_address,
-        });
+        let inputs = closure.paths.into_iter().map(|path| input_path(path, offers));
         Ok(Self {
             organization: row.organization,
             derivation: row.id,
@@ -268,6 +261,19 @@ impl BuildContext {
     /// The output that is at this path, or may turn out to be.
     pub(crate) fn output(&self, path: &StorePath) -> Option<&ExpectedOutput> {
         self.outputs.iter().find(|output| output.may_be(path))
+    }
+}
+
+/// How a worker gets a path.
+fn input_path(path: OrganizationPath, offers: &HashMap<StorePath, InputOffer>) -> InputPath {
+    InputPath {
+        upstream: offers.get(&path.path).filter(|offer| offer.path == path).and_then(|offer| offer.nar.clone()),
+        path: path.path,
+        nar_hash: path.nar_hash,
+        nar_size: u64::try_from(path.nar_size).unwrap_or(0),
+        references: path.references,
+        deriver: path.deriver,
+        content_address: path.content_address,
     }
 }
 

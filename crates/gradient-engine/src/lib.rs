@@ -60,6 +60,7 @@ mod error;
 mod evaluations;
 mod fetches;
 mod hidden;
+mod ifd_builds;
 mod leases;
 mod logs;
 mod made;

@@ -34,17 +34,23 @@ pub(crate) async fn append(
     build: BuildId,
     epoch: Epoch,
     offset: u64,
-    mut bytes: Vec<u8>,
+    bytes: Vec<u8>,
 ) -> Result<u64, EngineError> {
     let limit = engine.settings().max_log_bytes;
     let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-    bytes.truncate(usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX));
+    let bytes = within(limit, offset, bytes);
     let sent = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let stored =
         engine.storage().grouped(async move |conn: &mut Conn| rows::append(conn, build, epoch, offset, bytes).await).await?;
     measures::log_stored(stored.saturating_sub(offset).min(sent));
     engine.changes().announce(Change::Log(build));
     Ok(if stored >= end.min(limit) { stored.max(end) } else { stored })
+}
+
+/// As much of the bytes at `offset` as a log of at most `limit` bytes has.
+pub(crate) fn within(limit: u64, offset: u64, mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX));
+    bytes
 }
 
 impl Engine {

@@ -6,10 +6,10 @@ use gradient_scheduler::Event;
 use gradient_storage::{
     Conn, attempts,
     evaluations::{self, SourceInfo},
-    paths,
+    ifd_builds as ifd_rows, paths,
 };
 
-use crate::{Engine, EngineError, changes::Change, leases::Lease, logs, measures};
+use crate::{Engine, EngineError, changes::Change, ifd_builds, leases::Lease, logs, measures};
 
 /// The work itself has begun.
 pub(crate) async fn started(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError> {
@@ -44,13 +44,17 @@ pub(crate) async fn failed(engine: &Engine, job: Job, lease: Lease, failure: Fai
             tracing::warn!(%job, %epoch, kind = %kind, message = failure.message, "a job failed transiently");
         }
     }
+    if let Job::Evaluate(evaluation) = job {
+        engine.storage().transaction(async move |conn: &mut Conn| ifd_rows::abort(conn, evaluation, now).await).await?;
+        ifd_builds::settle_later(engine, evaluation);
+    }
     engine.leases().end(job, epoch, lease.worker);
     engine.core().send(Event::JobFailed { job, epoch, worker: lease.worker, kind }).await;
     Ok(())
 }
 
 /// A failure message of a size that a page can show.
-fn bounded(mut failure: Failure) -> Failure {
+pub(crate) fn bounded(mut failure: Failure) -> Failure {
     const MAX: usize = 16 << 10;
     if failure.message.len() > MAX {
         let mut end = MAX;
@@ -126,6 +130,7 @@ pub(crate) async fn evaluated(engine: &Engine, evaluation: EvaluationId, lease: 
         .storage()
         .transaction(async move |conn: &mut Conn| evaluations::set_sealed(conn, evaluation, epoch, now).await)
         .await?;
+    ifd_builds::settle_later(engine, evaluation);
     let job = Job::Evaluate(evaluation);
     engine.leases().end(job, epoch, lease.worker);
     engine.core().send(Event::JobFinished { job, epoch, worker: lease.worker, bytes: 0 }).await;

@@ -17,7 +17,7 @@ use std::{
 use gradient_domain::{Failure, FailureKind};
 use gradient_nix::{Derivation, StorePath};
 use gradient_nix_daemon::{BasicDerivation, Connection, Error, Options};
-use gradient_protocol::{BuildLimits, BuildTask, Report};
+use gradient_protocol::{BuildLimits, BuildTask, InputPath, Report};
 
 pub use check::CheckError;
 pub use daemons::Daemons;
@@ -26,7 +26,10 @@ pub use outputs::UploadBudget;
 
 use tokio::sync::Semaphore;
 
-use crate::job::{self, JobContext, failure};
+use crate::{
+    job::{self, JobContext, failure},
+    transfer::JobTransfer,
+};
 
 /// How often the inputs are tried to be brought, each time over another connection.
 const INPUT_TRIES: u32 = 3;
@@ -59,6 +62,13 @@ pub(crate) async fn run(
     // Only now: the connection's temporary roots kept inputs and outputs from the garbage collector.
     daemons.put_back(daemon);
     Ok(Report::Built { outputs, build_ms, log_bytes: context.log_bytes() })
+}
+
+/// Sees to it that all of these are in the store. Who wants them to stay has to hold them.
+pub(crate) async fn bring(daemons: &Daemons, inputs: &[InputPath], transfer: &JobTransfer) -> Result<(), Failure> {
+    let daemon = inputs::bring(daemons, inputs, transfer, INPUT_TRIES).await?;
+    daemons.put_back(daemon);
+    Ok(())
 }
 
 fn parse(task: &BuildTask) -> Result<BasicDerivation, Failure> {

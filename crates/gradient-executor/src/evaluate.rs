@@ -7,17 +7,20 @@ mod evaluator;
 mod expansion;
 mod files;
 mod graph;
+mod imports;
 mod jobs;
 mod known;
 mod limits;
 mod probe;
 mod roots;
+mod substitution;
 mod walks;
 
 use std::sync::Arc;
 
 use gradient_domain::{BuildTimes, Failure, FailureKind, MessageLevel, Wildcard};
 use gradient_nix::NixHash;
+use gradient_nix_daemon::Listeners;
 use gradient_protocol::{EntryPoint, EvaluateTask, EvaluationMessage, Source};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -63,7 +66,11 @@ async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -
     let roots = Roots::open(machine).await;
     roots.hold([&task.source.path]).await;
     store::import(machine, context.transfer(), &task.source.path).await?;
-    let drafts = DraftStore::open(machine).unwrap_or_else(|error| {
+    let (builds, news) = mpsc::channel(imports::NEWS);
+    let (using, used) = mpsc::unbounded_channel();
+    let (wanted, questions) = mpsc::channel(substitution::QUESTIONS);
+    let listeners = Listeners { wanted: task.allow_ifd.then_some(wanted), builds: task.show_ifd.then_some(builds) };
+    let drafts = DraftStore::open(machine, using, listeners).unwrap_or_else(|error| {
         tracing::warn!(%error, "derivations are written to the store, which takes longer");
         None
     });
@@ -72,15 +79,20 @@ async fn evaluate(machine: &Machine, task: EvaluateTask, context: &JobContext) -
 
     let (items, found) = mpsc::channel(1024);
     let (nodes, read) = mpsc::channel(256);
-    let searching = async {
+    // The evaluators go with it, and with them whoever could tell of another build.
+    let searching = async move {
         match &machine.nix_eval_jobs {
             Some(program) => search(&NixEvalJobs::new(program, own), &wildcard, items).await,
             None => search(&own, &wildcard, items).await,
         }
     };
-    let reading = graph::read(files, Known::new(context.transfer()), found, nodes);
-    tokio::try_join!(searching, reading, delivery::deliver(machine, context, &roots, read))?;
-    Ok(())
+    let reading = graph::read(files.clone(), Known::new(context.transfer()), found, nodes);
+    let (delivering, telling) = (delivery::deliver(machine, context, &roots, read), imports::report(context, &files, news));
+    let bringing = substitution::serve(machine, context.transfer(), &files, &roots, questions);
+    tokio::select! {
+        outcome = async { tokio::try_join!(searching, reading, delivering, telling, bringing) } => outcome.map(drop),
+        never = roots.follow(used) => match never {},
+    }
 }
 
 /// Finds what the wildcard matches, level by level.

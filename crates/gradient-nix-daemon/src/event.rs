@@ -51,10 +51,10 @@ pub(crate) const START_ACTIVITY: u64 = 0x5354_5254;
 pub(crate) const STOP_ACTIVITY: u64 = 0x5354_4f50;
 pub(crate) const RESULT: u64 = 0x5253_4c54;
 
-const BUILD_LOG_LINE: u64 = 101;
+pub(crate) const BUILD_LOG_LINE: u64 = 101;
 const SET_PHASE: u64 = 104;
 const PROGRESS: u64 = 105;
-const POST_BUILD_LOG_LINE: u64 = 107;
+pub(crate) const POST_BUILD_LOG_LINE: u64 = 107;
 
 /// A field of an activity or result.
 enum Field {

@@ -37,4 +37,4 @@ pub use connection::{
 };
 pub use error::Error;
 pub use event::Event;
-pub use relay::{DerivationKeeper, relay};
+pub use relay::{DerivationKeeper, Listeners, RelayedBuild, WantedBuilds, relay};

@@ -2,11 +2,15 @@
 //! store would register each in its database while all other evaluators wait; everything else the real daemon does.
 
 mod shape;
+mod watch;
 
 use std::io;
 
 use gradient_nix::{CAHash, Derivation, HashAlgorithm, NixHash, NixHasher, StoreDir, StorePath};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot},
+};
 
 use crate::{
     Daemon, Error,
@@ -19,6 +23,8 @@ use crate::{
     wire::{Reader, Writer},
 };
 use shape::{Field, Value};
+pub use watch::RelayedBuild;
+use watch::Watch;
 
 /// The protocol's version on both sides: the last one in which everything that an evaluator asks has one simple shape.
 const MINOR: u64 = 33;
@@ -31,7 +37,9 @@ const MAX_DERIVATION_BYTES: u64 = 64 << 20;
 
 const IS_VALID_PATH: u64 = 1;
 const ADD_TO_STORE: u64 = 7;
+const BUILD_PATHS: u64 = 9;
 const ADD_TEMP_ROOT: u64 = 11;
+const QUERY_DERIVATION_OUTPUT_MAP: u64 = 41;
 
 /// Where derivations are kept.
 pub trait DerivationKeeper: Sync {
@@ -41,6 +49,26 @@ pub trait DerivationKeeper: Sync {
     fn kept(&self, path: &StorePath) -> io::Result<Option<Vec<u8>>>;
     /// Notes that the store has one now; false when it was noted before.
     fn note_stored(&self, path: &StorePath) -> bool;
+    /// Notes that the client counts on a path of the store to stay: what keeps it from being collected goes with the client.
+    fn note_used(&self, path: &StorePath);
+}
+
+/// Derivations that a client wants to have built: it waits until it is said that the store is ready for that.
+#[derive(Debug)]
+pub struct WantedBuilds {
+    /// Which, with the outputs that are wanted; all of them where none is named.
+    pub derivations: Vec<(StorePath, Vec<String>)>,
+    /// To be told when whatever can be had without building is in the store; dropped, it says the same.
+    pub ready: oneshot::Sender<()>,
+}
+
+/// Who listens to what passes by.
+#[derive(Debug, Clone, Default)]
+pub struct Listeners {
+    /// Hears what is to be built, before that.
+    pub wanted: Option<mpsc::Sender<WantedBuilds>>,
+    /// Hears what is built; the daemon waits for whoever listens here.
+    pub builds: Option<mpsc::Sender<RelayedBuild>>,
 }
 
 /// Serves one client until it leaves; [`Error::Io`] means that it, or the daemon, left in the middle of something. An operation
@@ -50,17 +78,19 @@ pub async fn relay(
     writer: impl AsyncWrite + Send + Unpin + 'static,
     daemon: &Daemon,
     keeper: &dyn DerivationKeeper,
+    listeners: Listeners,
 ) -> Result<(), Error> {
     let client = Side { reader: Reader::new(Box::new(reader)), writer: Writer::new(Box::new(writer)) };
     let (stdout, stdin, process) = daemon.start_silently()?;
     let mut store = Side { reader: Reader::new(Box::new(stdout)), writer: Writer::new(Box::new(stdin)) };
     shake(&mut store.reader, &mut store.writer, MINOR).await.map_err(|error| Error::Ended(error.to_string()))?;
-    let mut relay = Relay { client, store, keeper, _process: process };
-    relay.welcome().await?;
-    while !relay.client.reader.is_over().await? {
-        relay.operation().await?;
+    let Listeners { wanted, builds } = listeners;
+    let mut relay = Relay { client, store, keeper, wanted, watch: builds.map(Watch::new), _process: process };
+    let served = relay.serve().await;
+    if let Some(watch) = relay.watch {
+        watch.leave().await;
     }
-    Ok(())
+    served
 }
 
 struct Side {
@@ -72,10 +102,20 @@ struct Relay<'k> {
     client: Side,
     store: Side,
     keeper: &'k dyn DerivationKeeper,
+    wanted: Option<mpsc::Sender<WantedBuilds>>,
+    watch: Option<Watch>,
     _process: Process,
 }
 
 impl Relay<'_> {
+    async fn serve(&mut self) -> Result<(), Error> {
+        self.welcome().await?;
+        while !self.client.reader.is_over().await? {
+            self.operation().await?;
+        }
+        Ok(())
+    }
+
     async fn welcome(&mut self) -> Result<(), Error> {
         let Side { reader, writer } = &mut self.client;
         let magic = reader.number().await?;
@@ -109,13 +149,30 @@ impl Relay<'_> {
         {
             return self.client.writer.number(LAST).number(1).flush().await;
         }
+        if let Some(path) = request.first().and_then(Value::as_path).filter(|_| operation == ADD_TEMP_ROOT) {
+            self.keeper.note_used(&path);
+        }
+        if operation == BUILD_PATHS {
+            self.prepare(&request).await;
+        }
         for path in request.iter().flat_map(Value::mentioned) {
             self.store_closure(path).await?;
         }
         self.store.writer.number(operation);
         shape::write(&mut self.store.writer, &request);
         self.store.writer.flush().await?;
-        self.pass_answer(answer).await
+        self.pass_answer(answer).await.map(drop)
+    }
+
+    /// Lets whoever listens bring what need not be built.
+    async fn prepare(&mut self, request: &[Value]) {
+        let (Some(wanted), Some(Value::Texts(texts))) = (&self.wanted, request.first()) else { return };
+        let derivations: Vec<_> = texts.iter().filter_map(|text| shape::wanted(text)).collect();
+        let (ready, is_ready) = oneshot::channel();
+        if !derivations.is_empty() && wanted.send(WantedBuilds { derivations, ready }).await.is_ok() {
+            // Without a word it is ready as well.
+            let _ = is_ready.await;
+        }
     }
 
     async fn add_to_store(&mut self) -> Result<(), Error> {
@@ -133,7 +190,11 @@ impl Relay<'_> {
         self.store.writer.number(ADD_TO_STORE);
         shape::write(&mut self.store.writer, &request);
         self.store.writer.pass_frames(&mut self.client.reader).await?;
-        self.pass_answer(&[Field::Text, Field::Info]).await
+        let added = self.pass_answer(&[Field::Text, Field::Info]).await?;
+        if let Some(path) = added.first().and_then(Value::as_path) {
+            self.keeper.note_used(&path);
+        }
+        Ok(())
     }
 
     /// A derivation comes: it stays here.
@@ -196,10 +257,10 @@ impl Relay<'_> {
         shape::read(reader, &[Field::Text, Field::Info]).await.map(drop)
     }
 
-    /// Passes on what the store says while it works, and its answer.
-    async fn pass_answer(&mut self, answer: &[Field]) -> Result<(), Error> {
-        let (reader, writer) = (&mut self.store.reader, &mut self.client.writer);
+    /// Passes on what the store says while it works, and its answer or error, which it gives.
+    async fn pass_answer(&mut self, answer: &[Field]) -> Result<Vec<Value>, Error> {
         loop {
+            let reader = &mut self.store.reader;
             let kind = reader.number().await?;
             let fields = match kind {
                 LAST => answer,
@@ -213,11 +274,68 @@ impl Relay<'_> {
                 _ => return Err(Error::Malformed("a message")),
             };
             let values = shape::read(reader, fields).await?;
+            let is_over = matches!(kind, LAST | event::ERROR);
+            if is_over {
+                self.end_builds((kind == event::ERROR).then_some(values.as_slice())).await?;
+            } else if let Some(watch) = &mut self.watch {
+                watch.hear(kind, &values).await;
+            }
+            let writer = &mut self.client.writer;
             shape::write(writer.number(kind), &values);
             writer.flush().await?;
-            if matches!(kind, LAST | event::ERROR) {
-                return Ok(());
+            if is_over {
+                return Ok(values);
             }
+        }
+    }
+
+    /// Tells how the builders of an operation have ended, before its client goes on. The store does not say of each whether it was
+    /// good: in an operation that failed, those were whose outputs are there.
+    async fn end_builds(&mut self, error: Option<&[Value]>) -> Result<(), Error> {
+        if let (Some(watch), Some([_, _, _, Value::Text(message), ..])) = (&mut self.watch, error) {
+            watch.explain(message);
+        }
+        while let Some(run) = self.watch.as_mut().and_then(Watch::next) {
+            let has_outputs = match error {
+                None => true,
+                Some(_) => self.has_outputs(&run.derivation).await?,
+            };
+            if let Some(watch) = &self.watch {
+                watch.end(run, has_outputs).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the store has all outputs of a derivation that it has.
+    async fn has_outputs(&mut self, derivation: &StorePath) -> Result<bool, Error> {
+        let outputs: Vec<Vec<u8>> =
+            match self.ask_store(QUERY_DERIVATION_OUTPUT_MAP, &derivation.to_absolute(), &[Field::Pairs]).await? {
+                Some(answer) => answer.iter().flat_map(Value::texts).skip(1).step_by(2).map(<[u8]>::to_vec).collect(),
+                None => Vec::new(),
+            };
+        for output in &outputs {
+            // An output whose path is not known is not there.
+            let path = String::from_utf8_lossy(output);
+            let answer = if path.is_empty() { None } else { self.ask_store(IS_VALID_PATH, &path, &[Field::Number]).await? };
+            if !matches!(answer.as_deref(), Some([Value::Number(1..)])) {
+                return Ok(false);
+            }
+        }
+        Ok(!outputs.is_empty())
+    }
+
+    /// Asks the store something about a path on our own account; `None` when it refuses to answer.
+    async fn ask_store(&mut self, operation: u64, path: &str, answer: &[Field]) -> Result<Option<Vec<Value>>, Error> {
+        let Side { reader, writer } = &mut self.store;
+        writer.number(operation).text(path).flush().await?;
+        match skip_events(reader).await {
+            Ok(()) => shape::read(reader, answer).await.map(Some),
+            Err(Error::Refused(reason)) => {
+                tracing::debug!(reason, path, "the store does not say how a build ended");
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 }

@@ -53,6 +53,33 @@ pub enum Report {
         /// How long the log is; all of it has been sent.
         log_bytes: u64,
     },
+    /// An evaluation imports from a derivation, and its builder has begun. This and what follows of it is only said where the task
+    /// asks for it: see [`EvaluateTask::show_ifd`](crate::EvaluateTask::show_ifd).
+    IfdStarted {
+        /// The derivation; one is told of once.
+        derivation: StorePath,
+        /// What it is built on.
+        system: String,
+    },
+    /// What the builder of such a derivation printed.
+    IfdLog {
+        /// The derivation.
+        derivation: StorePath,
+        /// Where `bytes` begin in its log.
+        offset: u64,
+        /// At most 256 KiB.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// The builder of such a derivation has ended; all of its log has been sent.
+    IfdEnded {
+        /// The derivation.
+        derivation: StorePath,
+        /// Why it has no outputs, when it has none.
+        failure: Option<Failure>,
+        /// Milliseconds that it ran.
+        build_ms: u64,
+    },
 }
 
 /// One derivation as it is in the store.

@@ -84,6 +84,9 @@ pub struct EvaluateTask {
     pub wildcard: String,
     /// Whether evaluating may build.
     pub allow_ifd: bool,
+    /// Whether the server wants to be told of what evaluating builds. An older one does not know those reports.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub show_ifd: bool,
 }
 
 /// Build one derivation.

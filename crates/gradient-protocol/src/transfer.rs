@@ -5,6 +5,8 @@ use gradient_domain::{Epoch, Job};
 use gradient_nix::StorePath;
 use serde::{Deserialize, Serialize};
 
+use crate::InputPath;
+
 /// Declares the content address of an uploaded source, in Nix's notation (`fixed:r:sha256:…`, `text:sha256:…`).
 pub const CONTENT_ADDRESS_HEADER: &str = "gradient-content-address";
 
@@ -54,6 +56,12 @@ pub fn job_known(job: Job, epoch: Epoch) -> String {
     format!("/proto/jobs/{job}/{epoch}/known")
 }
 
+/// Where the worker of an evaluation asks how to get paths that the evaluation imports from. `POST` with [`Paths`], answered with
+/// [`Inputs`]. A server that does not know the route (404) gives none.
+pub fn job_inputs(job: Job, epoch: Epoch) -> String {
+    format!("/proto/jobs/{job}/{epoch}/inputs")
+}
+
 /// Paths to ask about, at most 10,000.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
@@ -73,6 +81,13 @@ pub struct Missing {
 pub struct Known {
     /// In the order they were asked for.
     pub known: Vec<StorePath>,
+}
+
+/// What there is of the paths asked about: those that can be had with all that they refer to, and that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// References come before what refers to them.
+    pub inputs: Vec<InputPath>,
 }
 
 /// Why a transfer was refused: the body of every answer that is not a success.

@@ -244,18 +244,18 @@ pub async fn unarchived(conn: &mut Conn) -> Result<Vec<(BuildId, Epoch)>, Storag
     }))
 }
 
-/// Keeps the index of the log's blob, and how long the log in it is.
+/// Keeps the index of the log's blob, and how long the log in it is. Whether the attempt is still there.
 pub async fn set_log_frames(
     conn: &mut Conn,
     build: BuildId,
     epoch: Epoch,
     frames: Vec<u8>,
     log_bytes: i64,
-) -> Result<(), StorageError> {
-    query!(conn, |c| {
+) -> Result<bool, StorageError> {
+    let rows = query!(conn, |c| {
         let attempt = attempts::table.find((build, epoch));
         let stored = (attempts::log_frames.eq(Some(&frames)), attempts::log_bytes.eq(log_bytes));
         diesel::update(attempt).set(stored).execute(c).await?
     });
-    Ok(())
+    Ok(rows > 0)
 }

@@ -12,7 +12,8 @@ use crate::{
     conn::{KEYS_PER_QUERY, insert_rows, query},
     counters,
     error::{found, naming},
-    schema::{builds, derivations, evaluation_builds},
+    ifd_builds::{self, IfdBuild},
+    schema::{builds, derivations, evaluation_builds, evaluations, ifd_builds as ifd_build_rows},
 };
 
 mod artefacts;
@@ -220,18 +221,42 @@ pub async fn find(conn: &mut Conn, id: BuildId) -> Result<Build, StorageError> {
     found(lookup(conn, id).await?, "build", id)
 }
 
-/// The name of a build's derivation.
+/// The name of the derivation of a build of any kind.
 pub async fn name(conn: &mut Conn, id: BuildId) -> Result<String, StorageError> {
-    let name = query!(conn, |c| {
+    let name: Option<String> = query!(&mut *conn, |c| {
         let one = builds::table.inner_join(derivations::table).filter(builds::id.eq(id));
         one.select(derivations::name).first(c).await.optional()?
     });
-    found(name, "build", id)
+    match name {
+        Some(name) => Ok(name),
+        None => Ok(imported(conn, id).await?.name().to_owned()),
+    }
 }
 
-/// Whose a build is.
+/// Whether a build of any kind has ended.
+pub async fn has_ended(conn: &mut Conn, id: BuildId) -> Result<bool, StorageError> {
+    let status = match lookup(conn, id).await? {
+        Some(build) => build.status,
+        None => imported(conn, id).await?.status,
+    };
+    Ok(status.is_final())
+}
+
+async fn imported(conn: &mut Conn, id: BuildId) -> Result<IfdBuild, StorageError> {
+    found(ifd_builds::lookup(conn, id).await?, "build", id)
+}
+
+/// Whose a build of any kind is.
 pub async fn organization(conn: &mut Conn, id: BuildId) -> Result<Option<OrganizationId>, StorageError> {
-    Ok(query!(conn, |c| builds::table.find(id).select(builds::organization).first(c).await.optional()?))
+    let organization: Option<OrganizationId> =
+        query!(&mut *conn, |c| builds::table.find(id).select(builds::organization).first(c).await.optional()?);
+    if organization.is_some() {
+        return Ok(organization);
+    }
+    Ok(query!(conn, |c| {
+        let one = ifd_build_rows::table.inner_join(evaluations::table).filter(ifd_build_rows::id.eq(id));
+        one.select(evaluations::organization).first(c).await.optional()?
+    }))
 }
 
 /// The newest builds of those of the derivations that have one.
@@ -269,8 +294,11 @@ pub async fn unfinished(conn: &mut Conn) -> Result<Vec<Build>, StorageError> {
     }))
 }
 
-/// The newest evaluation that needs a build.
+/// The newest evaluation that needs a build, or the one that imports from it.
 pub async fn newest_evaluation(conn: &mut Conn, id: BuildId) -> Result<Option<EvaluationId>, StorageError> {
+    if let Some(build) = ifd_builds::lookup(conn, id).await? {
+        return Ok(Some(build.evaluation));
+    }
     Ok(query!(conn, |c| {
         let links = evaluation_builds::table.filter(evaluation_builds::build.eq(id));
         links.select(evaluation_builds::evaluation).order(evaluation_builds::evaluation.desc()).first(c).await.optional()?

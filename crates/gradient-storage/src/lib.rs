@@ -60,6 +60,7 @@ pub mod debuginfo;
 pub mod derivations;
 pub mod email_verifications;
 pub mod evaluations;
+pub mod ifd_builds;
 pub mod logs;
 pub mod nars;
 pub mod oidc_identities;

@@ -36,6 +36,9 @@ diesel::allow_tables_to_appear_in_same_query!(
 );
 diesel::allow_tables_to_appear_in_same_query!(attempts, log_chunks);
 diesel::allow_tables_to_appear_in_same_query!(builds, log_chunks);
+diesel::allow_tables_to_appear_in_same_query!(ifd_builds, evaluations);
+diesel::allow_tables_to_appear_in_same_query!(ifd_builds, attempts);
+diesel::allow_tables_to_appear_in_same_query!(ifd_builds, log_chunks);
 diesel::allow_tables_to_appear_in_same_query!(organizations, evaluations);
 diesel::allow_tables_to_appear_in_same_query!(organizations, builds);
 diesel::allow_tables_to_appear_in_same_query!(organizations, derivations);
@@ -79,6 +82,7 @@ diesel::joinable!(evaluation_counters -> evaluations (evaluation));
 diesel::joinable!(evaluation_builds -> builds (build));
 diesel::joinable!(evaluation_builds -> evaluations (evaluation));
 diesel::joinable!(builds -> derivations (derivation));
+diesel::joinable!(ifd_builds -> evaluations (evaluation));
 diesel::joinable!(entry_points -> builds (build));
 diesel::joinable!(organization_paths -> nars (nar_hash));
 diesel::joinable!(staged_outputs -> nars (nar_hash));

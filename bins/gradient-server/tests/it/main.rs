@@ -10,6 +10,7 @@ mod content_addressed;
 mod direct_builds;
 mod hosted_worker;
 mod hostile;
+mod imports;
 mod metrics;
 mod requests;
 mod separate_stores;

@@ -1,7 +1,10 @@
 //! Why a build is where it is, for a person.
 
-use gradient_domain::{BuildId, BuildStatus, BuildWait, FailureKind, Shortage};
-use gradient_storage::{Conn, builds};
+use gradient_domain::{BuildId, BuildKind, BuildStatus, BuildWait, FailureKind, Shortage};
+use gradient_storage::{
+    Conn,
+    builds::{self, BuildView},
+};
 
 use super::BuildDetails;
 use crate::{Engine, EngineError};
@@ -36,6 +39,9 @@ impl Engine {
 
 fn sentence(details: &BuildDetails, names: &[String]) -> String {
     let build = &details.build;
+    if build.kind == BuildKind::Ifd {
+        return imported(build);
+    }
     match build.status {
         BuildStatus::Queued => match &details.waiting {
             Some(waiting) => waits(waiting, names),
@@ -58,6 +64,20 @@ fn sentence(details: &BuildDetails, names: &[String]) -> String {
         BuildStatus::DependencyFailed => match names {
             [] => "It was not built, because something that it needs failed.".to_owned(),
             [name, ..] => format!("It was not built, because {name} failed, which it needs."),
+        },
+    }
+}
+
+/// Of what an evaluation imports from.
+fn imported(build: &BuildView) -> String {
+    match (build.status, build.duration_ms) {
+        (BuildStatus::Completed, Some(duration)) => format!("Its evaluation imports from it; it was built in {duration} ms."),
+        (BuildStatus::Completed, None) => "Its evaluation imports from it, and it was built.".to_owned(),
+        (BuildStatus::Failed, _) => "Its builder failed, so what imports from it could not be evaluated.".to_owned(),
+        (BuildStatus::Aborted, _) => "It was stopped, because the evaluator that imports from it ended.".to_owned(),
+        _ => match build.worker {
+            Some(worker) => format!("Its evaluation imports from it, and waits until worker {worker} has built it."),
+            None => "Its evaluation imports from it, and waits for it.".to_owned(),
         },
     }
 }

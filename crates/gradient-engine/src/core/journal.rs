@@ -20,7 +20,7 @@ use gradient_storage::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Change, Engine, assignments, leases::Lease, logs, measures};
+use crate::{Change, Engine, assignments, ifd_builds, leases::Lease, logs, measures};
 
 /// Batches of decisions that may wait. Beyond that the core waits.
 const WAITING: usize = 1024;
@@ -224,6 +224,11 @@ async fn record(conn: &mut Conn, decision: &Decision, now: Moment) -> Result<Out
     Ok(if happened { Outcome::Done } else { Outcome::Overtaken })
 }
 
+/// Whether no worker is at an evaluation that stands there.
+const fn is_idle(status: EvaluationStatus) -> bool {
+    status.is_final() || matches!(status, EvaluationStatus::Queued | EvaluationStatus::Waiting)
+}
+
 /// What became of an attempt that no report has ended.
 const fn ended_by(kind: FailureKind) -> &'static str {
     match kind {
@@ -237,6 +242,11 @@ fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
     match decision {
         Decision::Assign { job, epoch, worker } => match outcome {
             Outcome::Assigned(organization) => {
+                if let Job::Evaluate(evaluation) = job
+                    && epoch > Epoch::NONE.next()
+                {
+                    ifd_builds::settle_later(engine, evaluation);
+                }
                 engine.leases().grant(job, Lease { epoch, worker, organization });
                 assignments::send_later(engine, job, Lease { epoch, worker, organization });
             }
@@ -260,6 +270,9 @@ fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
         Decision::EvaluationMoved { evaluation, status, waiting, .. } => {
             if outcome == Outcome::Done && status.is_final() {
                 measures::evaluation_finished(status);
+            }
+            if outcome == Outcome::Done && is_idle(status) {
+                ifd_builds::settle_later(engine, evaluation);
             }
             evaluation_moved(status, waiting.as_ref(), evaluation);
             engine.changes().announce(Change::Evaluation(evaluation));

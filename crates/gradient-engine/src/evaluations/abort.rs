@@ -4,7 +4,7 @@ use gradient_domain::{EvaluationId, EvaluationStatus, Moment};
 use gradient_scheduler::Event;
 use gradient_storage::{Conn, StorageError, evaluations};
 
-use crate::{Change, Engine, EngineError, measures};
+use crate::{Change, Engine, EngineError, ifd_builds, measures};
 
 impl Engine {
     /// Ends an evaluation and its running builds, except those that another evaluation needs. All of it is durable when this
@@ -20,6 +20,7 @@ impl Engine {
         let stop = |&evaluation: &EvaluationId| Event::AbortEvaluation { evaluation, stop_running: true };
         self.core().settle(ended.iter().map(stop).collect()).await?;
         for evaluation in ended {
+            ifd_builds::settle_later(self, evaluation);
             self.changes().announce(Change::Evaluation(evaluation));
         }
         Ok(())

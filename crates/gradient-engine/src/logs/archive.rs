@@ -49,13 +49,18 @@ pub(crate) async fn finish(engine: &Engine, build: BuildId, epoch: Epoch) -> Res
         engine.blobs().put(&BlobKey::log(build.uuid(), epoch.0), blob.into()).await?;
     }
     let (frames, log_bytes) = (index.to_bytes(), index.log_bytes.cast_signed());
-    engine
+    let is_there = engine
         .storage()
         .grouped(async move |conn: &mut Conn| {
-            attempts::set_log_frames(conn, build, epoch, frames, log_bytes).await?;
-            rows::delete_chunks(conn, build, epoch).await
+            let is_there = attempts::set_log_frames(conn, build, epoch, frames, log_bytes).await?;
+            rows::delete_chunks(conn, build, epoch).await?;
+            Ok(is_there)
         })
         .await?;
+    if !is_there {
+        // It was removed meanwhile, and its log perhaps before there was one.
+        engine.blobs().delete(&BlobKey::log(build.uuid(), epoch.0)).await?;
+    }
     Ok(())
 }
 

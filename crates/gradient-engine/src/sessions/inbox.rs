@@ -8,12 +8,14 @@ use super::{SessionError, handshake::bounded};
 use crate::{
     Engine, EngineError,
     derivations::{self, Found},
+    ifd_builds::{self, Said},
     leases::Lease,
     logs, publish, results,
 };
 
 /// The most log bytes in one message.
 const MAX_LOG_MESSAGE: usize = 256 << 10;
+const LOG_TOO_LARGE: &str = "a log message of more than 256 KiB";
 
 pub(super) async fn take(engine: &Engine, worker: WorkerId, found: &mut Found, message: ToServer) -> Result<(), SessionError> {
     match message {
@@ -36,10 +38,13 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, found: &mut Found, m
             Ok(())
         }
         ToServer::Log { job, epoch, offset, bytes } => take_log(engine, worker, job, epoch, offset, bytes).await,
+        ToServer::Report { report: Report::IfdLog { bytes, .. }, .. } if bytes.len() > MAX_LOG_MESSAGE => {
+            Err(SessionError::Protocol(LOG_TOO_LARGE))
+        }
         ToServer::Report { number, job, epoch, report } => {
             if let Some(lease) = engine.held_lease(job, epoch, worker) {
                 take_report(engine, job, lease, found, report).await?;
-            } else if !matches!(report, Report::Started {} | Report::Made { .. } | Report::Derivations { .. }) {
+            } else if ends(&report) {
                 engine.core().send(Event::JobStopped { job, epoch, worker }).await;
             }
             // What comes from an assignment that has ended is of no interest, and must not be sent again.
@@ -57,6 +62,19 @@ pub(super) async fn take(engine: &Engine, worker: WorkerId, found: &mut Found, m
     }
 }
 
+/// Whether it is the last report of its job.
+const fn ends(report: &Report) -> bool {
+    !matches!(
+        report,
+        Report::Started {}
+            | Report::Made { .. }
+            | Report::Derivations { .. }
+            | Report::IfdStarted { .. }
+            | Report::IfdLog { .. }
+            | Report::IfdEnded { .. }
+    )
+}
+
 fn acknowledge(engine: &Engine, worker: WorkerId, number: ReportNumber) {
     engine.sessions().send(worker, ToWorker::Acknowledged { number });
 }
@@ -70,7 +88,7 @@ async fn take_log(
     bytes: Vec<u8>,
 ) -> Result<(), SessionError> {
     if bytes.len() > MAX_LOG_MESSAGE {
-        return Err(SessionError::Protocol("a log message of more than 256 KiB"));
+        return Err(SessionError::Protocol(LOG_TOO_LARGE));
     }
     let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     let stored = match (job, engine.held_lease(job, epoch, worker)) {
@@ -104,6 +122,15 @@ async fn take_report(engine: &Engine, job: Job, lease: Lease, found: &mut Found,
                 }
                 other => other,
             }
+        }
+        (Job::Evaluate(evaluation), Report::IfdStarted { derivation, system }) if derivation.is_derivation() => {
+            ifd_builds::note(engine, evaluation, lease, derivation, Said::Started { system }).await
+        }
+        (Job::Evaluate(evaluation), Report::IfdLog { derivation, offset, bytes }) => {
+            ifd_builds::note(engine, evaluation, lease, derivation, Said::Printed { offset, bytes }).await
+        }
+        (Job::Evaluate(evaluation), Report::IfdEnded { derivation, failure, build_ms }) => {
+            ifd_builds::note(engine, evaluation, lease, derivation, Said::Ended { failure, build_ms }).await
         }
         (Job::Evaluate(evaluation), Report::Evaluated {}) => results::evaluated(engine, evaluation, lease).await,
         (Job::Build(build), Report::Built { outputs, build_ms, log_bytes }) => {

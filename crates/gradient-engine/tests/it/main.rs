@@ -7,6 +7,7 @@ mod collection;
 mod concurrency;
 mod content_addressed;
 mod forged;
+mod ifd_builds;
 mod polling;
 mod reaper;
 mod repository;

@@ -275,7 +275,7 @@ async fn evaluation(
         wildcard: "packages.*.#".to_owned(),
         priority: Priority::default(),
         publish: Publish::Runtime,
-        allow_ifd: false,
+        allow_ifd: true,
         triggered_by: None,
         created_at: now,
     };

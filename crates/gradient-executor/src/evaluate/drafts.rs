@@ -14,10 +14,11 @@ use std::{
 };
 
 use gradient_nix::StorePath;
-use gradient_nix_daemon::{DerivationKeeper, Error, relay};
+use gradient_nix_daemon::{DerivationKeeper, Error, Listeners, relay};
 use tempfile::TempDir;
 use tokio::{
     net::UnixListener,
+    sync::mpsc,
     task::{JoinHandle, JoinSet},
 };
 
@@ -34,6 +35,7 @@ const ROOT_WITH_SOCKET: (u32, u32) = (2, 18);
 pub(super) struct Drafts {
     file: File,
     index: Mutex<Index>,
+    using: mpsc::UnboundedSender<StorePath>,
 }
 
 #[derive(Debug, Default)]
@@ -41,11 +43,12 @@ struct Index {
     end: u64,
     places: HashMap<StorePath, (u64, usize)>,
     stored: HashSet<StorePath>,
+    used: HashSet<StorePath>,
 }
 
 impl Drafts {
-    fn new(machine: &Machine) -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile_in(&machine.scratch)?, index: Mutex::default() })
+    fn new(machine: &Machine, using: mpsc::UnboundedSender<StorePath>) -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile_in(&machine.scratch)?, index: Mutex::default(), using })
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -82,6 +85,13 @@ impl DerivationKeeper for Drafts {
     fn note_stored(&self, path: &StorePath) -> bool {
         self.index().stored.insert(path.clone())
     }
+
+    fn note_used(&self, path: &StorePath) {
+        if self.index().used.insert(path.clone()) {
+            // Nobody takes it any more only when the evaluation ends.
+            let _ = self.using.send(path.clone());
+        }
+    }
 }
 
 /// The socket at which evaluators find it. It is served as long as this is there.
@@ -95,8 +105,13 @@ pub(super) struct DraftStore {
 }
 
 impl DraftStore {
-    /// Begins to serve; nothing where evaluators could not use it.
-    pub(super) fn open(machine: &Machine) -> io::Result<Option<Self>> {
+    /// Begins to serve, and to tell `using` which paths of the store evaluators count on, each once; nothing where evaluators could not
+    /// use it.
+    pub(super) fn open(
+        machine: &Machine,
+        using: mpsc::UnboundedSender<StorePath>,
+        listeners: Listeners,
+    ) -> io::Result<Option<Self>> {
         let directory = tempfile::Builder::new().prefix("evaluation-").tempdir_in(&machine.scratch)?;
         let socket = directory.path().join("store");
         let Some(path) = socket.to_str().filter(|path| path.len() <= MAX_SOCKET_PATH) else { return Ok(None) };
@@ -105,9 +120,10 @@ impl DraftStore {
             Some(root) if machine.nix.is_at_least(ROOT_WITH_SOCKET) => format!("?root={}", root.display()),
             Some(_) => return Ok(None),
         };
-        let (listener, drafts) = (UnixListener::bind(&socket)?, Arc::new(Drafts::new(machine)?));
+        let (listener, drafts) = (UnixListener::bind(&socket)?, Arc::new(Drafts::new(machine, using)?));
         let failed = Arc::new(AtomicBool::new(false));
-        let serving = tokio::spawn(serve(listener, machine.clone(), Arc::clone(&drafts), Arc::clone(&failed)));
+        let service = Service { machine: machine.clone(), drafts: Arc::clone(&drafts), failed: Arc::clone(&failed), listeners };
+        let serving = tokio::spawn(serve(listener, service));
         Ok(Some(Self { drafts, remote: format!("unix://{path}{root}").into(), failed, serving, _directory: directory }))
     }
 
@@ -133,15 +149,24 @@ impl Drop for DraftStore {
     }
 }
 
-async fn serve(listener: UnixListener, machine: Machine, drafts: Arc<Drafts>, failed: Arc<AtomicBool>) {
+/// What each client is served with.
+#[derive(Clone)]
+struct Service {
+    machine: Machine,
+    drafts: Arc<Drafts>,
+    failed: Arc<AtomicBool>,
+    listeners: Listeners,
+}
+
+async fn serve(listener: UnixListener, service: Service) {
     let mut clients = JoinSet::new();
     loop {
         while clients.try_join_next().is_some() {}
         let Ok((stream, _)) = listener.accept().await else { return };
-        let (machine, drafts, failed) = (machine.clone(), Arc::clone(&drafts), Arc::clone(&failed));
+        let Service { machine, drafts, failed, listeners } = service.clone();
         clients.spawn(async move {
             let (reader, writer) = stream.into_split();
-            match relay(reader, writer, machine.daemons.daemon(), &*drafts).await {
+            match relay(reader, writer, machine.daemons.daemon(), &*drafts, listeners).await {
                 // Evaluators are ended while they speak.
                 Ok(()) | Err(Error::Io(_)) => {}
                 Err(error) => {

@@ -1,7 +1,7 @@
 //! The files of derivations, read several at a time.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read as _},
     num::NonZero,
@@ -45,6 +45,15 @@ pub(super) struct Needs {
     pub(super) sources: BTreeSet<StorePath>,
 }
 
+/// What a derivation makes, and of what.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Recipe {
+    /// The paths of its outputs, by name, where they are known.
+    pub(super) outputs: BTreeMap<String, Option<StorePath>>,
+    /// The derivations that it needs, and which outputs of them.
+    pub(super) inputs: Vec<(StorePath, Vec<String>)>,
+}
+
 impl DerivationFiles {
     pub(super) fn new(machine: &Machine, drafts: Option<Arc<Drafts>>) -> Self {
         Self(Arc::new(Places { nix: machine.nix.clone(), drafts }))
@@ -55,9 +64,21 @@ impl DerivationFiles {
         self.each(paths, Places::needs).await
     }
 
+    /// What each of the derivations makes, in the same order, or why it cannot be read.
+    pub(super) async fn recipes(&self, paths: Vec<StorePath>) -> Result<Vec<(StorePath, Result<Recipe, String>)>, Failure> {
+        self.each(paths, Places::recipe).await
+    }
+
     /// The bytes of each of the derivations, in the same order.
     pub(super) async fn aterms(&self, paths: Vec<StorePath>) -> Result<Vec<(StorePath, Result<Vec<u8>, String>)>, Failure> {
         self.each(paths, Places::aterm).await
+    }
+
+    /// What one of them is built on, when it can be read.
+    pub(super) async fn system(&self, path: &StorePath) -> Result<Option<String>, Failure> {
+        let systems =
+            self.each(vec![path.clone()], |places, path| Some(places.derivation(path).ok()?.system().to_owned())).await?;
+        Ok(systems.into_iter().find_map(|(_, system)| system))
     }
 
     async fn each<T: Send + 'static>(
@@ -90,10 +111,25 @@ impl Places {
         Ok(aterm)
     }
 
-    fn needs(&self, path: &StorePath) -> Result<Needs, String> {
+    fn derivation(&self, path: &StorePath) -> Result<Derivation, String> {
         let aterm = self.aterm(path)?;
         let name = path.name().strip_suffix(".drv").ok_or_else(|| format!("{path} is not a derivation"))?;
-        let derivation = Derivation::from_aterm_bytes(&aterm, name).map_err(|error| format!("cannot read {path}: {error}"))?;
+        Derivation::from_aterm_bytes(&aterm, name).map_err(|error| format!("cannot read {path}: {error}"))
+    }
+
+    fn recipe(&self, path: &StorePath) -> Result<Recipe, String> {
+        let derivation = self.derivation(path)?;
+        let outputs = derivation.outputs().iter().map(|(name, output)| {
+            let path = output.path(derivation.name(), name).ok().flatten();
+            (name.clone(), path.map(StorePath::from))
+        });
+        let inputs = derivation.input_derivations().iter();
+        let inputs = inputs.map(|(path, input)| (path.clone().into(), input.outputs().iter().cloned().collect()));
+        Ok(Recipe { outputs: outputs.collect(), inputs: inputs.collect() })
+    }
+
+    fn needs(&self, path: &StorePath) -> Result<Needs, String> {
+        let derivation = self.derivation(path)?;
         Ok(Needs {
             derivations: derivation.input_derivations().keys().cloned().map(StorePath::from).collect(),
             sources: derivation.input_sources().iter().cloned().map(StorePath::from).collect(),

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use gradient_nix::StorePath;
-use gradient_protocol::transfer::{Known, Missing, Paths, job_known, job_missing};
+use gradient_protocol::{
+    InputPath,
+    transfer::{Inputs, Known, Missing, Paths, job_inputs, job_known, job_missing},
+};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
@@ -35,6 +38,22 @@ impl JobTransfer {
             }
         }
         Ok(Some(known))
+    }
+
+    /// How to get those of the paths that can be had with all that they refer to, and that; references first.
+    pub(crate) async fn inputs(&self, paths: &[StorePath]) -> Result<Vec<InputPath>, TransferError> {
+        let mut inputs = Vec::new();
+        for part in paths.chunks(MAX_PATHS) {
+            let answer =
+                self.ask::<Inputs>("a question for what is imported from", &job_inputs(self.job, self.epoch), part).await;
+            match answer {
+                Ok(answer) => inputs.extend(answer.inputs),
+                // It is of an earlier version, which does not say.
+                Err(TransferError::Refused { status: StatusCode::NOT_FOUND, .. }) => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(inputs)
     }
 
     async fn ask<A: DeserializeOwned>(&self, what: &str, route: &str, paths: &[StorePath]) -> Result<A, TransferError> {

@@ -39,9 +39,25 @@ pub(crate) struct Evaluation {
     pub(crate) times: BTreeMap<String, BuildTimes>,
     messages: Vec<EvaluationMessage>,
     pub(crate) derivations: HashMap<StorePath, gradient_nix::VerifiedDerivation>,
+    pub(crate) imports: Vec<Import>,
+}
+
+/// A build that an evaluation tells of.
+#[derive(Debug)]
+pub(crate) struct Import {
+    pub(crate) derivation: StorePath,
+    pub(crate) system: String,
+    pub(crate) log: Vec<u8>,
+    pub(crate) ended: Option<Result<(), String>>,
 }
 
 impl Evaluation {
+    /// The build of this derivation that has not ended.
+    fn import(&mut self, derivation: &StorePath) -> &mut Import {
+        let running = |import: &&mut Import| import.derivation == *derivation && import.ended.is_none();
+        self.imports.iter_mut().find(running).expect("it has begun, and not ended")
+    }
+
     pub(crate) fn warnings(&self) -> Vec<&str> {
         self.messages.iter().map(|message| message.message.as_str()).collect()
     }
@@ -59,7 +75,7 @@ pub(crate) async fn evaluate_after(
     allow_ifd: bool,
     before: &Evaluation,
 ) -> Result<Evaluation, String> {
-    let task = EvaluateTask { source: source.clone(), wildcard: wildcard.into(), allow_ifd };
+    let task = EvaluateTask { source: source.clone(), wildcard: wildcard.into(), allow_ifd, show_ifd: allow_ifd };
     peer.send(&assign(Job::Evaluate(EvaluationId::new()), Task::Evaluate(task))).await;
     assert_eq!(peer.report().await, Report::Started {});
     let mut evaluation = Evaluation::default();
@@ -84,6 +100,18 @@ pub(crate) async fn evaluate_after(
                     assert!(evaluation.entry_points.insert(attribute.clone(), outcome).is_none(), "{attribute} comes twice");
                 }
                 evaluation.messages.extend(messages);
+            }
+            Report::IfdStarted { derivation, system } => {
+                assert!(evaluation.imports.iter().all(|import| import.derivation != derivation), "{derivation} begins twice");
+                evaluation.imports.push(Import { derivation, system, log: Vec::new(), ended: None });
+            }
+            Report::IfdLog { derivation, offset, bytes } => {
+                let import = evaluation.import(&derivation);
+                assert_eq!(offset, import.log.len() as u64);
+                import.log.extend(bytes);
+            }
+            Report::IfdEnded { derivation, failure, .. } => {
+                evaluation.import(&derivation).ended = Some(failure.map_or(Ok(()), |failure| Err(failure.message)));
             }
             Report::Evaluated {} => return Ok(evaluation),
             Report::Failed { failure, .. } => return Err(failure.message),

@@ -4,6 +4,7 @@
 mod drafts;
 mod eval_jobs;
 mod fetch_and_evaluate;
+mod imports;
 mod kinds;
 mod known;
 mod parallel;

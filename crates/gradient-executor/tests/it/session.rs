@@ -89,7 +89,7 @@ async fn a_cancelled_job_leaves_nothing() {
     server.scope.lock().unwrap().stuck.insert(path.to_string());
     let source = Source { path, nar_hash: NarHash([0; 32]), rev: None, rev_count: None, last_modified: None };
     let (mut peer, _) = server.welcome("t").await;
-    let task = EvaluateTask { source, wildcard: "packages.*.#".into(), allow_ifd: false };
+    let task = EvaluateTask { source, wildcard: "packages.*.#".into(), allow_ifd: false, show_ifd: false };
     peer.send(&assign(job, Epoch(1), Task::Evaluate(task))).await;
     assert_eq!(peer.report().await, Report::Started {});
     peer.send(&ToWorker::Cancel { job, epoch: Epoch(1), reason: "test".into() }).await;
@@ -133,7 +133,7 @@ async fn an_old_token_waits_for_the_next_session() {
     let job = Job::Evaluate(EvaluationId::new());
     let path: gradient_nix::StorePath = "vvwmn6b5gh2lvkyi4gpnag6d4jdh4d8p-source".parse().unwrap();
     let source = Source { path, nar_hash: NarHash([0; 32]), rev: None, rev_count: None, last_modified: None };
-    let task = EvaluateTask { source, wildcard: "packages.*.#".into(), allow_ifd: false };
+    let task = EvaluateTask { source, wildcard: "packages.*.#".into(), allow_ifd: false, show_ifd: false };
     let (mut peer, _) = server.welcome("old").await;
     "new".clone_into(&mut server.scope.lock().unwrap().token);
     peer.send(&assign(job, Epoch(1), Task::Evaluate(task))).await;

@@ -169,6 +169,21 @@ impl Value {
         }
     }
 
+    /// The texts that it is or has in it, in their order.
+    pub(super) fn texts(&self) -> Vec<&[u8]> {
+        match self {
+            Self::Number(_) => Vec::new(),
+            Self::Text(text) => vec![text],
+            Self::Texts(texts) => texts.iter().map(Vec::as_slice).collect(),
+            Self::Parts(parts) => parts.iter().flat_map(Self::texts).collect(),
+        }
+    }
+
+    /// The first of them.
+    pub(super) fn first_text(&self) -> Option<&[u8]> {
+        self.texts().into_iter().next()
+    }
+
     /// The paths that it is or begins with: what is to be built has outputs behind an exclamation mark.
     pub(super) fn mentioned(&self) -> Vec<StorePath> {
         let texts = match self {
@@ -178,6 +193,15 @@ impl Value {
         };
         texts.iter().filter_map(|text| path(text.split(|byte| *byte == b'!').next()?)).collect()
     }
+}
+
+/// A derivation that is to be built, with the outputs that are wanted of it; no names mean all of them.
+pub(super) fn wanted(text: &[u8]) -> Option<(StorePath, Vec<String>)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (path, outputs) = text.split_once('!')?;
+    let derivation = StorePath::from_absolute(path).ok().filter(StorePath::is_derivation)?;
+    let outputs = if outputs == "*" { Vec::new() } else { outputs.split(',').map(str::to_owned).collect() };
+    Some((derivation, outputs))
 }
 
 /// A path of the store.

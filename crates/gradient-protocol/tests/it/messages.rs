@@ -94,6 +94,10 @@ pub(crate) fn of_workers() -> Vec<(&'static str, ToServer)> {
         references: vec![path("glibc")],
     };
     let failure = Failure { kind: FailureKind::Timeout, message: "timed out after 3 seconds".into() };
+    let started = Report::IfdStarted { derivation: path("made.drv"), system: "x86_64-linux".into() };
+    let printed = Report::IfdLog { derivation: path("made.drv"), offset: 10, bytes: b"line\n".to_vec() };
+    let ended = |failure| Report::IfdEnded { derivation: path("made.drv"), failure, build_ms: 5 };
+    let failed = Failure { kind: FailureKind::Permanent, message: "it broke".into() };
     vec![
         ("worker.hello", ToServer::Hello(hello)),
         ("worker.capabilities", ToServer::Capabilities(capabilities())),
@@ -105,6 +109,10 @@ pub(crate) fn of_workers() -> Vec<(&'static str, ToServer)> {
         ("worker.report.made", report(5, Job::Build(id()), Report::Made { outputs: vec![] })),
         ("worker.report.built", report(6, Job::Build(id()), Report::Built { outputs: vec![output], build_ms: 5, log_bytes: 7 })),
         ("worker.report.failed", report(7, Job::Build(id()), Report::Failed { failure, log_bytes: 7 })),
+        ("worker.report.ifd_started", report(8, Job::Evaluate(id()), started)),
+        ("worker.report.ifd_log", report(9, Job::Evaluate(id()), printed)),
+        ("worker.report.ifd_ended.ok", report(10, Job::Evaluate(id()), ended(None))),
+        ("worker.report.ifd_ended.failed", report(10, Job::Evaluate(id()), ended(Some(failed)))),
         ("worker.log", ToServer::Log { job: Job::Build(id()), epoch: EPOCH, offset: 10, bytes: b"line\n".to_vec() }),
         ("worker.load", ToServer::Load(load)),
         ("worker.draining", ToServer::Draining {}),
@@ -147,12 +155,14 @@ pub(crate) fn of_servers() -> Vec<(&'static str, ToWorker)> {
         max_output_bytes: Some(1 << 30),
     };
     let build = BuildTask { derivation: path("hello.drv"), aterm: b"Derive()".to_vec(), inputs: vec![input], limits };
-    let evaluate = EvaluateTask { source: source(), wildcard: "packages.*".into(), allow_ifd: true };
+    let evaluate = EvaluateTask { source: source(), wildcard: "packages.*".into(), allow_ifd: true, show_ifd: false };
+    let shown = EvaluateTask { show_ifd: true, ..evaluate.clone() };
     vec![
         ("server.welcome", ToWorker::Welcome(welcome)),
         ("server.refused", ToWorker::Refused { code: RefusalCode::Unauthorized, message: "no token fits".into() }),
         ("server.assign.fetch", assign(Job::Fetch(id()), Task::Fetch(fetch))),
         ("server.assign.evaluate", assign(Job::Evaluate(id()), Task::Evaluate(evaluate))),
+        ("server.assign.evaluate.shown", assign(Job::Evaluate(id()), Task::Evaluate(shown))),
         ("server.assign.build", assign(Job::Build(id()), Task::Build(build))),
         ("server.assign.large", assign(Job::Build(id()), Task::Large {})),
         ("server.cancel", ToWorker::Cancel { job: Job::Build(id()), epoch: EPOCH, reason: "aborted".into() }),

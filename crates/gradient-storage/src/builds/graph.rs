@@ -9,6 +9,7 @@ use super::find;
 use crate::{
     Conn, StorageError,
     conn::{KEYS_PER_QUERY, query},
+    ifd_builds,
     schema::{builds, derivation_inputs, derivations},
 };
 
@@ -54,8 +55,12 @@ pub struct GraphEdge {
     pub target: BuildId,
 }
 
-/// What a build is made from, breadth first, at most `limit` builds. Each derivation is shown by its newest build.
+/// What a build is made from, breadth first, at most `limit` builds. Each derivation is shown by its newest build. What an import
+/// from derivation was made from is not known.
 pub async fn graph(conn: &mut Conn, root: BuildId, limit: usize) -> Result<Graph, StorageError> {
+    if let Some(node) = ifd_builds::node(conn, root).await? {
+        return Ok(Graph { root, nodes: vec![node], edges: Vec::new() });
+    }
     let start = find(conn, root).await?.derivation;
     let derivations = closure(conn, start, limit.max(1)).await?;
     let mut newest = newest(conn, &derivations).await?;
@@ -87,8 +92,11 @@ async fn closure(conn: &mut Conn, start: DerivationId, limit: usize) -> Result<V
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
-/// The builds of a build's direct inputs.
+/// The builds of a build's direct inputs; none of an import from derivation.
 pub async fn dependencies(conn: &mut Conn, id: BuildId) -> Result<Vec<GraphNode>, StorageError> {
+    if ifd_builds::lookup(conn, id).await?.is_some() {
+        return Ok(Vec::new());
+    }
     let derivation = find(conn, id).await?.derivation;
     let inputs: Vec<DerivationId> = inputs(conn, &[derivation]).await?.into_iter().map(|(_, input)| input).collect();
     newest_in_order(conn, &inputs).await

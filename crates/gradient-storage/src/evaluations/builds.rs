@@ -2,21 +2,24 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, Moment};
+use gradient_domain::{BuildId, BuildKind, BuildStatus, Epoch, EvaluationId, Moment};
 use gradient_nix::StorePath;
 
 use super::BuildCounts;
 use crate::{
     Conn, StorageError,
     conn::query,
+    ifd_builds,
     schema::{builds as build_rows, derivations, evaluation_builds, evaluation_counters},
 };
 
 /// A build as a line of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildSummary {
     /// Its id.
     pub id: BuildId,
+    /// What it is for.
+    pub kind: BuildKind,
     /// The derivation's name.
     pub name: String,
     /// The derivation's path.
@@ -31,7 +34,8 @@ pub struct BuildSummary {
     pub has_artefacts: bool,
 }
 
-/// A page of the builds that an evaluation needs, of one status or all, in a fixed order; and how many there are.
+/// A page of the builds of an evaluation, of one status or all, in a fixed order; and how many there are. Those that it imports
+/// from come first, as they did, and then those that it needs.
 pub async fn builds(
     conn: &mut Conn,
     evaluation: EvaluationId,
@@ -39,6 +43,9 @@ pub async fn builds(
     offset: i64,
     status: Option<BuildStatus>,
 ) -> Result<(Vec<BuildSummary>, i64), StorageError> {
+    let (mut lines, imports) = ifd_builds::page(conn, evaluation, limit, offset, status).await?;
+    let limit = limit.saturating_sub(i64::try_from(lines.len()).unwrap_or(i64::MAX));
+    let offset = offset.saturating_sub(imports).max(0);
     let counts: Option<BuildCounts> = query!(&mut *conn, |c| {
         evaluation_counters::table.find(evaluation).select(BuildCounts::as_select()).first(c).await.optional()?
     });
@@ -51,7 +58,8 @@ pub async fn builds(
         }
     };
     let mut found: HashMap<BuildId, BuildSummary> = summaries(conn, &page).await?;
-    Ok((page.iter().filter_map(|id| found.remove(id)).collect(), i64::from(total)))
+    lines.extend(page.iter().filter_map(|id| found.remove(id)));
+    Ok((lines, imports.saturating_add(i64::from(total))))
 }
 
 /// A page of all builds, by their places: none of those before is looked at.
@@ -106,9 +114,11 @@ impl Cut {
     }
 }
 
+type Row = (BuildId, String, StorePath, BuildStatus, Moment, Option<i64>, bool);
+
 /// These builds, as lines.
 async fn summaries(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildId, BuildSummary>, StorageError> {
-    let rows: Vec<BuildSummary> = query!(conn, |c| {
+    let rows: Vec<Row> = query!(conn, |c| {
         build_rows::table
             .inner_join(derivations::table)
             .filter(build_rows::id.eq_any(ids))
@@ -124,25 +134,31 @@ async fn summaries(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildId, 
             .load(c)
             .await?
     });
-    Ok(rows.into_iter().map(|build| (build.id, build)).collect())
+    let line = |(id, name, drv_path, status, updated_at, duration_ms, has_artefacts)| {
+        let kind = BuildKind::Build;
+        (id, BuildSummary { id, kind, name, drv_path, status, updated_at, duration_ms, has_artefacts })
+    };
+    Ok(rows.into_iter().map(line).collect())
 }
 
-/// Whether an evaluation needs a build.
+/// Whether a build is one of an evaluation's: one that it needs, or imports from.
 pub async fn needs(conn: &mut Conn, evaluation: EvaluationId, build: BuildId) -> Result<bool, StorageError> {
-    Ok(query!(conn, |c| {
+    let is_linked: bool = query!(&mut *conn, |c| {
         let link = evaluation_builds::table.find((evaluation, build)).select(evaluation_builds::build);
         diesel::select(diesel::dsl::exists(link)).get_result(c).await?
-    }))
+    });
+    if is_linked { Ok(true) } else { ifd_builds::is_of(conn, evaluation, build).await }
 }
 
-/// The builds of an evaluation that were ever given to a worker, by id, from the first behind `after` on.
+/// The builds of an evaluation that ever ran, by id, from the first behind `after` on.
 pub async fn begun_builds(
     conn: &mut Conn,
     evaluation: EvaluationId,
     after: BuildId,
     limit: i64,
 ) -> Result<Vec<BuildId>, StorageError> {
-    Ok(query!(conn, |c| {
+    let mut begun = ifd_builds::begun(conn, evaluation, after, limit).await?;
+    let needed: Vec<BuildId> = query!(conn, |c| {
         evaluation_builds::table
             .inner_join(build_rows::table)
             .filter(evaluation_builds::evaluation.eq(evaluation))
@@ -153,7 +169,11 @@ pub async fn begun_builds(
             .select(evaluation_builds::build)
             .load(c)
             .await?
-    }))
+    });
+    begun.extend(needed);
+    begun.sort_unstable();
+    begun.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(begun)
 }
 
 #[cfg(test)]

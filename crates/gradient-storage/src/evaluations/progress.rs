@@ -1,5 +1,5 @@
 //! What changes an evaluation. Each function changes nothing when the evaluation has ended or, where an epoch is given, when
-//! that is not its newest: a late writer is not heard.
+//! that is not its newest: a late writer is not heard. Whoever takes the job from its worker aborts what its evaluator builds.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -11,7 +11,7 @@ use super::SourceInfo;
 use crate::{
     Conn, StorageError,
     conn::query,
-    counters,
+    counters, ifd_builds,
     schema::{entry_points, evaluation_counters, evaluation_messages, evaluations},
 };
 
@@ -48,9 +48,12 @@ pub async fn set_status(
         diesel::update(open!(id).filter(evaluations::status.eq_any(&from))).set(changed).execute(c).await?
     });
     if rows > 0 && unassigned {
-        query!(conn, |c| {
+        query!(&mut *conn, |c| {
             diesel::update(evaluations::table.find(id)).set(evaluations::worker.eq(None::<WorkerId>)).execute(c).await?
         });
+    }
+    if rows > 0 && (unassigned || status == EvaluationStatus::Waiting) {
+        ifd_builds::abort(conn, id, now).await?;
     }
     Ok(rows > 0)
 }
@@ -63,11 +66,15 @@ pub async fn assign(
     worker: WorkerId,
     now: Moment,
 ) -> Result<Option<OrganizationId>, StorageError> {
-    Ok(query!(conn, |c| {
+    let organization: Option<OrganizationId> = query!(&mut *conn, |c| {
         let owner = (evaluations::epoch.eq(epoch), evaluations::worker.eq(Some(worker)), evaluations::updated_at.eq(now));
         let update = diesel::update(open!(id)).set(owner).returning(evaluations::organization);
         update.get_result(c).await.optional()?
-    }))
+    });
+    if organization.is_some() {
+        ifd_builds::abort(conn, id, now).await?;
+    }
+    Ok(organization)
 }
 
 /// Takes back what an earlier assignment said of the evaluation, as the next one says all of it again. The builds stay its own: the
@@ -113,10 +120,13 @@ pub async fn set_source(
 
 /// Notes that all derivations are known; the assignment ends with it. Whether the evaluation has errors.
 pub async fn set_sealed(conn: &mut Conn, id: EvaluationId, epoch: Epoch, now: Moment) -> Result<bool, StorageError> {
-    query!(&mut *conn, |c| {
+    let rows = query!(&mut *conn, |c| {
         let changed = (evaluations::sealed.eq(true), evaluations::worker.eq(None::<WorkerId>), evaluations::updated_at.eq(now));
         diesel::update(open!(id).filter(evaluations::epoch.eq(epoch))).set(changed).execute(c).await?
     });
+    if rows > 0 {
+        ifd_builds::abort(conn, id, now).await?;
+    }
     let errors: Option<i32> =
         query!(conn, |c| evaluations::table.find(id).select(evaluations::error_count).first(c).await.optional()?);
     Ok(errors.is_some_and(|errors| errors > 0))

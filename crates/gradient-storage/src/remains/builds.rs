@@ -53,6 +53,7 @@ pub async fn delete_builds(conn: &mut Conn, ids: &[BuildId], ended_before: Momen
     });
     let rows = logs.into_iter().map(|(build, epoch)| (discarded_logs::build.eq(build), discarded_logs::epoch.eq(epoch)));
     insert_rows!(&mut *conn, discarded_logs::table, 2, rows, or ignore);
+    query!(&mut *conn, |c| diesel::delete(attempts::table.filter(attempts::build.eq_any(&ids))).execute(c).await?);
     query!(conn, |c| diesel::delete(builds::table.filter(builds::id.eq_any(&ids))).execute(c).await?);
     Ok(gone.into_iter().map(|(_, derivation)| derivation).collect())
 }

@@ -5,7 +5,7 @@ use gradient_domain::{BuildId, EntryPointId, EvaluationId, EvaluationMessageId, 
 use crate::{
     Conn, StorageError,
     conn::query,
-    counters,
+    counters, ifd_builds,
     schema::{entry_points, evaluation_builds, evaluation_messages, evaluations},
 };
 
@@ -90,6 +90,10 @@ pub async fn deletable_of_organization(
 pub async fn delete_evaluation_part(conn: &mut Conn, id: EvaluationId, limit: i64) -> Result<usize, StorageError> {
     // A build that ends is counted in all evaluations that need it.
     counters::lock(conn).await?;
+    let imports = ifd_builds::delete_part(conn, id, limit).await?;
+    if imports > 0 {
+        return Ok(imports);
+    }
     let builds: Vec<BuildId> = query!(&mut *conn, |c| {
         let links = evaluation_builds::table.filter(evaluation_builds::evaluation.eq(id));
         links.select(evaluation_builds::build).limit(limit).load(c).await?

@@ -191,6 +191,24 @@ diesel::table! {
     use diesel::sql_types::*;
     use gradient_domain::sql::{Key, Moment, Word};
 
+    ifd_builds (id) {
+        id -> Key,
+        evaluation -> Key,
+        epoch -> Integer,
+        drv_path -> Text,
+        system -> Text,
+        status -> Word,
+        started_at -> Moment,
+        finished_at -> Nullable<Moment>,
+        updated_at -> Moment,
+        duration_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use gradient_domain::sql::{Key, Moment, Word};
+
     attempts (build, epoch) {
         build -> Key,
         epoch -> Integer,

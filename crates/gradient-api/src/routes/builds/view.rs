@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gradient_domain::{BuildId, BuildStatus, BuildWait, EvaluationId, FailureKind, Moment, WorkerId};
+use gradient_domain::{BuildId, BuildKind, BuildStatus, BuildWait, EvaluationId, FailureKind, Moment, WorkerId};
 use gradient_engine::{Attempt, BuildDetails, Graph, GraphNode};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 #[schema(as = Build)]
 pub(super) struct BuildBody {
     id: BuildId,
+    /// What it is for: an evaluation needs it, or has imported from it.
+    kind: BuildKind,
     name: String,
     evaluation: Option<EvaluationId>,
     status: BuildStatus,
@@ -80,8 +82,7 @@ impl From<Attempt> for AttemptBody {
 
 impl From<BuildDetails> for BuildBody {
     fn from(details: BuildDetails) -> Self {
-        let BuildDetails { build: view, evaluation, cached_failure: cached, log_tail, attempts, waiting } = details;
-        let build = view.build;
+        let BuildDetails { build, evaluation, cached_failure: cached, log_tail, attempts, waiting } = details;
         let failure = build.failure_kind.map(|kind| FailureBody {
             kind,
             message: build.failure_message.unwrap_or_default(),
@@ -90,15 +91,16 @@ impl From<BuildDetails> for BuildBody {
             failed_at: build.finished_at,
         });
         let outputs: BTreeMap<_, _> =
-            view.outputs.into_iter().map(|(name, path)| (name, path.map(|path| path.to_absolute()))).collect();
+            build.outputs.into_iter().map(|(name, path)| (name, path.map(|path| path.to_absolute()))).collect();
         Self {
             id: build.id,
-            name: view.name,
+            kind: build.kind,
+            name: build.name,
             evaluation,
             status: build.status,
-            derivation_path: view.drv_path.to_absolute(),
-            architecture: view.system,
-            required_features: view.features,
+            derivation_path: build.drv_path.to_absolute(),
+            architecture: build.system,
+            required_features: build.features,
             worker: build.worker,
             output: outputs.clone(),
             outputs,

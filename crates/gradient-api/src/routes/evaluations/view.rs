@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use gradient_domain::{
-    BuildId, BuildStatus, CommitId, EntryPointId, EvaluationId, EvaluationStatus, EvaluationWait, MessageLevel, Moment,
-    ProjectId, UserId,
+    BuildId, BuildKind, BuildStatus, CommitId, EntryPointId, EvaluationId, EvaluationStatus, EvaluationWait, MessageLevel,
+    Moment, ProjectId, UserId,
 };
 use gradient_engine::{
     BuildCounts, BuildPage, BuildSummary, EntryPointView, Estimate, Evaluation, EvaluationMessage, Neighbours,
@@ -139,6 +139,8 @@ pub(crate) struct BuildsBody {
 #[derive(Debug, Serialize, ToSchema)]
 struct BuildLine {
     id: BuildId,
+    /// What it is for: the evaluation needs it, or has imported from it.
+    kind: BuildKind,
     name: String,
     derivation_path: String,
     status: BuildStatus,
@@ -157,6 +159,7 @@ impl From<BuildSummary> for BuildLine {
     fn from(build: BuildSummary) -> Self {
         Self {
             id: build.id,
+            kind: build.kind,
             name: build.name,
             derivation_path: build.drv_path.to_absolute(),
             status: build.status,

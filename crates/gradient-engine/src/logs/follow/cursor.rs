@@ -48,7 +48,7 @@ impl Cursor {
             let (ended, current, next) = engine
                 .storage()
                 .read(async move |conn: &mut Conn| {
-                    let ended = builds::find(conn, build).await?.status.is_final();
+                    let ended = builds::has_ended(conn, build).await?;
                     let current =
                         if attempt == Epoch::NONE { None } else { attempts::lookup(conn, build, Some(attempt)).await? };
                     Ok((ended, current, attempts::next(conn, build, attempt).await?))
