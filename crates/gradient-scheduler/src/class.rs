@@ -5,12 +5,13 @@ use std::{
     ops,
 };
 
-use gradient_domain::{JobKind, OrganizationId, WorkerId};
+use gradient_domain::{JobKind, OrganizationId};
 
 use crate::{
     node::{Millis, Urgency},
     profile::ProfileSlot,
     slab::{Slab, Slot},
+    workers::Machine,
 };
 
 pub(crate) type ClassSlot = Slot<Class>;
@@ -21,7 +22,7 @@ pub(crate) struct Requirement {
     pub(crate) organization: OrganizationId,
     pub(crate) need: Need,
     /// Workers that have found themselves unfit for it.
-    pub(crate) excluded: Vec<WorkerId>,
+    pub(crate) excluded: Vec<Machine>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +48,7 @@ pub(crate) struct Class {
     /// The ready ones, most urgent first.
     pub(crate) queue: BTreeSet<Urgency>,
     /// The connected workers that fit, busy or not.
-    pub(crate) workers: BTreeSet<WorkerId>,
+    pub(crate) workers: BTreeSet<Machine>,
     /// The profiles of all workers that fit or are excluded, those that can do the least else first.
     pub(crate) profiles: BTreeSet<(usize, ProfileSlot)>,
     /// What all of its jobs that have not begun are expected to take, in milliseconds.

@@ -1,10 +1,6 @@
 //! On which machines the outputs of a build are, so that what needs them need not fetch them.
 
-use std::{collections::HashMap, num::NonZeroU32};
-
-use gradient_domain::WorkerId;
-
-use crate::node::NodeSlot;
+use crate::{node::NodeSlot, workers::Machine};
 
 /// How many machines are remembered for each build: where it was built, and who fetched it last.
 const MACHINES: usize = 3;
@@ -12,22 +8,14 @@ const MACHINES: usize = 3;
 /// To fetch less than this takes no time: the worker with the most free slots is the better one.
 const LARGE_KIBIBYTES: u32 = 4 << 10;
 
-/// A machine in four bytes. It keeps its number, and what it has, when its worker goes and comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Machine(NonZeroU32);
-
-/// The machines that ever were connected: as many as there are registrations.
-#[derive(Debug, Default)]
-pub(crate) struct Machines {
-    ids: Vec<WorkerId>,
-    numbers: HashMap<WorkerId, Machine>,
-}
-
-/// Where the outputs of one build are, and how large they are.
+/// Where the outputs of one build are.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Copies {
+pub(crate) struct Copies([Option<Machine>; MACHINES]);
+
+/// How large they are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size {
     kibibytes: u32,
-    machines: [Option<Machine>; MACHINES],
 }
 
 /// A build that others need. Their evaluations may be others, so that it may leave memory before them, and its slot be taken: it is the one
@@ -36,70 +24,60 @@ pub(crate) struct Copies {
 pub(crate) struct Input {
     pub(crate) slot: NodeSlot,
     pub(crate) sequence: u64,
+    /// How large its outputs are.
+    pub(crate) kibibytes: u32,
 }
 
 /// The two largest of a build's inputs that are worth to be near to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LargeInputs([Option<Input>; 2]);
 
-impl Machines {
-    pub(crate) fn number(&mut self, id: WorkerId) -> Machine {
-        *self.numbers.entry(id).or_insert_with(|| {
-            self.ids.push(id);
-            let number = u32::try_from(self.ids.len()).ok().and_then(NonZeroU32::new);
-            Machine(number.unwrap_or(NonZeroU32::MAX))
-        })
+impl Size {
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self { kibibytes: u32::try_from(bytes / 1024).unwrap_or(u32::MAX) }
     }
 
-    pub(crate) fn id(&self, machine: Machine) -> Option<WorkerId> {
-        self.ids.get(machine.0.get() as usize - 1).copied()
+    /// In KiB, when a build begins noticeably sooner where they are.
+    pub(crate) const fn if_large(self) -> Option<u32> {
+        if self.kibibytes < LARGE_KIBIBYTES { None } else { Some(self.kibibytes) }
     }
 }
 
 impl Copies {
-    pub(crate) const fn kibibytes(&self) -> u32 {
-        self.kibibytes
-    }
-
-    /// Whether a build begins noticeably sooner where they are.
-    pub(crate) const fn are_large(&self) -> bool {
-        self.kibibytes >= LARGE_KIBIBYTES
+    /// The outputs are made, and on this machine only.
+    pub(crate) fn made_on(machine: Machine) -> Self {
+        let mut machines = [None; MACHINES];
+        machines[0] = Some(machine);
+        Self(machines)
     }
 
     pub(crate) fn machines(&self) -> impl Iterator<Item = Machine> {
-        self.machines.into_iter().flatten()
+        self.0.into_iter().flatten()
     }
 
     pub(crate) fn are_on(&self, machine: Machine) -> bool {
-        self.machines.contains(&Some(machine))
-    }
-
-    /// The outputs are made, and on this machine only.
-    pub(crate) fn make(&mut self, bytes: u64, on: Machine) {
-        self.kibibytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
-        self.machines = [None; MACHINES];
-        self.machines[0] = Some(on);
+        self.0.contains(&Some(machine))
     }
 
     /// Another machine has fetched them.
     pub(crate) fn fetch(&mut self, to: Machine) {
         if !self.are_on(to) {
             // The first is where they were made; of the others the one that came last is the likeliest to have them still.
-            self.machines[1..].rotate_right(1);
-            self.machines[1] = Some(to);
+            self.0[1..].rotate_right(1);
+            self.0[1] = Some(to);
         }
     }
 }
 
 impl LargeInputs {
-    /// One more is known, of a size that is told of each.
-    pub(crate) fn add(&mut self, input: Input, size: impl Fn(Input) -> u32) {
+    /// One more is known.
+    pub(crate) fn add(&mut self, input: Input) {
         let [first, second] = &mut self.0;
         match (*first, *second) {
             (Some(known), _) if known == input => {}
             (None, _) => *first = Some(input),
-            (Some(largest), _) if size(input) > size(largest) => (*first, *second) = (Some(input), Some(largest)),
-            (_, Some(known)) if size(input) <= size(known) => {}
+            (Some(largest), _) if input.kibibytes > largest.kibibytes => (*first, *second) = (Some(input), Some(largest)),
+            (_, Some(known)) if input.kibibytes <= known.kibibytes => {}
             _ => *second = Some(input),
         }
     }

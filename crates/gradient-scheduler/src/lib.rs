@@ -55,6 +55,7 @@ mod decision;
 mod durations;
 mod evaluation;
 mod event;
+mod holdings;
 mod node;
 mod profile;
 mod scheduler;
@@ -64,6 +65,7 @@ mod slab;
 mod tick;
 mod view;
 mod worker;
+mod workers;
 
 pub use decision::Decision;
 pub use durations::{DurationHistory, DurationSummary, Package, UNKNOWN_DURATION};

@@ -2,48 +2,58 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use gradient_domain::{BuildId, BuildStatus, Epoch, Job, Priority, WorkerId};
+use gradient_domain::{BuildId, BuildStatus, Epoch, Job, Priority};
 
 use crate::{
     Tick,
     class::ClassSlot,
-    copies::{Copies, LargeInputs},
-    evaluation::EvaluationSlot,
+    copies::{Copies, LargeInputs, Size},
+    evaluation::Needing,
     slab::Slot,
+    workers::Machine,
 };
 
 pub(crate) type NodeSlot = Slot<Node>;
 
+/// Three lines of the processor's cache. Most of what is done with nodes is waiting for them to come from memory, so each line has what
+/// is needed together: the first one all that it takes to become ready.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Node {
-    pub(crate) job: Job,
-    /// Who can do it. Given back when the node has ended.
-    pub(crate) class: ClassSlot,
     pub(crate) phase: Phase,
-    /// The last assignment.
-    pub(crate) epoch: Epoch,
-    pub(crate) priority: Priority,
-    /// How long it is expected to run.
-    pub(crate) expected: Millis,
-    /// How long the longest chain that begins with it is expected to run: itself, a build that waits for it, and so on.
-    pub(crate) rank: Millis,
     /// Counts up with every node; dependencies have smaller ones than their dependents.
     pub(crate) sequence: u64,
+    /// The unfinished evaluations that need the build; always empty for other jobs.
+    pub(crate) evaluations: Needing,
+    /// Who can do it. Given back when the node has ended.
+    pub(crate) class: ClassSlot,
     /// How many dependencies have not ended.
     pub(crate) blocked: u32,
+    /// How long the longest chain that begins with it is expected to run: itself, a build that waits for it, and so on.
+    pub(crate) rank: Millis,
+    pub(crate) priority: Priority,
+
+    /// How long it is expected to run.
+    pub(crate) expected: Millis,
+    /// The last assignment.
+    pub(crate) epoch: Epoch,
     /// Who had the last attempt that failed.
-    pub(crate) failed_on: Option<WorkerId>,
+    pub(crate) failed_on: Option<Machine>,
+    /// Of its outputs, once it has ended with success.
+    pub(crate) size: Size,
+    /// Those that have not ended; empty once it has ended.
+    pub(crate) dependents: Vec<NodeSlot>,
+    /// Those that had not ended when it came, and may have left memory once it is not blocked any more.
+    pub(crate) waits_for: Box<[NodeSlot]>,
+
+    pub(crate) job: Job,
     /// Where its outputs are, once it has ended with success.
     pub(crate) copies: Copies,
     /// Dependencies that have ended, until it is begun.
     pub(crate) large_inputs: LargeInputs,
-    /// Those that had not ended when it came; empty as soon as all have, with success.
-    pub(crate) dependencies: Box<[NodeSlot]>,
-    /// Those that have not ended; empty once it has ended.
-    pub(crate) dependents: Vec<NodeSlot>,
-    /// The unfinished evaluations that need the build; always empty for other jobs.
-    pub(crate) evaluations: Vec<EvaluationSlot>,
 }
+
+const _: () = assert!(size_of::<Option<Node>>() == 3 * 64, "a node has grown");
 
 /// A duration in four bytes; 49 days and longer are all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -81,7 +91,7 @@ pub(crate) enum Phase {
     /// Could run, but waits after a transient failure.
     Delayed { until: Tick },
     /// Has an owner; with `lease` one that is not connected, or not for the job's organization.
-    Running { worker: WorkerId, lease: Option<Tick> },
+    Running { worker: Machine, lease: Option<Tick> },
     /// Nothing will change any more. `cause` is the build whose own failure is the reason.
     Ended { status: BuildStatus, cause: Option<BuildId> },
 }
@@ -98,6 +108,12 @@ pub(crate) struct Urgency {
 impl Node {
     pub(crate) fn urgency(&self, slot: NodeSlot) -> Urgency {
         Urgency { priority: Reverse(self.priority), rank: Reverse(self.rank), sequence: self.sequence, node: slot }
+    }
+
+    /// What it waits for, beside what has ended since: nothing as soon as all of it has, with success. The memory is given back with
+    /// the node, as to give back a little of it at each step takes longer than the step.
+    pub(crate) fn dependencies(&self) -> &[NodeSlot] {
+        if self.blocked == 0 { &[] } else { &self.waits_for }
     }
 
     pub(crate) const fn is_ended(&self) -> bool {
@@ -117,18 +133,18 @@ impl Node {
         matches!(self.phase, Phase::Ended { status, .. } if status.is_success())
     }
 
-    pub(crate) const fn owner(&self) -> Option<WorkerId> {
+    pub(crate) const fn owner(&self) -> Option<Machine> {
         match self.phase {
             Phase::Running { worker, .. } => Some(worker),
             _ => None,
         }
     }
 
-    pub(crate) fn is_owned_by(&self, worker: WorkerId) -> bool {
+    pub(crate) fn is_owned_by(&self, worker: Machine) -> bool {
         matches!(self.phase, Phase::Running { worker: owner, .. } if owner == worker)
     }
 
-    pub(crate) fn is_owner(&self, epoch: Epoch, worker: WorkerId) -> bool {
+    pub(crate) fn is_owner(&self, epoch: Epoch, worker: Machine) -> bool {
         self.epoch == epoch && self.is_owned_by(worker)
     }
 }

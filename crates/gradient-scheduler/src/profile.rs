@@ -6,13 +6,14 @@ use std::{
     ops,
 };
 
-use gradient_domain::{JobKind, WorkerId};
+use gradient_domain::JobKind;
 
 use crate::{
     WorkerCapabilities, WorkerOrganization,
     class::Requirement,
     slab::{Slab, Slot},
     worker::{Session, fits},
+    workers::Machine,
 };
 
 pub(crate) type ProfileSlot = Slot<Profile>;
@@ -21,7 +22,7 @@ pub(crate) type ProfileSlot = Slot<Profile>;
 pub(crate) struct Profile {
     abilities: Abilities,
     /// The workers with free slots for a kind of job, those with the most first.
-    pub(crate) free: [BTreeSet<(Reverse<u32>, WorkerId)>; JobKind::ALL.len()],
+    pub(crate) free: [BTreeSet<(Reverse<u32>, Machine)>; JobKind::ALL.len()],
     members: u32,
 }
 

@@ -16,18 +16,17 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use gradient_domain::{Epoch, EvaluationId, EvaluationStatus, Job, OrganizationId, WorkerId};
+use gradient_domain::{Epoch, EvaluationId, EvaluationStatus, Job, OrganizationId};
 
 use crate::{
     Census, Decision, Event, SchedulerSettings, Tick,
     class::{ClassSlot, Classes},
-    copies::Machines,
     evaluation::{Evaluation, EvaluationSlot},
     node::{Node, NodeSlot, Phase},
     profile::Profiles,
     share::Share,
     slab::Slab,
-    worker::Worker,
+    workers::{Machine, Workers},
 };
 
 /// The build graph of all unfinished evaluations, the workers, and who owns which job.
@@ -46,15 +45,14 @@ pub struct Scheduler {
     evaluations: Slab<Evaluation>,
     evaluation_of: HashMap<EvaluationId, EvaluationSlot>,
     classes: Classes,
-    workers: BTreeMap<WorkerId, Worker>,
+    workers: Workers,
     profiles: Profiles,
-    machines: Machines,
     organizations: BTreeMap<OrganizationId, Organization>,
     timers: BTreeSet<(Tick, Timer)>,
     /// Classes that got a ready job since the last dispatch.
     roused: BTreeSet<ClassSlot>,
     /// Workers that got a free slot since the last dispatch.
-    freed: BTreeSet<WorkerId>,
+    freed: BTreeSet<Machine>,
     /// Evaluations whose status may have changed.
     touched: BTreeSet<EvaluationSlot>,
     decisions: Vec<Decision>,
@@ -68,7 +66,7 @@ enum Timer {
     /// The job's owner has been away for too long.
     Lease(NodeSlot),
     /// The worker had long enough to stop the job.
-    Stopped(WorkerId, Job, Epoch),
+    Stopped(Machine, Job, Epoch),
 }
 
 #[derive(Debug, Default)]
@@ -91,9 +89,8 @@ impl Scheduler {
             evaluations: Slab::new(),
             evaluation_of: HashMap::new(),
             classes: Classes::new(),
-            workers: BTreeMap::new(),
+            workers: Workers::default(),
             profiles: Profiles::new(),
-            machines: Machines::default(),
             organizations: BTreeMap::new(),
             timers: BTreeSet::new(),
             roused: BTreeSet::new(),
@@ -119,7 +116,8 @@ impl Scheduler {
         self.run_timers();
         self.dispatch();
         self.move_evaluations();
-        std::mem::take(&mut self.decisions)
+        // The list stays as long as it ever was, instead of growing anew each time.
+        self.decisions.drain(..).collect()
     }
 
     /// When [`Event::Tick`] is due, if nothing else happens before.
@@ -174,7 +172,11 @@ impl Scheduler {
             Event::BuilderEnded { job, epoch, worker, usable } => self.end_builder(job, epoch, worker, usable),
             Event::JobFinished { job, epoch, worker, bytes } => self.finish_job(job, epoch, worker, bytes),
             Event::JobFailed { job, epoch, worker, kind } => self.fail_job(job, epoch, worker, kind),
-            Event::JobStopped { job, epoch, worker } => self.stopped(worker, job, epoch),
+            Event::JobStopped { job, epoch, worker } => {
+                if let Some(machine) = self.workers.find(worker) {
+                    self.stopped(machine, job, epoch);
+                }
+            }
             Event::CachesChanged { organization, writable } => {
                 self.organizations.entry(organization).or_default().writable = writable;
                 self.touch_all();

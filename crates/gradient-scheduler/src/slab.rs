@@ -1,15 +1,15 @@
 //! Values in reused slots of one vector, named by small typed indices.
 
-use std::{cmp::Ordering, fmt, marker::PhantomData, ops};
+use std::{cmp::Ordering, fmt, marker::PhantomData, num::NonZeroU32, ops};
 
-/// Names a value of a [`Slab`] until that value is removed.
-pub(crate) struct Slot<T>(u32, PhantomData<fn() -> T>);
+/// Names a value of a [`Slab`] until that value is removed. Counts from 1, so that one that may be missing takes four bytes as well.
+pub(crate) struct Slot<T>(NonZeroU32, PhantomData<fn() -> T>);
 
 /// The vector.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     entries: Vec<Option<T>>,
-    vacant: Vec<u32>,
+    vacant: Vec<Slot<T>>,
 }
 
 impl<T> Slab<T> {
@@ -18,17 +18,18 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Slot<T> {
-        let index = self.vacant.pop().unwrap_or_else(|| {
+        let slot = self.vacant.pop().unwrap_or_else(|| {
             self.entries.push(None);
-            u32::try_from(self.entries.len() - 1).unwrap_or_else(|_| unreachable!("memory ends before 2^32 entries"))
+            let number = u32::try_from(self.entries.len()).ok().and_then(NonZeroU32::new);
+            Slot(number.unwrap_or_else(|| unreachable!("memory ends before 2^32 entries")), PhantomData)
         });
-        self.entries[index as usize] = Some(value);
-        Slot(index, PhantomData)
+        self.entries[slot.index()] = Some(value);
+        slot
     }
 
     pub(crate) fn remove(&mut self, slot: Slot<T>) -> Option<T> {
-        let value = self.entries[slot.0 as usize].take()?;
-        self.vacant.push(slot.0);
+        let value = self.entries[slot.index()].take()?;
+        self.vacant.push(slot);
         // An emptied slab gives its memory back.
         if self.vacant.len() == self.entries.len() {
             self.entries = Vec::new();
@@ -38,11 +39,11 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get(&self, slot: Slot<T>) -> Option<&T> {
-        self.entries.get(slot.0 as usize)?.as_ref()
+        self.entries.get(slot.index())?.as_ref()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot<T>, &T)> {
-        let slots = (0..).map(|index| Slot(index, PhantomData));
+        let slots = (1..).filter_map(NonZeroU32::new).map(|number| Slot(number, PhantomData));
         slots.zip(&self.entries).filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
     }
 
@@ -59,7 +60,7 @@ impl<T> ops::Index<Slot<T>> for Slab<T> {
     type Output = T;
 
     fn index(&self, slot: Slot<T>) -> &T {
-        match &self.entries[slot.0 as usize] {
+        match &self.entries[slot.index()] {
             Some(value) => value,
             None => unreachable!("slots are forgotten before their values go"),
         }
@@ -68,10 +69,16 @@ impl<T> ops::Index<Slot<T>> for Slab<T> {
 
 impl<T> ops::IndexMut<Slot<T>> for Slab<T> {
     fn index_mut(&mut self, slot: Slot<T>) -> &mut T {
-        match &mut self.entries[slot.0 as usize] {
+        match &mut self.entries[slot.index()] {
             Some(value) => value,
             None => unreachable!("slots are forgotten before their values go"),
         }
+    }
+}
+
+impl<T> Slot<T> {
+    const fn index(self) -> usize {
+        self.0.get() as usize - 1
     }
 }
 

@@ -7,15 +7,13 @@ use gradient_domain::{Epoch, Job, JobKind, OrganizationId, Shortage};
 use crate::{
     Tick, WorkerCapabilities, WorkerOrganization,
     class::{ClassSlot, Need, Requirement},
+    holdings::{Holding, Holdings},
     node::{Millis, NodeSlot},
     profile::ProfileSlot,
 };
 
 /// The system of builds that Nix does itself, on any machine.
 const BUILTIN: &str = "builtin";
-
-/// What runs for longer than is expected of it goes on for at least so much of the time that it has run, as far as can be told.
-const OVERDUE: u64 = 8;
 
 /// What a worker has to build may take so long for each of its slots, in milliseconds, when it is given more than it has slots for.
 const AHEAD_MILLIS: u64 = 1000;
@@ -26,7 +24,7 @@ const AHEAD_BUILDS: u32 = 8;
 pub(crate) struct Worker {
     pub(crate) session: Option<Session>,
     /// What it owns.
-    pub(crate) jobs: BTreeMap<Job, Holding>,
+    pub(crate) jobs: Holdings,
     /// What it was told to stop, and may not have stopped yet: until it says so, or until this time, the slot is not free.
     pub(crate) stopping: BTreeMap<(Job, Epoch), Tick>,
     /// The classes whose jobs it fits.
@@ -50,26 +48,6 @@ pub(crate) struct Session {
     pub(crate) draining: bool,
     pub(crate) shortage: Option<Shortage>,
     pub(crate) connected_at: Tick,
-}
-
-#[derive(Debug)]
-pub(crate) struct Holding {
-    pub(crate) node: NodeSlot,
-    /// How long it is expected to run.
-    expected: Millis,
-    pub(crate) started_at: Option<Tick>,
-    /// Whether only its outputs are on their way, which takes no slot.
-    pub(crate) delivering: bool,
-    /// Whether its outputs are there for other builds on the same worker.
-    pub(crate) usable: bool,
-}
-
-impl Holding {
-    /// How many milliseconds it still runs, when it is expected to take so many, in percent of what is expected of all.
-    pub(crate) fn left(&self, expected: u64, now: Tick, percent: u64) -> u64 {
-        let ran = self.started_at.map_or(0, |started| now.millis_since(started));
-        expected.saturating_sub(ran).max(ran * percent / 100 / OVERDUE)
-    }
 }
 
 impl Worker {
@@ -98,7 +76,7 @@ impl Worker {
     pub(crate) fn hold(&mut self, job: Job, node: NodeSlot, expected: Millis) {
         self.used[job.kind() as usize] += 1;
         self.work += u64::from(expected.get());
-        self.jobs.insert(job, Holding { node, expected, started_at: None, delivering: false, usable: false });
+        self.jobs.insert(job, Holding::new(node, expected));
     }
 
     /// Nothing is left of the job but the way of its outputs. As many as it has slots may be on their way beside those that run: a
@@ -106,7 +84,7 @@ impl Worker {
     pub(crate) fn deliver(&mut self, job: Job) {
         let slots = self.session.as_ref().map_or(0, |session| session.capabilities.build_slots);
         if self.delivering < slots
-            && let Some(holding) = self.jobs.get_mut(&job).filter(|holding| !holding.delivering)
+            && let Some(holding) = self.jobs.get_mut(job).filter(|holding| !holding.delivering)
         {
             holding.delivering = true;
             self.delivering += 1;
@@ -116,7 +94,7 @@ impl Worker {
     }
 
     pub(crate) fn release(&mut self, job: Job) {
-        match self.jobs.remove(&job) {
+        match self.jobs.remove(job) {
             Some(Holding { delivering: true, .. }) => self.delivering -= 1,
             Some(Holding { expected, .. }) => {
                 self.used[job.kind() as usize] -= 1;

@@ -54,7 +54,7 @@ pub(super) async fn run(
                     return;
                 }
             }
-            Some(question) => answer(&scheduler, clock, question),
+            Some(question) => answer(&mut scheduler, clock, question),
         }
     }
 }
@@ -80,7 +80,7 @@ async fn wait_until(deadline: Option<Instant>) {
 }
 
 /// Whoever asked may have gone; that is no error.
-fn answer(scheduler: &Scheduler, clock: Clock, question: Message) {
+fn answer(scheduler: &mut Scheduler, clock: Clock, question: Message) {
     match question {
         Message::Event(_) | Message::Settle(..) => {}
         Message::ExplainBuild(build, answer) => {

@@ -1,14 +1,15 @@
 //! The graph: builds come, end, and take their dependents with them.
 
-use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, FailureKind, Job, WorkerId};
+use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, FailureKind, Job};
 
 use super::Scheduler;
 use crate::{
     BuildState, Decision, NewBuild,
     class::{Need, Requirement},
-    copies::{Copies, Input, LargeInputs},
-    evaluation::EvaluationSlot,
+    copies::{Copies, Input, LargeInputs, Size},
+    evaluation::{EvaluationSlot, Needing},
     node::{Millis, Node, NodeSlot, Phase},
+    workers::Machine,
 };
 
 impl Scheduler {
@@ -56,19 +57,19 @@ impl Scheduler {
         dependencies.sort_unstable();
         dependencies.dedup();
         let fate = self.fate_of_dependent(&dependencies);
-        let is_large = |slot: &NodeSlot| self.nodes[*slot].is_ended() && self.nodes[*slot].copies.are_large();
-        let large: Vec<NodeSlot> = dependencies.iter().copied().filter(is_large).collect();
+        let large = |&slot: &NodeSlot| Some((slot, self.nodes[slot].size.if_large().filter(|_| self.nodes[slot].is_ended())?));
+        let large: Vec<(NodeSlot, u32)> = dependencies.iter().filter_map(large).collect();
         dependencies.retain(|&slot| !self.nodes[slot].is_ended());
 
         let (epoch, owner) = match state {
             BuildState::Ended(_) => (Epoch::NONE, None),
             BuildState::Queued { epoch } => (epoch, None),
-            BuildState::Leased { epoch, worker } => (epoch, Some(worker)),
+            BuildState::Leased { epoch, worker } => (epoch, Some(self.workers.number(worker))),
         };
         let need = Need::Build { system, features };
         let slot = self.insert_node(Job::Build(id), Requirement { organization, need, excluded: Vec::new() }, epoch);
-        for input in large {
-            self.note_large_input(slot, input);
+        for (input, kibibytes) in large {
+            self.note_large_input(slot, input, kibibytes);
         }
         let expected = Millis::from(expected);
         let node = &mut self.nodes[slot];
@@ -94,7 +95,7 @@ impl Scheduler {
                 self.nodes[dependency].dependents.push(slot);
             }
             self.nodes[slot].blocked = u32::try_from(dependencies.len()).unwrap_or(u32::MAX);
-            self.nodes[slot].dependencies = dependencies.into();
+            self.nodes[slot].waits_for = dependencies.into();
             match early {
                 Some(worker) => self.await_owner(slot, worker),
                 None => self.disown(id, epoch, owner),
@@ -108,13 +109,13 @@ impl Scheduler {
     }
 
     /// The worker that had it when the server stopped may come back.
-    fn await_owner(&mut self, slot: NodeSlot, worker: WorkerId) {
+    fn await_owner(&mut self, slot: NodeSlot, worker: Machine) {
         let lease = Some(self.now.plus(self.settings.lease));
         self.set_phase(slot, Phase::Running { worker, lease });
     }
 
     /// A build cannot have an owner before its dependencies are there, or with the same owner: the queue is where it belongs.
-    fn disown(&mut self, build: BuildId, epoch: Epoch, owner: Option<WorkerId>) {
+    fn disown(&mut self, build: BuildId, epoch: Epoch, owner: Option<Machine>) {
         if owner.is_some() {
             let why = Why { cause: None, failure: Some(FailureKind::Transient) };
             self.decide_build(build, BuildStatus::Queued, epoch, why);
@@ -135,11 +136,12 @@ impl Scheduler {
             sequence: self.sequence,
             blocked: 0,
             failed_on: None,
+            size: Size::default(),
             copies: Copies::default(),
             large_inputs: LargeInputs::default(),
-            dependencies: Box::default(),
+            waits_for: Box::default(),
             dependents: Vec::new(),
-            evaluations: Vec::new(),
+            evaluations: Needing::nobody(),
         });
         self.node_of.insert(job, slot);
         slot
@@ -151,12 +153,12 @@ impl Scheduler {
         let mut open = vec![slot];
         while let Some(slot) = open.pop() {
             let node = &mut self.nodes[slot];
-            if node.evaluations.contains(&evaluation) {
+            if node.evaluations.iter().any(|other| other == evaluation) {
                 continue;
             }
             let is_first = node.evaluations.is_empty();
-            node.evaluations.push(evaluation);
-            open.extend_from_slice(&node.dependencies);
+            node.evaluations.add(evaluation);
+            open.extend_from_slice(node.dependencies());
             let counts = &mut self.evaluations[evaluation];
             counts.enroll(node.phase, node.class);
             counts.members.push(slot);
@@ -183,10 +185,13 @@ impl Scheduler {
     /// A build's outputs are there: what waited for it alone becomes ready.
     pub(super) fn complete_build(&mut self, slot: NodeSlot, status: BuildStatus) {
         self.set_phase(slot, Phase::Ended { status, cause: None });
-        let is_large = self.nodes[slot].copies.are_large();
-        for dependent in std::mem::take(&mut self.nodes[slot].dependents) {
-            if is_large && self.nodes[dependent].phase == Phase::Blocked {
-                self.note_large_input(dependent, slot);
+        let large = self.nodes[slot].size.if_large();
+        let mut dependents = std::mem::take(&mut self.nodes[slot].dependents);
+        for dependent in dependents.drain(..) {
+            if let Some(kibibytes) = large
+                && self.nodes[dependent].phase == Phase::Blocked
+            {
+                self.note_large_input(dependent, slot, kibibytes);
             }
             let node = &mut self.nodes[dependent];
             if node.is_ended() {
@@ -194,25 +199,24 @@ impl Scheduler {
             }
             node.blocked -= 1;
             if node.blocked == 0 {
-                node.dependencies = Box::default();
                 if node.phase == Phase::Blocked {
                     self.set_phase(dependent, Phase::Ready);
                 }
             } else if node.is_running() {
                 // Nobody may need either of them any more, and then this one is gone before the dependent.
-                node.dependencies = node.dependencies.iter().copied().filter(|&other| other != slot).collect();
+                node.waits_for = node.waits_for.iter().copied().filter(|&other| other != slot).collect();
             }
         }
+        // Empty. Its memory goes when the node goes.
+        self.nodes[slot].dependents = dependents;
         if self.is_unneeded(slot) {
             self.forget_unneeded(vec![slot]);
         }
     }
 
-    fn note_large_input(&mut self, dependent: NodeSlot, slot: NodeSlot) {
-        let input = Input { slot, sequence: self.nodes[slot].sequence };
-        let mut inputs = self.nodes[dependent].large_inputs;
-        inputs.add(input, |input| self.copies(input).map_or(0, Copies::kibibytes));
-        self.nodes[dependent].large_inputs = inputs;
+    fn note_large_input(&mut self, dependent: NodeSlot, slot: NodeSlot, kibibytes: u32) {
+        let sequence = self.nodes[slot].sequence;
+        self.nodes[dependent].large_inputs.add(Input { slot, sequence, kibibytes });
     }
 
     /// Where an input is, while it is in memory.
@@ -260,7 +264,7 @@ impl Scheduler {
     /// Takes out of memory what no evaluation needs and no worker has. All of it has ended.
     pub(super) fn forget_unneeded(&mut self, mut slots: Vec<NodeSlot>) {
         slots.retain(|&slot| self.is_unneeded(slot));
-        let mut outlived: Vec<NodeSlot> = slots.iter().flat_map(|&slot| self.nodes[slot].dependencies.iter().copied()).collect();
+        let mut outlived: Vec<NodeSlot> = slots.iter().flat_map(|&slot| self.nodes[slot].dependencies()).copied().collect();
         outlived.sort_unstable();
         outlived.dedup();
         for dependency in outlived {

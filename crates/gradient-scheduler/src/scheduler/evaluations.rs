@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, FailureKind, Job, WorkerId};
+use gradient_domain::{BuildId, BuildStatus, Epoch, EvaluationId, EvaluationStatus, FailureKind, Job};
 
 use super::{Scheduler, builds::Why};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     class::{Need, Requirement},
     evaluation::{Evaluation, EvaluationSlot},
     node::{NodeSlot, Phase},
+    workers::Machine,
 };
 
 impl Scheduler {
@@ -33,13 +34,15 @@ impl Scheduler {
             unfinished: 0,
             running: 0,
             classes: BTreeMap::new(),
+            remainder: None,
         });
         self.evaluation_of.insert(new.evaluation, slot);
-        self.begin_stage(slot, new.job_epoch, new.lease);
+        let owner = new.lease.map(|worker| self.workers.number(worker));
+        self.begin_stage(slot, new.job_epoch, owner);
     }
 
     /// Queues the job of an evaluation's stage, or gives it to the owner it had.
-    fn begin_stage(&mut self, slot: EvaluationSlot, epoch: Epoch, owner: Option<WorkerId>) {
+    fn begin_stage(&mut self, slot: EvaluationSlot, epoch: Epoch, owner: Option<Machine>) {
         self.touched.insert(slot);
         let evaluation = &self.evaluations[slot];
         let (id, organization, priority) = (evaluation.id, evaluation.organization, evaluation.priority);
@@ -98,7 +101,7 @@ impl Scheduler {
             let evaluation = &mut self.evaluations[slot];
             for &build in builds {
                 match self.node_of.get(&Job::Build(build)) {
-                    Some(&node) if self.nodes[node].evaluations.contains(&slot) => {
+                    Some(&node) if self.nodes[node].evaluations.iter().any(|needing| needing == slot) => {
                         evaluation.entry_points.insert(node);
                     }
                     // Nothing is known of it, so nobody can say that it succeeded.
@@ -155,9 +158,9 @@ impl Scheduler {
         self.touched.remove(&slot);
         let mut unneeded = Vec::new();
         for node in evaluation.members {
-            self.nodes[node].evaluations.retain(|&other| other != slot);
+            self.nodes[node].evaluations.remove(slot);
             let others = &self.nodes[node].evaluations;
-            match others.iter().map(|&other| self.evaluations[other].priority).max() {
+            match others.iter().map(|other| self.evaluations[other].priority).max() {
                 None => unneeded.push(node),
                 Some(priority) if priority < self.nodes[node].priority => {
                     self.reorder(node, |node| node.priority = priority);

@@ -52,9 +52,11 @@ impl Scheduler {
 
     /// The connected workers, by id.
     pub fn workers(&self) -> impl Iterator<Item = WorkerView> {
-        self.workers.iter().filter_map(|(&id, worker)| {
+        let mut workers: Vec<_> = self.workers.iter().map(|(machine, worker)| (self.workers.id(machine), worker)).collect();
+        workers.sort_unstable_by_key(|&(id, _)| id);
+        workers.into_iter().filter_map(|(id, worker)| {
             let session = worker.session.as_ref()?;
-            let jobs = worker.jobs.iter().map(|(&job, holding)| OwnedJob {
+            let jobs = worker.jobs.iter().map(|(job, holding)| OwnedJob {
                 job,
                 epoch: self.nodes[holding.node].epoch,
                 started_at: holding.started_at,
@@ -71,7 +73,7 @@ impl Scheduler {
     }
 
     fn unfinished_dependencies(&self, slot: NodeSlot) -> Vec<BuildId> {
-        let unfinished = self.nodes[slot].dependencies.iter().map(|&slot| &self.nodes[slot]).filter(|node| !node.is_ended());
+        let unfinished = self.nodes[slot].dependencies().iter().map(|&slot| &self.nodes[slot]).filter(|node| !node.is_ended());
         let ids = unfinished.filter_map(|node| if let Job::Build(id) = node.job { Some(id) } else { None });
         ids.take(DEPENDENCIES_MAX).collect()
     }

@@ -5,7 +5,9 @@ use gradient_domain::{BuildStatus, Epoch, FailureKind, Job, WorkerId};
 use super::{Scheduler, Timer, builds::Why};
 use crate::{
     Decision,
+    copies::{Copies, Size},
     node::{NodeSlot, Phase},
+    workers::Machine,
 };
 
 /// When a job that failed transiently may run again.
@@ -17,52 +19,57 @@ pub(super) enum Retry {
 
 impl Scheduler {
     pub(super) fn start_job(&mut self, job: Job, epoch: Epoch, worker: WorkerId) {
-        if self.owned(job, epoch, worker).is_some()
-            && let Some(holding) = self.workers.get_mut(&worker).and_then(|owner| owner.jobs.get_mut(&job))
+        let Some(machine) = self.workers.find(worker) else { return };
+        if self.owned(job, epoch, machine).is_some()
+            && let Some(holding) = self.workers.get_mut(machine).and_then(|owner| owner.jobs.get_mut(job))
         {
             holding.started_at.get_or_insert(self.now);
         }
     }
 
     pub(super) fn end_builder(&mut self, job: Job, epoch: Epoch, worker: WorkerId, usable: bool) {
-        if self.owned(job, epoch, worker).is_some()
-            && let Some(owner) = self.workers.get_mut(&worker)
+        let Some(machine) = self.workers.find(worker) else { return };
+        if self.owned(job, epoch, machine).is_some()
+            && let Some(owner) = self.workers.get_mut(machine)
         {
             owner.deliver(job);
-            if let Some(holding) = owner.jobs.get_mut(&job) {
+            if let Some(holding) = owner.jobs.get_mut(job) {
                 holding.usable = usable;
             }
-            self.freed.insert(worker);
-            self.refresh_worker(worker);
+            self.freed.insert(machine);
+            self.refresh_worker(machine);
         }
     }
 
     pub(super) fn finish_job(&mut self, job: Job, epoch: Epoch, worker: WorkerId, bytes: u64) {
-        if let Some(slot) = self.owned(job, epoch, worker) {
+        let Some(machine) = self.workers.find(worker) else { return };
+        if let Some(slot) = self.owned(job, epoch, machine) {
             match job {
                 Job::Build(_) => {
-                    self.nodes[slot].copies.make(bytes, self.machines.number(worker));
+                    let node = &mut self.nodes[slot];
+                    (node.size, node.copies) = (Size::of(bytes), Copies::made_on(machine));
                     self.complete_build(slot, BuildStatus::Completed);
                 }
                 Job::Fetch(id) | Job::Evaluate(id) => self.advance(id, slot),
             }
         } else {
-            self.stopped(worker, job, epoch);
+            self.stopped(machine, job, epoch);
         }
     }
 
     pub(super) fn fail_job(&mut self, job: Job, epoch: Epoch, worker: WorkerId, kind: FailureKind) {
-        if let Some(slot) = self.owned(job, epoch, worker) {
+        let Some(machine) = self.workers.find(worker) else { return };
+        if let Some(slot) = self.owned(job, epoch, machine) {
             self.fail_attempt(slot, kind, Retry::Later);
         } else {
-            self.stopped(worker, job, epoch);
+            self.stopped(machine, job, epoch);
         }
     }
 
     /// The job, if this worker owns it under this epoch. Whoever else reports is late.
-    pub(super) fn owned(&self, job: Job, epoch: Epoch, worker: WorkerId) -> Option<NodeSlot> {
+    pub(super) fn owned(&self, job: Job, epoch: Epoch, worker: Machine) -> Option<NodeSlot> {
         // Among the few that the worker has, instead of among all.
-        let slot = self.workers.get(&worker)?.jobs.get(&job)?.node;
+        let slot = self.workers.get(worker)?.jobs.get(job)?.node;
         self.nodes[slot].is_owner(epoch, worker).then_some(slot)
     }
 
@@ -120,28 +127,29 @@ impl Scheduler {
         if let Phase::Running { worker, .. } = node.phase {
             let (job, epoch) = (node.job, node.epoch);
             if self.stop(worker, job, epoch) {
+                let worker = self.workers.id(worker);
                 self.decisions.push(Decision::Cancel { job, epoch, worker });
             }
         }
     }
 
     /// Keeps a slot of the worker taken until it has stopped the job; whether the worker is there to be told.
-    pub(super) fn stop(&mut self, id: WorkerId, job: Job, epoch: Epoch) -> bool {
-        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.session.is_some()) else { return false };
+    pub(super) fn stop(&mut self, machine: Machine, job: Job, epoch: Epoch) -> bool {
+        let Some(worker) = self.workers.get_mut(machine).filter(|worker| worker.session.is_some()) else { return false };
         if !worker.stopping.contains_key(&(job, epoch)) {
             let until = self.now.plus(self.settings.lease);
             worker.stop(job, epoch, until);
-            self.timers.insert((until, Timer::Stopped(id, job, epoch)));
-            self.refresh_worker(id);
+            self.timers.insert((until, Timer::Stopped(machine, job, epoch)));
+            self.refresh_worker(machine);
         }
         true
     }
 
     /// A worker does not run a job any more that was not its own.
-    pub(super) fn stopped(&mut self, id: WorkerId, job: Job, epoch: Epoch) {
-        if let Some(until) = self.workers.get_mut(&id).and_then(|worker| worker.stopped(job, epoch)) {
-            self.timers.remove(&(until, Timer::Stopped(id, job, epoch)));
-            self.refresh_worker(id);
+    pub(super) fn stopped(&mut self, machine: Machine, job: Job, epoch: Epoch) {
+        if let Some(until) = self.workers.get_mut(machine).and_then(|worker| worker.stopped(job, epoch)) {
+            self.timers.remove(&(until, Timer::Stopped(machine, job, epoch)));
+            self.refresh_worker(machine);
         }
     }
 

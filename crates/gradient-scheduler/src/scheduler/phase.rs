@@ -1,6 +1,6 @@
 //! The one place where a job's phase changes, and all that is derived from phases follows: queues, timers, slots, counts.
 
-use gradient_domain::{Job, WorkerId};
+use gradient_domain::Job;
 
 use super::{Scheduler, Timer};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     class::{ClassSlot, Requirement},
     node::{Node, NodeSlot, Phase},
     worker::Worker,
+    workers::Machine,
 };
 
 impl Scheduler {
@@ -43,7 +44,7 @@ impl Scheduler {
                 }
                 let organization = self.classes[node.class].requirement.organization;
                 self.organizations.entry(organization).or_default().share.end(self.now);
-                if let Some(owner) = self.workers.get_mut(&worker) {
+                if let Some(owner) = self.workers.get_mut(worker) {
                     owner.release(node.job);
                 }
                 self.refresh_worker(worker);
@@ -68,7 +69,7 @@ impl Scheduler {
                 }
                 let organization = self.classes[node.class].requirement.organization;
                 self.organizations.entry(organization).or_default().share.begin(self.now);
-                self.workers.entry(worker).or_default().hold(node.job, slot, node.expected);
+                self.workers.enter(worker).hold(node.job, slot, node.expected);
                 self.refresh_worker(worker);
             }
             Phase::Ended { .. } => self.quit_class(slot),
@@ -110,7 +111,7 @@ impl Scheduler {
     /// Counts a job in with everybody who counts it.
     pub(super) fn enroll(&mut self, slot: NodeSlot) {
         let node = &self.nodes[slot];
-        for &evaluation in &node.evaluations {
+        for evaluation in node.evaluations.iter() {
             self.evaluations[evaluation].enroll(node.phase, node.class);
         }
         self.touch_evaluations_of(slot);
@@ -119,14 +120,14 @@ impl Scheduler {
     /// Takes back what [`Self::enroll`] counted.
     pub(super) fn withdraw(&mut self, slot: NodeSlot) {
         let node = &self.nodes[slot];
-        for &evaluation in &node.evaluations {
+        for evaluation in node.evaluations.iter() {
             self.evaluations[evaluation].withdraw(node.phase, node.class);
         }
     }
 
     fn touch_evaluations_of(&mut self, slot: NodeSlot) {
         let node = &self.nodes[slot];
-        self.touched.extend(&node.evaluations);
+        self.touched.extend(node.evaluations.iter());
         if let Job::Fetch(id) | Job::Evaluate(id) = node.job {
             self.touched.extend(self.evaluation_of.get(&id));
         }
@@ -141,14 +142,15 @@ impl Scheduler {
         let (class, is_new) = self.classes.join(requirement);
         if is_new {
             let requirement = &self.classes[class].requirement;
-            let fits = |id: &WorkerId, worker: &Worker| worker.fits(requirement) && !requirement.excluded.contains(id);
-            let fitting: Vec<WorkerId> = self.workers.iter().filter(|(id, worker)| fits(id, worker)).map(|(&id, _)| id).collect();
+            let fits = |machine, worker: &Worker| worker.fits(requirement) && !requirement.excluded.contains(&machine);
+            let fitting = self.workers.iter().filter(|&(machine, worker)| fits(machine, worker));
+            let fitting: Vec<Machine> = fitting.map(|(machine, _)| machine).collect();
             let profiles = self.profiles.iter().filter(|(_, profile)| profile.fits(requirement));
             let profiles = profiles.map(|(slot, profile)| (profile.breadth(), slot)).collect();
             self.classes[class].profiles = profiles;
-            for id in fitting {
-                self.classes[class].workers.insert(id);
-                if let Some(worker) = self.workers.get_mut(&id) {
+            for machine in fitting {
+                self.classes[class].workers.insert(machine);
+                if let Some(worker) = self.workers.get_mut(machine) {
                     self.classes[class].slots += worker.slots;
                     worker.classes.insert(class);
                 }
@@ -161,7 +163,7 @@ impl Scheduler {
         let class = self.nodes[slot].class;
         if let Some(gone) = self.classes.quit(class) {
             for worker in gone.workers {
-                if let Some(worker) = self.workers.get_mut(&worker) {
+                if let Some(worker) = self.workers.get_mut(worker) {
                     worker.classes.remove(&class);
                 }
             }

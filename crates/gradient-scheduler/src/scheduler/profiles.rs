@@ -2,15 +2,15 @@
 
 use std::cmp::Reverse;
 
-use gradient_domain::{JobKind, WorkerId};
+use gradient_domain::JobKind;
 
 use super::Scheduler;
-use crate::node::Millis;
+use crate::{node::Millis, workers::Machine};
 
 impl Scheduler {
     /// Puts a worker whose session has changed with those that can do the same.
-    pub(super) fn reprofile(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+    pub(super) fn reprofile(&mut self, machine: Machine) {
+        let Some(worker) = self.workers.get_mut(machine) else { return };
         let old = worker.profile.take();
         let listed = std::mem::take(&mut worker.listed);
         // First in, then out: what stays the same is not made anew.
@@ -29,7 +29,7 @@ impl Scheduler {
         }
         let Some(old) = old else { return };
         for &kind in JobKind::ALL {
-            self.profiles[old].free[kind as usize].remove(&(Reverse(listed[kind as usize]), id));
+            self.profiles[old].free[kind as usize].remove(&(Reverse(listed[kind as usize]), machine));
         }
         if let Some(gone) = self.profiles.quit(old) {
             for class in self.classes.slots() {
@@ -39,10 +39,10 @@ impl Scheduler {
     }
 
     /// Brings the list of workers with free slots in step with one worker, and forgets one that is gone for good.
-    pub(super) fn refresh_worker(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+    pub(super) fn refresh_worker(&mut self, machine: Machine) {
+        let Some(worker) = self.workers.get_mut(machine) else { return };
         if worker.takes_ahead(Millis::default()) {
-            self.freed.insert(id);
+            self.freed.insert(machine);
         }
         if let Some(profile) = worker.profile {
             for &kind in JobKind::ALL {
@@ -52,17 +52,17 @@ impl Scheduler {
                     continue;
                 }
                 let list = &mut self.profiles[profile].free[kind as usize];
-                list.remove(&(Reverse(listed), id));
+                list.remove(&(Reverse(listed), machine));
                 if free > 0 {
-                    list.insert((Reverse(free), id));
+                    list.insert((Reverse(free), machine));
                 }
                 if free > listed {
-                    self.freed.insert(id);
+                    self.freed.insert(machine);
                 }
             }
         }
         if worker.session.is_none() && worker.jobs.is_empty() {
-            self.workers.remove(&id);
+            self.workers.leave(machine);
         }
     }
 }

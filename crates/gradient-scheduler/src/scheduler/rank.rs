@@ -33,7 +33,10 @@ impl Scheduler {
                 continue;
             }
             let behind = self.nodes[slot].rank;
-            let dependencies = std::mem::take(&mut self.nodes[slot].dependencies);
+            if self.nodes[slot].blocked == 0 {
+                continue;
+            }
+            let dependencies = std::mem::take(&mut self.nodes[slot].waits_for);
             for &dependency in &dependencies {
                 let node = &self.nodes[dependency];
                 let rank = node.expected.plus(behind);
@@ -42,7 +45,7 @@ impl Scheduler {
                     self.reorder(dependency, |node| node.rank = rank);
                 }
             }
-            self.nodes[slot].dependencies = dependencies;
+            self.nodes[slot].waits_for = dependencies;
         }
     }
 }

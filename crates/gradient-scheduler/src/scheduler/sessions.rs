@@ -9,6 +9,7 @@ use crate::{
     Decision, WorkerCapabilities, WorkerOrganization,
     node::{NodeSlot, Phase},
     worker::Session,
+    workers::Machine,
 };
 
 impl Scheduler {
@@ -19,18 +20,19 @@ impl Scheduler {
         capabilities: WorkerCapabilities,
         running: Vec<(Job, Epoch)>,
     ) {
-        self.forget_stopping(id);
-        let worker = self.workers.entry(id).or_default();
+        let machine = self.workers.number(id);
+        self.forget_stopping(machine);
+        let worker = self.workers.enter(machine);
         worker.session = Some(Session { organizations, capabilities, draining: false, shortage: None, connected_at: self.now });
-        let mut owned: Vec<(Job, NodeSlot)> = worker.jobs.iter().map(|(&job, holding)| (job, holding.node)).collect();
+        let mut owned: Vec<(Job, NodeSlot)> = worker.jobs.iter().map(|(job, holding)| (job, holding.node)).collect();
         // What began early comes before what it needs: it is not there to be stopped when both are lost.
         owned.sort_unstable_by_key(|&(_, slot)| Reverse(self.nodes[slot].sequence));
-        self.refit(id);
+        self.refit(machine);
 
         let mut foreign: BTreeSet<(Job, Epoch)> = running.into_iter().collect();
         for (job, slot) in owned {
             let named = foreign.remove(&(job, self.nodes[slot].epoch));
-            if !self.serves(id, slot) {
+            if !self.serves(machine, slot) {
                 // Anybody can register any id, so this session says nothing about the jobs of organizations that it does not serve:
                 // whoever began them may come back. When nobody does in time, they are told to stop and go to the queue.
                 self.begin_lease(slot);
@@ -41,14 +43,14 @@ impl Scheduler {
             }
         }
         for (job, epoch) in foreign {
-            self.stop(id, job, epoch);
+            self.stop(machine, job, epoch);
             self.decisions.push(Decision::JobRefused { worker: id, job, epoch });
         }
     }
 
-    fn serves(&self, id: WorkerId, slot: NodeSlot) -> bool {
+    fn serves(&self, machine: Machine, slot: NodeSlot) -> bool {
         let organization = self.classes[self.nodes[slot].class].requirement.organization;
-        self.workers.get(&id).is_some_and(|worker| worker.works_for(organization))
+        self.workers.get(machine).is_some_and(|worker| worker.works_for(organization))
     }
 
     pub(super) fn change_worker(
@@ -57,40 +59,46 @@ impl Scheduler {
         organizations: Vec<WorkerOrganization>,
         capabilities: WorkerCapabilities,
     ) {
-        if let Some(session) = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut()) {
+        if let Some((machine, session)) = self.session_mut(id) {
             session.organizations = organizations;
             session.capabilities = capabilities;
-            self.refit(id);
+            self.refit(machine);
         }
     }
 
     pub(super) fn drain(&mut self, id: WorkerId) {
-        if let Some(session) = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut()) {
+        if let Some((machine, session)) = self.session_mut(id) {
             session.draining = true;
-            self.refit(id);
+            self.refit(machine);
         }
     }
 
     pub(super) fn run_short(&mut self, id: WorkerId, shortage: Option<Shortage>) {
-        if let Some(session) = self.workers.get_mut(&id).and_then(|worker| worker.session.as_mut())
+        if let Some((machine, session)) = self.session_mut(id)
             && session.shortage != shortage
         {
             session.shortage = shortage;
-            self.refit(id);
+            self.refit(machine);
         }
     }
 
     pub(super) fn lose(&mut self, id: WorkerId) {
-        self.forget_stopping(id);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(machine) = self.workers.find(id) else { return };
+        self.forget_stopping(machine);
+        let Some(worker) = self.workers.get_mut(machine) else { return };
         if worker.session.take().is_none() {
             return;
         }
-        let owned: Vec<NodeSlot> = worker.jobs.values().map(|holding| holding.node).collect();
+        let owned: Vec<NodeSlot> = worker.jobs.iter().map(|(_, holding)| holding.node).collect();
         for slot in owned {
             self.begin_lease(slot);
         }
-        self.refit(id);
+        self.refit(machine);
+    }
+
+    fn session_mut(&mut self, id: WorkerId) -> Option<(Machine, &mut Session)> {
+        let machine = self.workers.find(id)?;
+        Some((machine, self.workers.get_mut(machine)?.session.as_mut()?))
     }
 
     /// The job waits for its owner from now on; when it waits already, not longer than it would have.
@@ -101,26 +109,27 @@ impl Scheduler {
     }
 
     /// A session that has ended has nothing left to stop; a new one says itself what it runs.
-    fn forget_stopping(&mut self, id: WorkerId) {
-        let stopping: Vec<_> = self.workers.get(&id).map_or_else(Vec::new, |worker| worker.stopping.keys().copied().collect());
+    fn forget_stopping(&mut self, machine: Machine) {
+        let stopping: Vec<_> =
+            self.workers.get(machine).map_or_else(Vec::new, |worker| worker.stopping.keys().copied().collect());
         for (job, epoch) in stopping {
-            if let Some(until) = self.workers.get_mut(&id).and_then(|worker| worker.stopped(job, epoch)) {
-                self.timers.remove(&(until, Timer::Stopped(id, job, epoch)));
+            if let Some(until) = self.workers.get_mut(machine).and_then(|worker| worker.stopped(job, epoch)) {
+                self.timers.remove(&(until, Timer::Stopped(machine, job, epoch)));
             }
         }
     }
 
     /// Finds anew which classes a worker fits.
-    fn refit(&mut self, id: WorkerId) {
-        if let Some(worker) = self.workers.get_mut(&id) {
+    fn refit(&mut self, machine: Machine) {
+        if let Some(worker) = self.workers.get_mut(machine) {
             let slots = worker.session.as_ref().map_or(0, |session| session.capabilities.build_slots);
             for slot in self.classes.slots() {
                 let class = &mut self.classes[slot];
-                if class.workers.remove(&id) {
+                if class.workers.remove(&machine) {
                     class.slots -= worker.slots;
                 }
-                if worker.fits(&class.requirement) && !class.requirement.excluded.contains(&id) {
-                    class.workers.insert(id);
+                if worker.fits(&class.requirement) && !class.requirement.excluded.contains(&machine) {
+                    class.workers.insert(machine);
                     class.slots += slots;
                     worker.classes.insert(slot);
                 } else {
@@ -129,10 +138,10 @@ impl Scheduler {
             }
             worker.slots = slots;
             // Its free slots may be as many as before, but for other jobs.
-            self.freed.insert(id);
+            self.freed.insert(machine);
         }
-        self.reprofile(id);
-        self.refresh_worker(id);
+        self.reprofile(machine);
+        self.refresh_worker(machine);
         self.touch_all();
     }
 }

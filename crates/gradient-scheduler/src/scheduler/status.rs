@@ -120,7 +120,7 @@ impl Scheduler {
     /// What keeps the only workers for a class that is not served from it; `None` when there are none at all.
     pub(super) fn hindrance(&self, class: ClassSlot) -> Option<Hindrance> {
         let requirement = &self.classes[class].requirement;
-        let fitting = self.workers.iter().filter(|(id, _)| !requirement.excluded.contains(id));
+        let fitting = self.workers.iter().filter(|(machine, _)| !requirement.excluded.contains(machine));
         let sessions = fitting.filter_map(|(_, worker)| worker.session.as_ref()).filter(|session| session.fits(requirement));
         let hindrance = |session: &Session| match session.shortage {
             Some(of) if !session.draining => Hindrance::Shortage(of),
@@ -137,7 +137,7 @@ impl Scheduler {
     }
 
     fn wait_for_builders(&self, evaluation: &Evaluation) -> EvaluationWait {
-        let unserved = evaluation.classes.iter().filter(|&(&class, _)| !self.is_served(class));
+        let unserved = evaluation.classes.iter().filter(|&(&class, counts)| counts.are_idle() && !self.is_served(class));
         let mut unmet: BTreeMap<(&str, &[String]), u32> = BTreeMap::new();
         let mut hindrances = Vec::new();
         for (&class, counts) in unserved {
@@ -155,7 +155,7 @@ impl Scheduler {
             required_features: features.to_vec(),
             build_count,
         });
-        let connected = self.workers.values().filter(|worker| worker.works_for(evaluation.organization)).count();
+        let connected = self.workers.iter().filter(|(_, worker)| worker.works_for(evaluation.organization)).count();
         let connected_workers = u32::try_from(connected).unwrap_or(u32::MAX);
         EvaluationWait::Workers { unmet: unmet.collect(), connected_workers }
     }

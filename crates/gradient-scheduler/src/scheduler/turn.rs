@@ -15,8 +15,8 @@ use super::Scheduler;
 use crate::{
     Estimate, Tick, UNKNOWN_DURATION,
     class::Class,
+    holdings::Holding,
     node::{Millis, NodeSlot, Urgency},
-    worker::Holding,
 };
 
 /// Up to which place in the queue it is counted.
@@ -89,7 +89,7 @@ impl Scheduler {
     /// known what one of them takes.
     fn wait(&self, class: &Class, ahead: &[NodeSlot], now: Tick, percent: u64) -> Option<u64> {
         let (mut free, kind) = (BinaryHeap::new(), class.requirement.need.kind());
-        for worker in class.workers.iter().filter_map(|id| self.workers.get(id)) {
+        for worker in class.workers.iter().filter_map(|&machine| self.workers.get(machine)) {
             let holds = worker.jobs.iter().filter(|(job, holding)| job.kind() == kind && !holding.delivering);
             let mut holds: Vec<&Holding> = holds.map(|(_, holding)| holding).collect();
             holds.sort_by_key(|holding| holding.started_at.is_none());
@@ -117,5 +117,5 @@ impl Scheduler {
 /// Whether the classes have a worker in common, and its slots.
 pub(super) fn compete(a: &Class, b: &Class) -> bool {
     let (few, many) = if a.workers.len() <= b.workers.len() { (a, b) } else { (b, a) };
-    a.requirement.need.kind() == b.requirement.need.kind() && few.workers.iter().any(|id| many.workers.contains(id))
+    a.requirement.need.kind() == b.requirement.need.kind() && few.workers.iter().any(|machine| many.workers.contains(machine))
 }

@@ -102,3 +102,16 @@ fn the_slot_of_a_cancelled_job_is_free_once_it_has_stopped() {
     let stopped = bench.apply(Event::JobStopped { job: Job::Evaluate(evaluation(1)), epoch: Epoch(1), worker: worker(1) });
     assert_eq!(stopped.assigned(), [(Job::Evaluate(evaluation(2)), Epoch(1), worker(1))]);
 }
+
+#[test]
+fn what_many_need_goes_on_until_the_last_of_them_ends() {
+    let mut bench = Bench::new();
+    for n in 1..=4 {
+        bench.evaluated(n, vec![new_build(1, &[])]);
+    }
+    for n in [2, 4, 1] {
+        assert_eq!(bench.abort(n, true).moved(), []);
+    }
+    assert_eq!(bench.abort(3, true).moved(), [(1, BuildStatus::Aborted)]);
+    assert_eq!(bench.scheduler.job_count(), 0);
+}

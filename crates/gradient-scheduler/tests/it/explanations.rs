@@ -1,7 +1,9 @@
 //! Why builds wait.
 
-use gradient_domain::{BuildWait, Epoch};
-use gradient_scheduler::{Event, NewBuild, NewEvaluation, Stage};
+use std::time::Duration;
+
+use gradient_domain::{BuildStatus, BuildWait, Epoch};
+use gradient_scheduler::{BuildState, Event, NewBuild, NewEvaluation, Stage};
 
 use crate::fixture::{
     Bench, ORGANIZATION, build, build_job, evaluation, machine, new_build, new_evaluation, organization, seconds, serves, worker,
@@ -129,7 +131,7 @@ fn for_a_slot_while_others_have_less_than_their_share() {
 }
 
 /// The seconds until an evaluation is done: as expected, at least, at most.
-fn estimate(bench: &Bench, n: u128) -> Option<[u64; 3]> {
+fn estimate(bench: &mut Bench, n: u128) -> Option<[u64; 3]> {
     let estimate = bench.scheduler.estimate_evaluation(evaluation(n), bench.now)?;
     Some([estimate.expected_secs, estimate.least_secs, estimate.most_secs])
 }
@@ -138,20 +140,20 @@ fn estimate(bench: &Bench, n: u128) -> Option<[u64; 3]> {
 fn an_evaluation_takes_as_long_as_its_longest_chain_and_as_all_of_it_on_all_slots() {
     let mut bench = Bench::new();
     bench.evaluated(1, vec![takes(1, 100), NewBuild { expected: seconds(60), ..new_build(2, &[1]) }]);
-    assert_eq!(estimate(&bench, 1), None, "nobody builds it");
+    assert_eq!(estimate(&mut bench, 1), None, "nobody builds it");
     bench.connect(1, 4);
-    assert_eq!(estimate(&bench, 1), Some([160, 80, 320]));
+    assert_eq!(estimate(&mut bench, 1), Some([160, 80, 320]));
     bench.apply(Event::JobStarted { job: build_job(1), epoch: Epoch(1), worker: worker(1) });
     bench.pass(seconds(40));
-    assert_eq!(estimate(&bench, 1), Some([120, 40, 280]));
+    assert_eq!(estimate(&mut bench, 1), Some([120, 40, 280]));
     bench.finish(build_job(1), 1, 1);
-    assert_eq!(estimate(&bench, 1), Some([60, 30, 120]));
+    assert_eq!(estimate(&mut bench, 1), Some([60, 30, 120]));
 
     bench.evaluated(2, (10..30).map(|n| takes(n, 20)).collect());
     // 400 s on four slots; the first one's may have to wait for those that have not begun, which are seventeen.
-    assert_eq!(estimate(&bench, 2), Some([100, 50, 200]));
-    assert_eq!(estimate(&bench, 1).unwrap()[2], 170);
-    assert_eq!(estimate(&bench, 3), None);
+    assert_eq!(estimate(&mut bench, 2), Some([100, 50, 200]));
+    assert_eq!(estimate(&mut bench, 1).unwrap()[2], 170);
+    assert_eq!(estimate(&mut bench, 3), None);
 }
 
 #[test]
@@ -159,8 +161,47 @@ fn an_evaluation_of_unknown_builds_has_no_estimate_and_one_that_is_not_complete(
     let mut bench = Bench::new();
     bench.connect(1, 1);
     bench.evaluated(1, vec![new_build(1, &[]), new_build(2, &[1])]);
-    assert_eq!(estimate(&bench, 1), None);
+    assert_eq!(estimate(&mut bench, 1), None);
     bench.apply(Event::EvaluationAdded(new_evaluation(2, Stage::Evaluate)));
     bench.apply(Event::BuildsAdded { evaluation: evaluation(2), builds: vec![takes(3, 5)] });
-    assert_eq!(estimate(&bench, 2), None);
+    assert_eq!(estimate(&mut bench, 2), None);
+}
+
+/// What is known of a thousand builds and more is remembered for a while, so that to ask again costs next to nothing.
+#[test]
+fn an_estimate_of_many_builds_follows_what_happens_soon() {
+    let mut bench = Bench::new();
+    bench.connect(1, 10);
+    bench.evaluated(1, (1..=10_000).map(|n| takes(n, 10)).collect());
+    assert_eq!(estimate(&mut bench, 1), Some([10_000, 5_000, 20_000]));
+    // They take no time at all.
+    for n in 1..=5_000 {
+        bench.finish(build_job(n), 1, 1);
+    }
+    bench.now = bench.now.plus(Duration::from_millis(50));
+    assert_eq!(estimate(&mut bench, 1).unwrap()[0], 10_000);
+    // What is known of workers counts at once.
+    bench.connect(2, 10);
+    assert_eq!(estimate(&mut bench, 1).unwrap()[0], 5_000);
+    bench.lose(1);
+    bench.lose(2);
+    assert_eq!(estimate(&mut bench, 1), None);
+    bench.connect(3, 10);
+    bench.now = bench.now.plus(Duration::from_millis(50));
+    assert_eq!(estimate(&mut bench, 1).unwrap()[0], 5_000);
+    bench.now = bench.now.plus(Duration::from_millis(99));
+    assert_eq!(estimate(&mut bench, 1).unwrap()[1], 2_500);
+}
+
+#[test]
+fn while_a_build_of_many_is_left_it_takes_a_moment() {
+    let mut bench = Bench::new();
+    bench.connect(1, 1);
+    let done = |n| NewBuild { state: BuildState::Ended(BuildStatus::Completed), ..takes(n, 1) };
+    let mut builds: Vec<NewBuild> = (1..=2_000).map(done).collect();
+    builds.push(NewBuild { expected: Duration::from_millis(10), ..new_build(2_001, &[]) });
+    bench.evaluated(1, builds);
+    assert_eq!(estimate(&mut bench, 1), Some([1, 1, 1]));
+    bench.now = bench.now.plus(Duration::from_millis(19));
+    assert_eq!(estimate(&mut bench, 1), Some([1, 1, 1]));
 }
