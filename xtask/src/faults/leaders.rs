@@ -37,7 +37,7 @@ pub(super) fn standby(installation: &mut Installation, folder: &Path) -> Result<
     }
 }
 
-/// Kills the leader; it comes back as a standby. Nobody leads from the moment that this returns until the other one does.
+/// Kills the leader and waits until the other one leads; the killed one comes back as a standby. When it was killed.
 pub(super) fn kill(site: &mut Site) -> Result<Instant> {
     let over = Instant::now();
     site.installation.server().process().kill();
@@ -48,7 +48,7 @@ pub(super) fn kill(site: &mut Site) -> Result<Instant> {
 
 /// Lets the leader stand still until the other one leads, and for a while longer. Then it goes on with what it was at, and with a
 /// request that came meanwhile: it has to end, and nothing of that may be written. Until then the worker's connection hangs at it, or
-/// is moved, as a balancer does.
+/// is moved, as a balancer does. When it went on.
 pub(super) fn stop(site: &mut Site, strike: &Strike) -> Result<Instant> {
     let old = site.installation.server().process().id();
     signal(old, Signal::STOP)?;
