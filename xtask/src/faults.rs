@@ -4,6 +4,8 @@ mod disk;
 mod frames;
 mod intruder;
 mod invariants;
+mod leaders;
+mod own_store;
 mod plan;
 mod proxy;
 mod report;

@@ -68,6 +68,7 @@ impl Engine {
             owners::evaluations(self).await,
             graph::builds(self, quiet, now.minus(UNREFERRED)).await,
             graph::derivations(self, now.minus(UNREFERRED)).await,
+            graph::realisations(self, now.minus(UNREFERRED)).await,
             graph::commits(self, quiet).await,
             owners::remove(self).await,
             uploads::expired(self, now).await,

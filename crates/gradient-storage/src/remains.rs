@@ -9,6 +9,7 @@ mod derivations;
 mod evaluations;
 mod nars;
 mod owners;
+mod realisations;
 
 pub use builds::{delete_builds, discarded_logs, forget_discarded_log, unneeded_builds};
 pub use derivations::{delete_commits, delete_derivations, unneeded_commits, unneeded_derivations};
@@ -18,3 +19,4 @@ pub use owners::{
     delete_cache, delete_cache_paths, delete_organization, delete_organization_paths, delete_project, delete_uploaded_logs,
     deleted_caches, deleted_organizations, deleted_projects, direct_builders, retentions,
 };
+pub use realisations::{OrphanedRealisation, delete_realisations, orphaned_realisations};

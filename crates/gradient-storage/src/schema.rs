@@ -62,6 +62,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     nar_debuginfo,
 );
 
+diesel::allow_tables_to_appear_in_same_query!(derivations, realisations);
+diesel::allow_tables_to_appear_in_same_query!(derivation_outputs, realisations);
+
 diesel::allow_tables_to_appear_in_same_query!(oidc_identities, users);
 
 diesel::joinable!(oidc_identities -> users (user));

@@ -1,4 +1,4 @@
-//! Disks of a server that can be full, or lose what was not synced.
+//! Disks that can be full, or lose what was not synced.
 
 use std::fs;
 use std::io::Write;
@@ -13,8 +13,8 @@ use crate::workspace;
 /// Enough for a run, and filled at once.
 const SMALL: &str = "size=192m";
 
-/// How large the disk is that loses its power.
-const IMAGE_BYTES: u64 = 256 << 20;
+/// How large the disk is that loses its power; its image has holes where nothing was written.
+const IMAGE_BYTES: u64 = 1 << 30;
 
 /// A mounted disk; it is unmounted when it is dropped.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl Disk {
         cmd!(shell, "mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 {image}").quiet().run()?;
         mount_image(&shell, image, place)?;
         Ok(Self { place: place.to_path_buf(), image: Some(image.to_path_buf()) })
+    }
+
+    /// Sees to it that everything on it has reached the device, as on a disk that was used for a while.
+    pub(super) fn sync(&self) -> Result<()> {
+        Ok(rustix::fs::syncfs(fs::File::open(&self.place)?)?)
     }
 
     /// Takes all room that is left, until the file is removed that it returns.

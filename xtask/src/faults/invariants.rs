@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use gradient_test_support::deployment::{Evaluation, Installation, NixClient, NixInstall, answer};
@@ -132,7 +131,7 @@ fn published(site: &Site, outputs: &[String]) -> Result<()> {
     for output in outputs {
         let place = client.real_path(output);
         if let Ok(stamp) = fs::read_to_string(place.join("stamp")) {
-            if fs::read_to_string(Path::new(output).join("stamp"))? != stamp {
+            if fs::read_to_string(site.built(output).join("stamp"))? != stamp {
                 bail!("{output} is not what was built");
             }
             stamps.insert(output, stamp);

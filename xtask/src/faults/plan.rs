@@ -11,6 +11,8 @@ use crate::bench::database::Database;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
     ServerKilled,
+    LeaderKilled,
+    LeaderStopped,
     WorkerKilled,
     ServerStopped,
     WorkerStopped,
@@ -22,18 +24,22 @@ pub(super) enum Fault {
     Doubled,
     Late,
     DiskFull,
+    WorkerDiskFull,
     Clock,
     PostgresKilled,
     PostgresRestarted,
     PowerLoss,
+    PostgresPowerLoss,
     Forged,
     Twins,
 }
 
 impl Fault {
     /// Each seed has the one at its place, counted round and round.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::ServerKilled,
+        Self::LeaderKilled,
+        Self::LeaderStopped,
         Self::WorkerKilled,
         Self::ServerStopped,
         Self::WorkerStopped,
@@ -45,10 +51,12 @@ impl Fault {
         Self::Doubled,
         Self::Late,
         Self::DiskFull,
+        Self::WorkerDiskFull,
         Self::Clock,
         Self::PostgresKilled,
         Self::PostgresRestarted,
         Self::PowerLoss,
+        Self::PostgresPowerLoss,
         Self::Forged,
         Self::Twins,
     ];
@@ -56,6 +64,8 @@ impl Fault {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::ServerKilled => "server killed",
+            Self::LeaderKilled => "leader of two killed",
+            Self::LeaderStopped => "leader of two stopped",
             Self::WorkerKilled => "worker killed",
             Self::ServerStopped => "server stopped",
             Self::WorkerStopped => "worker stopped",
@@ -67,10 +77,12 @@ impl Fault {
             Self::Doubled => "frames doubled",
             Self::Late => "frames again, late",
             Self::DiskFull => "server's disk full",
+            Self::WorkerDiskFull => "worker's disk full",
             Self::Clock => "server's clock jumps",
             Self::PostgresKilled => "PostgreSQL killed",
             Self::PostgresRestarted => "PostgreSQL restarted",
             Self::PowerLoss => "power loss of the server",
+            Self::PostgresPowerLoss => "power loss of PostgreSQL",
             Self::Forged => "forged reports",
             Self::Twins => "two workers, one id",
         }
@@ -78,12 +90,25 @@ impl Fault {
 
     /// Whether it can happen on this database.
     pub(super) const fn applies_to(self, database: Database) -> bool {
-        !matches!(self, Self::PostgresKilled | Self::PostgresRestarted) || matches!(database, Database::Postgres)
+        let needs_postgres = matches!(
+            self,
+            Self::LeaderKilled | Self::LeaderStopped | Self::PostgresKilled | Self::PostgresRestarted | Self::PostgresPowerLoss
+        );
+        !needs_postgres || matches!(database, Database::Postgres)
     }
 
     /// Whether it is in the short list, which every change runs: those that differ most, and take seconds.
     const fn is_short(self) -> bool {
-        matches!(self, Self::ServerKilled | Self::WorkerKilled | Self::Cut | Self::PostgresKilled | Self::Forged | Self::Twins)
+        matches!(
+            self,
+            Self::ServerKilled
+                | Self::LeaderKilled
+                | Self::WorkerKilled
+                | Self::Cut
+                | Self::PostgresKilled
+                | Self::Forged
+                | Self::Twins
+        )
     }
 
     /// How long it lasts when it lasts long, where that is something else: those that are stopped hear nothing for longer than either
@@ -101,7 +126,7 @@ impl Fault {
         match self {
             Self::WorkerKilled => Repeats::OncePerStrike,
             // What was not durable is done again.
-            Self::DiskFull | Self::PowerLoss => Repeats::Any,
+            Self::DiskFull | Self::WorkerDiskFull | Self::PowerLoss => Repeats::Any,
             _ => Repeats::None,
         }
     }
@@ -191,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_in_a_round_and_only_where_it_can_happen() {
-        let mut found: Vec<Fault> = Plan::list(36, 34, &BOTH).iter().map(|plan| plan.fault).collect();
+        let mut found: Vec<Fault> = Plan::list(44, 39, &BOTH).iter().map(|plan| plan.fault).collect();
         found.dedup();
         assert_eq!(found, Fault::ALL);
         assert!(Plan::list(0, 100, &[Database::Sqlite]).iter().all(|plan| plan.fault.applies_to(Database::Sqlite)));
@@ -200,13 +225,13 @@ mod tests {
     #[test]
     fn the_short_list_is_quick_and_on_both_databases() {
         let plans = Plan::short_list(&BOTH);
-        assert_eq!(plans.len(), 6);
+        assert_eq!(plans.len(), 7);
         for plan in &plans {
             assert_eq!(plan.strikes.len(), 1, "{plan:?}");
             assert!(plan.strikes.iter().all(|strike| strike.lasts < Duration::from_secs(2)), "{plan:?}");
         }
         let on_postgres = plans.iter().filter(|plan| plan.database == Database::Postgres).count();
-        assert!((2..=4).contains(&on_postgres), "{on_postgres}");
+        assert!((2..=5).contains(&on_postgres), "{on_postgres}");
         assert_eq!(Plan::short_list(&[Database::Sqlite]).len(), 5);
     }
 }

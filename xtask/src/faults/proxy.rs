@@ -55,12 +55,13 @@ pub(super) struct Proxy {
 }
 
 struct Shared {
-    server: String,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 struct State {
+    /// Where new connections go.
+    server: String,
     weather: Weather,
     ended: bool,
     random: StdRng,
@@ -81,6 +82,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?.to_string();
         let state = State {
+            server: server.to_owned(),
             weather: Weather::Clear,
             ended: false,
             random: StdRng::seed_from_u64(seed),
@@ -90,7 +92,7 @@ impl Proxy {
             kept: Vec::new(),
             again: false,
         };
-        let shared = Arc::new(Shared { server: server.to_owned(), state: Mutex::new(state), changed: Condvar::new() });
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for worker in listener.incoming() {
@@ -118,6 +120,16 @@ impl Proxy {
             state.close_all();
         }
         self.shared.changed.notify_all();
+    }
+
+    /// From now on new connections go to another server.
+    pub(super) fn redirect(&self, server: &str) {
+        server.clone_into(&mut self.shared.lock().server);
+    }
+
+    /// Closes all connections that are there now.
+    pub(super) fn close_all(&self) {
+        self.shared.lock().close_all();
     }
 
     /// All connections that are there now carry nothing this way any more, for ever, and nobody is told.
@@ -158,10 +170,13 @@ impl Shared {
     }
 
     fn connect(shared: &Arc<Self>, worker: TcpStream) -> io::Result<()> {
-        if shared.lock().weather == Weather::Cut {
+        let state = shared.lock();
+        if state.weather == Weather::Cut {
             return worker.shutdown(Shutdown::Both);
         }
-        let server = TcpStream::connect(&shared.server)?;
+        let address = state.server.clone();
+        drop(state);
+        let server = TcpStream::connect(address)?;
         for stream in [&worker, &server] {
             stream.set_nodelay(true)?;
         }
@@ -294,6 +309,19 @@ mod tests {
         proxy.set(Weather::Clear);
         let mut stream = TcpStream::connect(proxy.address()).unwrap();
         assert_eq!(ask(&mut stream, b"y\r\n\r\n").unwrap(), b"y\r\n\r\n");
+    }
+
+    #[test]
+    fn new_connections_go_where_it_points() {
+        let proxy = Proxy::start(&echo(), 1).unwrap();
+        let mut old = TcpStream::connect(proxy.address()).unwrap();
+        assert_eq!(ask(&mut old, b"x\r\n\r\n").unwrap(), b"x\r\n\r\n");
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        proxy.redirect(&nobody);
+        assert!(ask(&mut TcpStream::connect(proxy.address()).unwrap(), b"y\r\n\r\n").is_err());
+        assert_eq!(ask(&mut old, b"z").unwrap(), b"z");
+        proxy.close_all();
+        assert!(ask(&mut old, b"z").is_err());
     }
 
     #[test]

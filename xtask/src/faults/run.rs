@@ -48,12 +48,14 @@ pub(super) fn undisturbed(programs: &Programs, database: Database, folder: &Path
 pub(super) fn disturbed(programs: &Programs, plan: &Plan, expected: &Ended, folder: &Path) -> Result<Outcome> {
     let mut site = Site::start(programs, plan.database, Some(plan.fault), plan.seed, folder)?;
     let mut outcome = Outcome::default();
-    let evaluation = site.evaluate()?;
+    let mut evaluation = site.evaluate()?;
     for each in &plan.strikes {
         interrupt::check()?;
         std::thread::sleep(each.after);
         let session = session(&site);
         let over = strike(&mut site, &evaluation, plan.fault, each)?;
+        // Another server may lead by now.
+        evaluation = evaluation.through(site.installation.api());
         // As long as the connection is there that nothing comes through, what goes on is only what had begun.
         let dead = if plan.fault == Fault::Silent { session } else { None };
         outcome.resumed = outcome.resumed.max(Some(resumed(&mut site, &evaluation, over, dead.as_ref())?));

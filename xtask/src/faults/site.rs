@@ -1,6 +1,7 @@
 //! A whole Gradient for one run, with the proxy between worker and server.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,10 +14,15 @@ use gradient_test_support::deployment::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::disk::Disk;
+use super::leaders;
+use super::own_store;
 use super::plan::Fault;
 use super::proxy::Proxy;
 use crate::bench::database::Database;
 use crate::test::postgres::Postgres;
+
+/// Where the worker's own disk is mounted, below the folder.
+const WORKER_DISK: &str = "worker-disk";
 
 /// The name of the project.
 const PROJECT: &str = "packages";
@@ -32,9 +38,14 @@ const FAKETIME: [&str; 2] =
 pub(super) struct Site {
     // Whatever uses something ends before it.
     pub(super) installation: Installation,
+    /// The other server on the database, if there is one.
+    standby: Option<Server>,
     pub(super) proxy: Proxy,
-    pub(super) disk: Option<Disk>,
     pub(super) postgres: Option<Postgres>,
+    /// The disk that the fault is about.
+    pub(super) disk: Option<Disk>,
+    /// Where the worker's disk is, if it has one of its own.
+    worker_disk: Option<PathBuf>,
     folder: PathBuf,
     programs: Programs,
     worker_id: String,
@@ -44,16 +55,15 @@ pub(super) struct Site {
 impl Site {
     /// Starts all of it below `folder`, ready for this fault.
     pub(super) fn start(programs: &Programs, database: Database, fault: Option<Fault>, seed: u64, folder: &Path) -> Result<Self> {
-        let postgres = (database == Database::Postgres).then(Postgres::start_lasting).transpose()?;
-        let state = folder.join("server/state");
-        let disk = match fault {
-            Some(Fault::DiskFull) => Some(Disk::small(&state)?),
-            Some(Fault::PowerLoss) => Some(Disk::powered(&state, &folder.join("disk"))?),
-            _ => None,
+        let (disk, postgres) = ground(database, fault, folder)?;
+        let worker_disk = (fault == Some(Fault::WorkerDiskFull)).then(|| folder.join(WORKER_DISK));
+        let programs = match &worker_disk {
+            Some(place) => own_store::on(place, folder, programs)?,
+            None => programs.clone(),
         };
         let environment = if fault == Some(Fault::Clock) { clock(folder)? } else { Vec::new() };
         let url = postgres.as_ref().map(Postgres::url);
-        let mut installation = Installation::start_with(programs, folder, url.as_deref(), environment)?;
+        let mut installation = Installation::start_with(&programs, folder, url.as_deref(), environment)?;
         installation.register_user()?;
         installation.create_organization(CacheVisibility::Public)?;
         let worker_id = installation.register_worker()?.to_owned();
@@ -64,15 +74,20 @@ impl Site {
         repository.commit("packages that take a while")?;
         installation.create_project(PROJECT, &repository.url(), &format!("packages.{}.*", this_system()))?;
         let proxy = Proxy::start(installation.server().url().trim_start_matches("http://"), seed)?;
-        let (folder, programs) = (folder.to_path_buf(), programs.clone());
-        let mut site = Self { installation, proxy, disk, postgres, folder, programs, worker_id, dead: Vec::new() };
+        let has_two = matches!(fault, Some(Fault::LeaderKilled | Fault::LeaderStopped));
+        let standby = has_two.then(|| leaders::standby(&mut installation, folder)).transpose()?;
+        let (folder, dead) = (folder.to_path_buf(), Vec::new());
+        let mut site = Self { installation, standby, proxy, postgres, disk, worker_disk, folder, programs, worker_id, dead };
         site.start_worker()?;
         Ok(site)
     }
 
     /// Starts the worker, which knows the proxy only, and waits until it is connected.
     pub(super) fn start_worker(&mut self) -> Result<()> {
-        let environment = vec![("GRADIENT_WORKER_SERVER_URL", self.proxy_url())];
+        let mut environment = vec![("GRADIENT_WORKER_SERVER_URL", self.proxy_url())];
+        if self.worker_disk.is_some() {
+            environment.push(("GRADIENT_WORKER_MIN_FREE_DISK_BYTES", own_store::MIN_FREE_BYTES.to_string()));
+        }
         self.installation.start_worker_with(&NixInstall::of_the_system(), environment)?;
         Ok(())
     }
@@ -110,11 +125,33 @@ impl Site {
         Ok(self.installation.worker().context("no worker runs")?.process().id())
     }
 
+    /// The server that does not lead.
+    pub(super) fn standby(&mut self) -> Result<&mut Server> {
+        self.standby.as_mut().context("there is no second server")
+    }
+
+    /// Turns everybody to the second server: it is the first from now on.
+    pub(super) fn put_standby_first(&mut self) -> Result<()> {
+        let leader = self.standby.take().context("there is no second server")?;
+        self.proxy.redirect(leader.url().trim_start_matches("http://"));
+        self.standby = Some(self.installation.put_server(leader));
+        Ok(())
+    }
+
     /// Asks the programs to end, the worker first, and says how each of them did.
     pub(super) fn end_programs(&mut self) -> Vec<Result<()>> {
         let worker = self.installation.worker().map(|worker| end("the worker", worker.process()));
+        let standby = self.standby.as_mut().map(|standby| end("the standby", standby.process()));
         let server = end("the server", self.installation.server().process());
-        worker.into_iter().chain([server]).collect()
+        worker.into_iter().chain(standby).chain([server]).collect()
+    }
+
+    /// Where the worker has what it built.
+    pub(super) fn built(&self, store_path: &str) -> PathBuf {
+        match &self.worker_disk {
+            Some(disk) => own_store::real_path(disk, store_path),
+            None => PathBuf::from(store_path),
+        }
     }
 
     /// Lets the server believe that it is that many seconds later or earlier.
@@ -165,11 +202,42 @@ impl Site {
     }
 }
 
+/// The disk that the fault is about, and the database if it is a server of its own.
+fn ground(database: Database, fault: Option<Fault>, folder: &Path) -> Result<(Option<Disk>, Option<Postgres>)> {
+    let image = folder.join("disk");
+    let disk = match fault {
+        Some(Fault::DiskFull) => Some(Disk::small(&folder.join("server/state"))?),
+        Some(Fault::WorkerDiskFull) => Some(Disk::small(&folder.join(WORKER_DISK))?),
+        Some(Fault::PowerLoss) => Some(Disk::powered(&folder.join("server/state"), &image)?),
+        Some(Fault::PostgresPowerLoss) => Some(Disk::powered(&folder.join("database"), &image)?),
+        _ => None,
+    };
+    let postgres = match (database, fault, &disk) {
+        (Database::Sqlite, ..) => None,
+        (Database::Postgres, Some(Fault::PostgresPowerLoss), Some(disk)) => {
+            // PostgreSQL's user passes through.
+            fs::set_permissions(folder, Permissions::from_mode(0o711))?;
+            let postgres = Postgres::start_durable_in(&folder.join("database"))?;
+            disk.sync()?;
+            Some(postgres)
+        }
+        (Database::Postgres, ..) => Some(Postgres::start_lasting()?),
+    };
+    Ok((disk, postgres))
+}
+
 /// Why this fault cannot be thrown on this machine.
 pub(super) fn obstacle(fault: Fault) -> Option<&'static str> {
     match fault {
-        Fault::DiskFull | Fault::PowerLoss if !crate::prerequisites::is_root() => Some("only root may mount a disk"),
-        Fault::PowerLoss if !Path::new("/dev/loop-control").exists() => Some("there are no loop devices"),
+        Fault::DiskFull | Fault::WorkerDiskFull | Fault::PowerLoss | Fault::PostgresPowerLoss
+            if !crate::prerequisites::is_root() =>
+        {
+            Some("only root may mount a disk")
+        }
+        Fault::WorkerDiskFull if nix_is_in_its_store() => Some("this machine's Nix is itself in the store"),
+        Fault::PowerLoss | Fault::PostgresPowerLoss if !Path::new("/dev/loop-control").exists() => {
+            Some("there are no loop devices")
+        }
         Fault::Clock if faketime().is_none() => Some("libfaketime is missing; on Debian: apt-get install libfaketime"),
         _ => None,
     }
@@ -187,6 +255,13 @@ fn end(what: &str, process: &mut Process) -> Result<()> {
 pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
     let process = i32::try_from(process).ok().and_then(Pid::from_raw).context("no process has this id")?;
     Ok(kill_process(process, signal)?)
+}
+
+/// Whether a worker with another store would not find Nix any more.
+fn nix_is_in_its_store() -> bool {
+    let path = NixInstall::of_the_system().path();
+    let found = std::env::split_paths(&path).find_map(|folder| fs::canonicalize(folder.join("nix-daemon")).ok());
+    found.is_none_or(|program| program.starts_with("/nix"))
 }
 
 fn faketime() -> Option<&'static str> {

@@ -9,6 +9,7 @@ use gradient_test_support::deployment::Evaluation;
 use rustix::process::Signal;
 
 use super::intruder;
+use super::leaders;
 use super::plan::{Fault, Strike};
 use super::proxy::{Way, Weather};
 use super::site::{Site, signal};
@@ -28,6 +29,8 @@ pub(super) fn strike(site: &mut Site, evaluation: &Evaluation, fault: Fault, str
             sleep(lasts);
             return start_server(site);
         }
+        Fault::LeaderKilled => return leaders::kill(site),
+        Fault::LeaderStopped => return leaders::stop(site, strike),
         Fault::WorkerKilled => {
             site.kill_worker()?;
             sleep(lasts);
@@ -50,8 +53,8 @@ pub(super) fn strike(site: &mut Site, evaluation: &Evaluation, fault: Fault, str
             sleep(lasts);
             site.proxy.repeat_all();
         }
-        Fault::DiskFull => {
-            let ballast = site.disk.as_ref().context("the server has no small disk")?.fill()?;
+        Fault::DiskFull | Fault::WorkerDiskFull => {
+            let ballast = site.disk.as_ref().context("there is no small disk")?.fill()?;
             sleep(lasts);
             fs::remove_file(ballast)?;
         }
@@ -76,6 +79,15 @@ pub(super) fn strike(site: &mut Site, evaluation: &Evaluation, fault: Fault, str
             site.installation.server().process().kill();
             site.disk.as_mut().context("the server has no disk of its own")?.lose_power()?;
             return start_server(site);
+        }
+        Fault::PostgresPowerLoss => {
+            let postgres = site.postgres.as_mut().context("the server has no PostgreSQL")?;
+            postgres.kill_all()?;
+            site.disk.as_mut().context("PostgreSQL has no disk of its own")?.lose_power()?;
+            sleep(lasts);
+            let over = Instant::now();
+            postgres.start_again()?;
+            return Ok(over);
         }
         Fault::Forged => intruder::forge(site, evaluation, strike.way, lasts * 2)?,
         Fault::Twins => {

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use gradient_test_support::deployment::wait;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::prerequisites;
 
 /// How long it may take to accept connections.
 const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long its processes may take to be gone once they are killed.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// A server on a port of its own, with its files in a temporary folder; both end with this value.
 pub(crate) struct Postgres {
@@ -47,9 +51,18 @@ impl Postgres {
         Self::start_with(DURABLE)
     }
 
+    /// Makes one that waits for the disk that this folder is on, which is another than the machine's.
+    pub(crate) fn start_durable_in(parent: &Path) -> Result<Self> {
+        Self::start_in(DURABLE, parent)
+    }
+
     fn start_with(settings: &'static [&'static str]) -> Result<Self> {
+        Self::start_in(settings, &std::env::temp_dir())
+    }
+
+    fn start_in(settings: &'static [&'static str], parent: &Path) -> Result<Self> {
         let programs = prerequisites::postgres_programs().context("PostgreSQL's programs are missing")?;
-        let folder = tempfile::Builder::new().prefix("gradient-postgres-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix("gradient-postgres-").tempdir_in(parent)?;
         if prerequisites::is_root() {
             expect_success(Command::new("chown").arg("postgres").arg(folder.path()))?;
         }
@@ -72,9 +85,24 @@ impl Postgres {
         Ok(())
     }
 
+    /// Ends all of its processes at once, and returns when none of them has a file open any more.
+    pub(crate) fn kill_all(&mut self) -> Result<()> {
+        // While it stands still it starts no more of them.
+        self.signal(Signal::STOP);
+        let server = self.server.id();
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"))?;
+        let children: Vec<i32> = children.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        for child in children.iter().copied().filter_map(Pid::from_raw) {
+            // It may have ended meanwhile.
+            let _ = kill_process(child, Signal::KILL);
+        }
+        self.kill()?;
+        wait::until("the end of postgres' processes", END_LIMIT, || Ok(children.iter().all(|child| !lives(*child)).then_some(())))
+    }
+
     /// Ends it in good order, whoever is connected.
     pub(crate) fn shut_down(&mut self) -> Result<()> {
-        self.signal(rustix::process::Signal::INT);
+        self.signal(Signal::INT);
         self.server.wait()?;
         Ok(())
     }
@@ -101,9 +129,9 @@ impl Postgres {
         tests.env("GRADIENT_TEST_REQUIRE_POSTGRES", "1");
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
-        if let Some(process) = i32::try_from(self.server.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(process, signal);
+    fn signal(&self, signal: Signal) {
+        if let Some(process) = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(process, signal);
         }
     }
 
@@ -123,9 +151,15 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // SIGQUIT is PostgreSQL's immediate shutdown: its children end too.
-        self.signal(rustix::process::Signal::QUIT);
+        self.signal(Signal::QUIT);
         let _ = self.server.wait();
     }
+}
+
+/// Whether a process still runs, or ends just now. Of one that nobody asks how it ended only the name is left.
+fn lives(process: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
 }
 
 fn spawn(folder: &Path, port: u16, settings: &[&str]) -> Result<Child> {

@@ -22,4 +22,5 @@ mod standby;
 mod substitution;
 mod tls;
 mod trial;
+mod unsupported;
 mod verify_store;

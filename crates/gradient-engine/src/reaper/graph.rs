@@ -52,6 +52,22 @@ async fn unneeded(engine: &Engine, candidates: Vec<DerivationId>, kept_before: M
     Ok(())
 }
 
+/// Removes what outputs turned out to be, where no derivation that is kept has them and no cache of the organization publishes them:
+/// only claims of caches ask for it, and they begin at the outputs of derivations.
+pub(super) async fn realisations(engine: &Engine, set_before: Moment) -> Result<(), EngineError> {
+    let mut after = None;
+    loop {
+        let last = after.clone();
+        let find = async move |conn: &mut Conn| remains::orphaned_realisations(conn, set_before, last.as_ref(), ROWS).await;
+        let found = engine.storage().read(find).await?;
+        after = found.last().cloned();
+        if after.is_none() {
+            return Ok(());
+        }
+        step(engine, async move |conn: &mut Conn| remains::delete_realisations(conn, &found, set_before).await).await?;
+    }
+}
+
 /// Removes commits.
 pub(super) async fn commits(engine: &Engine, seen_before: Moment) -> Result<(), EngineError> {
     let mut after = None;

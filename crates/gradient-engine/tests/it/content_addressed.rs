@@ -10,6 +10,7 @@ use gradient_protocol::{BuildTask, BuiltOutput, Capabilities, DerivationFile, En
 use gradient_storage::{Conn, attempts, derivations, paths, realisations};
 
 use crate::{
+    reaper::later,
     tenants::{next, until},
     world::{Tenant, World, capabilities, connect, store_path},
 };
@@ -18,6 +19,7 @@ gradient_test_support::both_databases!(
     what_needs_them_is_resolved_as_nix_resolves_it,
     only_what_is_declared_and_reported_is_kept,
     what_is_neither_input_nor_output_is_not_referred_to,
+    realisations_that_no_derivation_has_go,
 );
 
 macro_rules! vector {
@@ -247,4 +249,23 @@ async fn what_is_neither_input_nor_output_is_not_referred_to(url: &str) {
     assert_eq!(attempt.failure_kind, Some(FailureKind::WorkerUnfit), "{message}");
     assert!(message.contains("neither an input nor an output"), "{message}");
     assert!(!builder.has(&world, &twin.path).await);
+}
+
+async fn realisations_that_no_derivation_has_go(url: &str) {
+    let (world, now) = (World::new(url).await, Moment::now());
+    let (organization, _) = world.register("tenant", WorkerId::random(), now).await;
+    let asked = [store_path(1, "twin")];
+    let realised = vec![realisations::Realisation { name: "a".to_owned(), path: asked[0].clone() }];
+    let set = async move |conn: &mut Conn| realisations::set_many(conn, organization, realised, now).await;
+    world.storage.transaction(set).await.unwrap();
+    let left = async || {
+        let asked = asked.clone();
+        let find = async move |conn: &mut Conn| realisations::of_paths(conn, organization, &asked).await;
+        world.storage.read(find).await.unwrap().len()
+    };
+    let engine = world.start(EngineSettings::default()).await;
+    engine.reap(later(now, 2)).await.unwrap();
+    assert_eq!(left().await, 1, "what has it may be about to come");
+    engine.reap(later(now, 8)).await.unwrap();
+    assert_eq!(left().await, 0);
 }

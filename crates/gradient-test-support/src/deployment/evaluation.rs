@@ -19,6 +19,12 @@ impl Evaluation {
         Self { api: api.clone(), organization: organization.to_owned(), project: project.to_owned(), id: id.to_owned() }
     }
 
+    /// The same, watched through another server's API.
+    #[must_use]
+    pub fn through(&self, api: &Api) -> Self {
+        Self { api: api.clone(), ..self.clone() }
+    }
+
     /// Its UUID.
     pub fn id(&self) -> &str {
         &self.id

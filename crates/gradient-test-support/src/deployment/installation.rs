@@ -1,6 +1,6 @@
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, mem};
 
 use serde_json::{Value, json};
 
@@ -222,6 +222,16 @@ impl Installation {
     /// The server.
     pub fn server(&mut self) -> &mut Server {
         &mut self.server
+    }
+
+    /// Puts another server on the same database in the place of the present one, which it returns. The session goes on.
+    pub fn put_server(&mut self, server: Server) -> Server {
+        let api = server.api();
+        self.api = match self.api.token() {
+            Some(token) => api.with_token(token),
+            None => api,
+        };
+        mem::replace(&mut self.server, server)
     }
 
     /// The worker, once it is started.
