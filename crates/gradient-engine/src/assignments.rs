@@ -14,6 +14,7 @@ pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease) {
     let engine = engine.clone();
     tokio::spawn(async move {
         let outcome = send(&engine, job, lease).await;
+        engine.core().delivered(job, lease.epoch, lease.worker);
         if let Err(error) = outcome {
             tracing::error!(%job, error = &error as &dyn std::error::Error, "cannot hand out a job");
             // The worker has not heard of it and will never report; the journal waits until this can be written.
@@ -35,6 +36,7 @@ async fn send(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError
                     large if !gradient_protocol::fits_frame(&large) => assign(Task::Large {}),
                     message => message,
                 };
+                engine.core().delivered(job, lease.epoch, lease.worker);
                 engine.sessions().send(lease.worker, message);
             }
             Ok(())

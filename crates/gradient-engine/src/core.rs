@@ -4,6 +4,7 @@
 mod journal;
 mod restore;
 mod task;
+mod undelivered;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::{
     time::Instant,
 };
 
+use self::undelivered::Undelivered;
 use crate::{Engine, EngineError, sessions::ConnectedWorker};
 
 /// Events that may wait for the core. Beyond that whoever has news waits.
@@ -37,26 +39,33 @@ enum Message {
 
 /// The way to the core.
 #[derive(Debug, Clone)]
-pub(crate) struct Core(mpsc::Sender<Message>);
+pub(crate) struct Core {
+    messages: mpsc::Sender<Message>,
+    undelivered: Undelivered,
+}
 
 /// The core before it runs: the engine needs its address first.
-pub(crate) struct Dormant(mpsc::Receiver<Message>);
+pub(crate) struct Dormant {
+    inbox: mpsc::Receiver<Message>,
+    undelivered: Undelivered,
+}
 
 impl Core {
     pub(crate) fn new() -> (Self, Dormant) {
-        let (sender, receiver) = mpsc::channel(EVENTS);
-        (Self(sender), Dormant(receiver))
+        let (messages, inbox) = mpsc::channel(EVENTS);
+        let undelivered = Undelivered::default();
+        (Self { messages, undelivered: undelivered.clone() }, Dormant { inbox, undelivered })
     }
 
     /// Tells the scheduler. An event is lost only when the server is going down, and then the database has the truth.
     pub(crate) async fn send(&self, event: Event) {
-        let _ = self.0.send(Message::Event(event)).await;
+        let _ = self.messages.send(Message::Event(event)).await;
     }
 
     /// Tells the scheduler things that make sense together, and waits until what follows from it is durable and those whom it concerns are told.
     pub(crate) async fn settle(&self, events: Vec<Event>) -> Result<(), EngineError> {
         let (sender, settled) = oneshot::channel();
-        self.0.send(Message::Settle(events, sender)).await.map_err(|_| EngineError::Stopping)?;
+        self.messages.send(Message::Settle(events, sender)).await.map_err(|_| EngineError::Stopping)?;
         match tokio::time::timeout(DURABLE, settled).await {
             Ok(settled) => settled.map_err(|_| EngineError::Stopping),
             Err(_) => Err(EngineError::Busy),
@@ -88,6 +97,11 @@ impl Core {
         self.send(Event::WorkerLost { worker }).await;
     }
 
+    /// To be called right before a worker is told of an assignment, or when it is not to be told.
+    pub(crate) fn delivered(&self, job: Job, epoch: Epoch, worker: WorkerId) {
+        self.undelivered.forget(job, epoch, worker);
+    }
+
     pub(crate) async fn explain_build(&self, build: BuildId) -> Option<BuildWait> {
         self.ask(|answer| Message::ExplainBuild(build, answer)).await.flatten()
     }
@@ -108,7 +122,7 @@ impl Core {
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
         let (sender, answer) = oneshot::channel();
-        self.0.send(question(sender)).await.ok()?;
+        self.messages.send(question(sender)).await.ok()?;
         tokio::time::timeout(ANSWER, answer).await.ok()?.ok()
     }
 }
@@ -133,7 +147,7 @@ impl Dormant {
         let scheduler = Scheduler::new(settings);
         let events = restore::events(engine).await?;
         let journal = journal::start(engine.clone());
-        tokio::spawn(task::run(self.0, scheduler, clock, journal, events));
+        tokio::spawn(task::run(self, scheduler, clock, journal, events));
         Ok(())
     }
 }

@@ -287,10 +287,10 @@ pub async fn statuses(conn: &mut Conn, ids: &[BuildId]) -> Result<HashMap<BuildI
 }
 
 /// The builds that have not ended, oldest first.
-pub async fn unfinished(conn: &mut Conn) -> Result<Vec<Build>, StorageError> {
+pub async fn unfinished(conn: &mut Conn) -> Result<Vec<BuildId>, StorageError> {
     Ok(query!(conn, |c| {
         let open = builds::table.filter(builds::finished_at.is_null()).order(builds::id);
-        open.select(Build::as_select()).load(c).await?
+        open.select(builds::id).load(c).await?
     }))
 }
 

@@ -250,7 +250,10 @@ fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
                 engine.leases().grant(job, Lease { epoch, worker, organization });
                 assignments::send_later(engine, job, Lease { epoch, worker, organization });
             }
-            Outcome::Done | Outcome::Overtaken => correct_later(engine, job, epoch, worker),
+            Outcome::Done | Outcome::Overtaken => {
+                engine.core().delivered(job, epoch, worker);
+                correct_later(engine, job, epoch, worker);
+            }
         },
         Decision::Cancel { job, epoch, worker } => {
             cancel(engine, job, epoch, worker, "it is no longer wanted");

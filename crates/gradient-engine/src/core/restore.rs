@@ -51,10 +51,11 @@ async fn organizations(engine: &Engine) -> Result<Vec<Event>, EngineError> {
 async fn unneeded(engine: &Engine, needed: HashSet<BuildId>) -> Result<Event, EngineError> {
     let list = async move |conn: &mut Conn| {
         let mut rows = Vec::new();
-        for build in builds::unfinished(conn).await? {
-            if needed.contains(&build.id) {
+        for id in builds::unfinished(conn).await? {
+            if needed.contains(&id) {
                 continue;
             }
+            let build = builds::find(conn, id).await?;
             let derivation = derivations::find(conn, build.derivation).await?;
             rows.push(RestoredBuild {
                 build: build.id,

@@ -7,14 +7,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Clock, Message, journal::Batch};
+use super::{Clock, Dormant, Message, journal::Batch};
 
 /// How many events are decided about together: what they lead to is written down in one transaction.
 const EVENTS_AT_ONCE: usize = 256;
 
 /// Runs until the engine is gone.
 pub(super) async fn run(
-    mut inbox: mpsc::Receiver<Message>,
+    Dormant { mut inbox, undelivered }: Dormant,
     mut scheduler: Scheduler,
     clock: Clock,
     journal: mpsc::Sender<Batch>,
@@ -22,6 +22,7 @@ pub(super) async fn run(
 ) {
     // All at once: decided on the way, an evaluation would seem to go back to its beginning.
     let decisions = scheduler.apply_all(restored, clock.now());
+    undelivered.note(&decisions);
     if !decisions.is_empty() && journal.send(decisions.into()).await.is_err() {
         return;
     }
@@ -41,7 +42,9 @@ pub(super) async fn run(
             Some(Message::Event(first)) => {
                 let mut events = vec![first];
                 next = gather(&mut inbox, &mut events);
+                undelivered.complete(&mut events);
                 let decisions = scheduler.apply_all(events, clock.now());
+                undelivered.note(&decisions);
                 // Without the journal nothing can be made durable any more.
                 if !decisions.is_empty() && journal.send(decisions.into()).await.is_err() {
                     return;
@@ -49,6 +52,7 @@ pub(super) async fn run(
             }
             Some(Message::Settle(events, settled)) => {
                 let decisions = scheduler.apply_all(events, clock.now());
+                undelivered.note(&decisions);
                 // Without a decision of its own it still waits for those before it.
                 if journal.send(Batch { decisions, settled: Some(settled) }).await.is_err() {
                     return;

@@ -14,4 +14,5 @@ mod repository;
 mod retention;
 mod sessions;
 mod tenants;
+mod undelivered;
 mod world;
