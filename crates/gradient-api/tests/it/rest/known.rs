@@ -1,16 +1,21 @@
 //! What the server has already need not be sent again.
 
 use gradient_domain::{BuildTimes, Epoch};
-use gradient_protocol::{EntryPoint, Report, transfer::Known};
+use gradient_nix::StorePath;
+use gradient_protocol::{
+    EntryPoint, Report,
+    transfer::{self, Inputs, Known},
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::worker::{Assignment, BASE, Derivation, TREE, Worker, Workshop, soon, tree};
+use super::worker::{Assignment, BASE, Derivation, TREE, Worker, Workshop, sha256, soon, tree};
 
 gradient_test_support::both_databases!(
     what_is_known_is_not_sent_again,
     what_was_not_built_is_built_though_it_is_not_sent,
     only_who_evaluates_is_told_of_its_own_organization,
+    what_is_imported_from_is_given_where_it_is_there,
 );
 
 /// Which of the derivations the server says that it has, by name.
@@ -95,4 +100,33 @@ async fn only_who_evaluates_is_told_of_its_own_organization(database: &str) {
     assert!(known(&stranger, &assignment, &[TREE, BASE]).await.is_empty());
     let late = Assignment { epoch: Epoch(assignment.epoch.0 + 1), ..assignment.clone() };
     assert_eq!(stranger.known(&late, &[TREE]).await.status(), StatusCode::CONFLICT);
+}
+
+async fn ask_for_outputs(worker: &Worker, assignment: &Assignment, derivations: &[Derivation]) -> reqwest::Response {
+    let paths = derivations.iter().map(|derivation| derivation.output.parse().unwrap()).collect();
+    let route = transfer::job_inputs(assignment.job, assignment.epoch);
+    worker.request(reqwest::Method::POST, &route).json(&transfer::Paths { paths }).send().await.unwrap()
+}
+
+async fn what_is_imported_from_is_given_where_it_is_there(database: &str) {
+    let mut workshop = Workshop::open(database).await;
+    let first = workshop.evaluate().await;
+    workshop.worker.evaluate(&[BASE, TREE]).await;
+    let nar = tree(&[("x", b"x")]);
+    workshop.worker.build(BASE, &nar, &[]).await;
+    let building = workshop.worker.next_build(TREE).await;
+    let refused = ask_for_outputs(&workshop.worker, &building, &[BASE]).await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT, "it builds, and does not evaluate");
+    workshop.worker.fail_assigned(&building, gradient_domain::FailureKind::Permanent).await;
+    workshop.until(&first, "Failed").await;
+
+    workshop.repository.commit();
+    workshop.evaluate().await;
+    let assignment = workshop.worker.fetch().await;
+    let answer = ask_for_outputs(&workshop.worker, &assignment, &[TREE, BASE]).await;
+    let Inputs { inputs } = answer.error_for_status().unwrap().json().await.unwrap();
+    let [base] = inputs.as_slice() else { panic!("{inputs:?}") };
+    assert_eq!((base.path.to_string(), base.nar_hash, base.nar_size), (BASE.output.to_owned(), sha256(&nar), nar.len() as u64));
+    let path: StorePath = BASE.output.parse().unwrap();
+    assert!(workshop.worker.download(&assignment, &path).await == nar);
 }
