@@ -54,7 +54,8 @@ enum Item {
 /// Evaluates and reports everything but the end.
 pub(crate) async fn run(machine: &Machine, task: EvaluateTask, context: &JobContext) -> Result<(), Failure> {
     let time = machine.evaluation.time.min(EvaluationLimits::MAX_TIME);
-    match timeout(time, evaluate(machine, task, context)).await {
+    // On the heap: it holds the state of all that goes on in it at the same time.
+    match timeout(time, Box::pin(evaluate(machine, task, context))).await {
         Ok(outcome) => outcome,
         Err(_) => Err(failure(FailureKind::Timeout, format!("the evaluation takes longer than {}", limits::in_words(time)))),
     }

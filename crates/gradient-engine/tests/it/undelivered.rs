@@ -22,15 +22,15 @@ async fn what_a_worker_has_not_heard_of_is_not_lost(url: &str) {
 
     // Nothing can be written down for a while.
     let (is_held, is_over) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (held, over, storage) = (Arc::clone(&is_held), Arc::clone(&is_over), world.storage.clone());
+    let (begun, over, storage) = (Arc::clone(&is_held), Arc::clone(&is_over), world.storage.clone());
     let holding = tokio::spawn(async move {
-        let hold = async move |conn: &mut Conn| {
+        let wait = async move |conn: &mut Conn| {
             builds::lock(conn).await?;
-            held.add_permits(1);
+            begun.add_permits(1);
             let _over = over.acquire().await;
             Ok(())
         };
-        storage.transaction(hold).await
+        storage.transaction(wait).await
     });
     let _held = soon(is_held.acquire()).await.unwrap();
 

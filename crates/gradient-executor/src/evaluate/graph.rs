@@ -74,6 +74,9 @@ enum Met {
     Failed(String),
 }
 
+/// Derivations with the sources they need, each after those that it needs.
+type Closure = Vec<(StorePath, BTreeSet<StorePath>)>;
+
 struct Walk<'t> {
     files: DerivationFiles,
     known: Known<'t>,
@@ -119,7 +122,7 @@ impl Walk<'_> {
     }
 
     /// A derivation after all that it needs, of what was not given. A stack of its own, for graphs deeper than the program's.
-    fn closure(&mut self, root: StorePath) -> (Vec<(StorePath, BTreeSet<StorePath>)>, Result<(), String>) {
+    fn closure(&mut self, root: StorePath) -> (Closure, Result<(), String>) {
         let (mut closure, mut stack) = (Vec::new(), Vec::new());
         let mut wanted = Some(root);
         loop {
@@ -149,7 +152,7 @@ impl Walk<'_> {
         }
     }
 
-    async fn give_all(&self, mut closure: Vec<(StorePath, BTreeSet<StorePath>)>) -> Result<(), Failure> {
+    async fn give_all(&self, mut closure: Closure) -> Result<(), Failure> {
         while !closure.is_empty() {
             let rest = closure.split_off(closure.len().min(DERIVATIONS));
             let (paths, sources): (Vec<StorePath>, Vec<_>) = mem::replace(&mut closure, rest).into_iter().unzip();

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use gradient_nix::StorePath;
+
 use crate::{
     fetch_and_evaluate::{Evaluation, each, evaluate, evaluate_after, fetch},
     server::Server,
@@ -23,7 +25,7 @@ const FLAKE: &str = r#"{
 }"#;
 
 fn sent(evaluation: &Evaluation) -> Vec<&str> {
-    let mut names: Vec<_> = evaluation.derivations.keys().map(|path| path.name()).collect();
+    let mut names: Vec<_> = evaluation.derivations.keys().map(StorePath::name).collect();
     names.sort_unstable();
     names
 }
