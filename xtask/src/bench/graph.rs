@@ -60,6 +60,7 @@ pub(super) fn generate(count: usize) -> Result<Graph> {
 }
 
 /// Makes one of which so many derivations can be built at any time: each needs the first one, and the one that is so far before it.
+/// Those that nothing needs are its entry points: nothing else would be built.
 pub(super) fn wide(count: usize, width: usize) -> Result<Graph> {
     let mut made = Made::default();
     for number in 0..count {
@@ -75,7 +76,7 @@ pub(super) fn wide(count: usize, width: usize) -> Result<Graph> {
             times: gradient_domain::BuildTimes::default(),
         })
     };
-    let entry_points = (count.saturating_sub(width.min(ENTRY_POINTS))..count).filter_map(attribute).collect();
+    let entry_points = (count.saturating_sub(width)..count).filter_map(attribute).collect();
     Ok(Graph { entry_points, derivations: made.files, edges: made.edges })
 }
 
