@@ -15,7 +15,7 @@ use gradient_nix::StorePath;
 use gradient_protocol::transfer::{
     CONTENT_ADDRESS_HEADER, Inputs, Known, Missing, OFFSET_HEADER, Paths, REFERENCES_HEADER, Refusal, TOO_LARGE, WRONG_OFFSET,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -138,76 +138,45 @@ async fn task(request: HttpRequest, address: web::Path<JobAddress>, engine: web:
     }
 }
 
-async fn missing(
-    request: HttpRequest,
-    address: web::Path<JobAddress>,
-    body: web::Payload,
-    limits: web::Data<BodyLimits>,
-    engine: web::Data<Engine>,
-) -> HttpResponse {
-    let answer = async {
-        let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
-        let paths = asked(&request, job, epoch, body, &limits, &engine).await?;
-        Ok::<_, Refused>(engine.missing_paths(token(&request)?, job, epoch, paths).await?)
-    };
-    match answer.await {
-        Ok(missing) => HttpResponse::Ok().json(Missing { missing }),
-        Err(refused) => refused.into(),
-    }
+async fn missing(question: Question) -> HttpResponse {
+    let find = async |engine: &Engine, token: &str, job, epoch, paths| engine.missing_paths(token, job, epoch, paths).await;
+    answer(question, find, |missing| Missing { missing }).await
 }
 
-async fn known(
-    request: HttpRequest,
-    address: web::Path<JobAddress>,
-    body: web::Payload,
-    limits: web::Data<BodyLimits>,
-    engine: web::Data<Engine>,
-) -> HttpResponse {
-    let answer = async {
-        let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
-        let paths = asked(&request, job, epoch, body, &limits, &engine).await?;
-        Ok::<_, Refused>(engine.known_derivations(token(&request)?, job, epoch, paths).await?)
-    };
-    match answer.await {
-        Ok(known) => HttpResponse::Ok().json(Known { known }),
-        Err(refused) => refused.into(),
-    }
+async fn known(question: Question) -> HttpResponse {
+    let find = async |engine: &Engine, token: &str, job, epoch, paths| engine.known_derivations(token, job, epoch, paths).await;
+    answer(question, find, |known| Known { known }).await
 }
 
-async fn inputs(
-    request: HttpRequest,
-    address: web::Path<JobAddress>,
-    body: web::Payload,
-    limits: web::Data<BodyLimits>,
-    engine: web::Data<Engine>,
-) -> HttpResponse {
-    let answer = async {
-        let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
-        let paths = asked(&request, job, epoch, body, &limits, &engine).await?;
-        Ok::<_, Refused>(engine.imported_paths(token(&request)?, job, epoch, paths).await?)
-    };
-    match answer.await {
-        Ok(inputs) => HttpResponse::Ok().json(Inputs { inputs }),
-        Err(refused) => refused.into(),
-    }
+async fn inputs(question: Question) -> HttpResponse {
+    let find = async |engine: &Engine, token: &str, job, epoch, paths| engine.imported_paths(token, job, epoch, paths).await;
+    answer(question, find, |inputs| Inputs { inputs }).await
 }
 
-/// The paths of a question. Nothing is read from somebody who has no such job.
-async fn asked(
-    request: &HttpRequest,
-    job: Job,
-    epoch: Epoch,
-    body: web::Payload,
-    limits: &BodyLimits,
-    engine: &Engine,
-) -> Result<Vec<StorePath>, Refused> {
-    let sender = Sender::Workers(engine.transfer_organization(token(request)?, job, epoch)?);
-    let paths = body::read(limits, sender, request, body).await;
-    let Paths { paths } = paths.map_err(|error| Refused(error.code().status(), error.code().slug(), error.to_string()))?;
-    if paths.len() > 10_000 {
-        return Err(Refused(StatusCode::BAD_REQUEST, "bad_request", "at most 10,000 paths at a time".into()));
+/// A question about paths that has not been read.
+type Question = (HttpRequest, web::Path<JobAddress>, web::Payload, web::Data<BodyLimits>, web::Data<Engine>);
+
+/// Reads a question and answers it. Nothing is read from somebody who has no such job.
+async fn answer<T, A: Serialize>(
+    (request, address, body, limits, engine): Question,
+    find: impl AsyncFnOnce(&Engine, &str, Job, Epoch, Vec<StorePath>) -> Result<T, UploadError>,
+    say: impl FnOnce(T) -> A,
+) -> HttpResponse {
+    let found = async {
+        let (job, epoch) = job(&address.kind, address.id, address.epoch)?;
+        let token = token(&request)?;
+        let sender = Sender::Workers(engine.transfer_organization(token, job, epoch)?);
+        let paths = body::read(&limits, sender, &request, body).await;
+        let Paths { paths } = paths.map_err(|error| Refused(error.code().status(), error.code().slug(), error.to_string()))?;
+        if paths.len() > 10_000 {
+            return Err(Refused(StatusCode::BAD_REQUEST, "bad_request", "at most 10,000 paths at a time".into()));
+        }
+        Ok(find(&engine, token, job, epoch, paths).await?)
+    };
+    match found.await {
+        Ok(found) => HttpResponse::Ok().json(say(found)),
+        Err(refused) => refused.into(),
     }
-    Ok(paths)
 }
 
 async fn upload(

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gradient_domain::{Epoch, Job};
+use gradient_domain::{Epoch, Job, OrganizationId};
 use gradient_nix::StorePath;
 use gradient_protocol::InputPath;
 use gradient_storage::{Conn, paths::OrganizationPath};
@@ -11,6 +11,7 @@ use super::{input_path, offers};
 use crate::{
     Engine, EngineError, UploadError,
     closure::{self, Closure},
+    substituter::InputOffer,
 };
 
 impl Engine {
@@ -27,6 +28,8 @@ impl Engine {
         if !matches!(job, Job::Evaluate(_)) {
             return Err(UploadError::NotOwner { job, epoch });
         }
+        // One of the few that its session has, before one of those that everybody shares.
+        let _turn = self.upload_permit(lease).await?;
         let _permit = self.preparing().acquire().await.map_err(|_| EngineError::Stopping)?;
         let organization = lease.organization;
         let mut offers = HashMap::new();
@@ -41,9 +44,9 @@ impl Engine {
 
     async fn closure_of(
         &self,
-        organization: gradient_domain::OrganizationId,
+        organization: OrganizationId,
         roots: Vec<StorePath>,
-        offers: &HashMap<StorePath, crate::substituter::InputOffer>,
+        offers: &HashMap<StorePath, InputOffer>,
     ) -> Result<Closure, EngineError> {
         let (known, offers) = (self.build_contexts().known.clone(), offers.clone());
         let find = async move |conn: &mut Conn| closure::of(conn, organization, roots, &known, &|_| None, &offers).await;

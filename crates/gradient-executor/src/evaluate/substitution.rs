@@ -44,7 +44,7 @@ struct Substitution<'e> {
     files: &'e DerivationFiles,
     roots: &'e Roots,
     /// What has been looked for.
-    seen: HashSet<StorePath>,
+    seen: HashSet<Wanted>,
 }
 
 impl Substitution<'_> {
@@ -52,7 +52,7 @@ impl Substitution<'_> {
     async fn bring(&mut self, wanted: Vec<Wanted>) -> Result<(), Failure> {
         let mut wave = wanted;
         loop {
-            wave.retain(|(derivation, _)| self.seen.insert(derivation.clone()));
+            wave.retain(|wanted| self.seen.insert(wanted.clone()));
             if wave.is_empty() {
                 return Ok(());
             }
