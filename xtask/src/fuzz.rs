@@ -16,6 +16,7 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target { name: "build_products", seeds: "fuzz/seeds/build_products" },
+    Target { name: "daemon", seeds: "fuzz/seeds/daemon" },
     Target { name: "derivation", seeds: "crates/gradient-nix/tests/vectors/drv" },
     Target { name: "frame", seeds: "fuzz/seeds/frame" },
     Target { name: "listing", seeds: "crates/gradient-nix/tests/vectors/nar" },

@@ -1,19 +1,44 @@
 //! From an assignment to the task that a worker gets.
 
+use std::sync::Arc;
+
 use gradient_domain::{
     BuildId, BuildTimes, Epoch, EvaluationId, Failure, FailureKind, Job, OrganizationId, RepositoryKind, RepositoryUrl, WorkerId,
 };
 use gradient_protocol::{BuildLimits, BuildTask, EvaluateTask, FetchTask, GitAccess, Source, Task, ToWorker, encode_task};
 use gradient_scheduler::Event;
 use gradient_storage::{Conn, commits, evaluations, projects};
+use tokio::task::JoinHandle;
 
-use crate::{Engine, EngineError, UploadError, leases::Lease, organizations, results};
+use crate::{Engine, EngineError, UploadError, build_context::BuildContext, leases::Lease, organizations, results};
 
-/// Prepares the task behind the caller's back and sends it. What cannot be prepared counts as a failure of the attempt.
-pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease) {
+/// What a worker is to be told, and what this server has to know of it then.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    task: Task,
+    context: Option<(BuildId, Arc<BuildContext>)>,
+}
+
+/// Prepares the task of a build that is about to be given to a worker. Nothing comes of it when that does not happen, or when it is
+/// too early: what the build needs is not there for everybody yet.
+pub(crate) fn prepare_early(engine: &Engine, build: BuildId, worker: WorkerId) -> JoinHandle<Option<Prepared>> {
     let engine = engine.clone();
     tokio::spawn(async move {
-        let outcome = send(&engine, job, lease).await;
+        let _permit = engine.preparing().acquire().await.ok()?;
+        self::build(&engine, build, worker).await.ok()
+    })
+}
+
+/// Prepares the task behind the caller's back, unless it is, and sends it. What cannot be prepared counts as a failure of the
+/// attempt.
+pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease, early: Option<JoinHandle<Option<Prepared>>>) {
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        let early = match early {
+            Some(early) => early.await.ok().flatten(),
+            None => None,
+        };
+        let outcome = send(&engine, job, lease, early).await;
         engine.core().delivered(job, lease.epoch, lease.worker);
         if let Err(error) = outcome {
             tracing::error!(%job, error = &error as &dyn std::error::Error, "cannot hand out a job");
@@ -25,10 +50,15 @@ pub(crate) fn send_later(engine: &Engine, job: Job, lease: Lease) {
     });
 }
 
-async fn send(engine: &Engine, job: Job, lease: Lease) -> Result<(), EngineError> {
+async fn send(engine: &Engine, job: Job, lease: Lease, early: Option<Prepared>) -> Result<(), EngineError> {
     let _permit = engine.preparing().acquire().await.map_err(|_| EngineError::Stopping)?;
-    match prepare(engine, job, lease).await {
-        Ok(task) => {
+    let prepared = match early {
+        Some(prepared) => Ok(prepared),
+        None => prepare(engine, job, lease).await,
+    };
+    match prepared {
+        Ok(prepared) => {
+            let task = prepared.given(engine);
             // Cancelled while it was prepared, or the worker came back for others: then nobody is to begin it.
             if engine.held_lease(job, lease.epoch, lease.worker).is_some() {
                 let assign = |task| ToWorker::Assign { job, epoch: lease.epoch, peer: lease.organization, task: Box::new(task) };
@@ -60,17 +90,28 @@ impl Engine {
         // One of the few that its session has, before one of those that everybody shares.
         let _turn = self.upload_permit(lease).await?;
         let _permit = self.preparing().acquire().await.map_err(|_| EngineError::Stopping)?;
-        let task = prepare(self, job, lease).await?;
+        let task = prepare(self, job, lease).await?.given(self);
         Ok(encode_task(&task).map_err(|error| EngineError::Task(error.to_string()))?)
     }
 }
 
-async fn prepare(engine: &Engine, job: Job, lease: Lease) -> Result<Task, EngineError> {
-    match job {
-        Job::Fetch(evaluation) => fetch(engine, evaluation, lease.organization).await.map(Task::Fetch),
-        Job::Evaluate(evaluation) => evaluate(engine, evaluation).await.map(Task::Evaluate),
-        Job::Build(build) => self::build(engine, build, lease.worker).await.map(Task::Build),
+impl Prepared {
+    /// The task, when its worker is to have it now.
+    fn given(self, engine: &Engine) -> Task {
+        if let Some((build, context)) = self.context {
+            engine.build_contexts().note(build, context);
+        }
+        self.task
     }
+}
+
+async fn prepare(engine: &Engine, job: Job, lease: Lease) -> Result<Prepared, EngineError> {
+    let task = match job {
+        Job::Fetch(evaluation) => Task::Fetch(fetch(engine, evaluation, lease.organization).await?),
+        Job::Evaluate(evaluation) => Task::Evaluate(evaluate(engine, evaluation).await?),
+        Job::Build(build) => return self::build(engine, build, lease.worker).await,
+    };
+    Ok(Prepared { task, context: None })
 }
 
 async fn fetch(engine: &Engine, evaluation: EvaluationId, organization: OrganizationId) -> Result<FetchTask, EngineError> {
@@ -117,15 +158,16 @@ async fn evaluate(engine: &Engine, evaluation: EvaluationId) -> Result<EvaluateT
     Ok(EvaluateTask { source, wildcard: evaluation.wildcard, allow_ifd: evaluation.allow_ifd, show_ifd: evaluation.allow_ifd })
 }
 
-async fn build(engine: &Engine, build: BuildId, worker: WorkerId) -> Result<BuildTask, EngineError> {
-    let context = engine.hand_out(build, Some(worker)).await?;
+async fn build(engine: &Engine, build: BuildId, worker: WorkerId) -> Result<Prepared, EngineError> {
+    let asked =
+        async { Ok(engine.storage().read(async move |conn: &mut Conn| evaluations::asked_times(conn, build).await).await?) };
+    let (context, asked) = tokio::try_join!(engine.load_build_context(build, Some(worker)), asked)?;
     let settings = engine.settings();
     let default = BuildTimes {
         timeout_secs: settings.build_timeout.map(|timeout| timeout.as_secs()),
         max_silent_secs: settings.build_max_silent.map(|silent| silent.as_secs()),
     };
     // Who asks for less is not to end what another one waits for.
-    let asked = engine.storage().read(async move |conn: &mut Conn| evaluations::asked_times(conn, build).await).await?;
     let times = asked.into_iter().map(|times| times.or(default)).reduce(BuildTimes::widest).unwrap_or(default);
     let limits = BuildLimits {
         timeout_secs: times.timeout_secs,
@@ -134,5 +176,6 @@ async fn build(engine: &Engine, build: BuildId, worker: WorkerId) -> Result<Buil
         max_output_bytes: Some(settings.max_output_bytes),
     };
     let (derivation, aterm, inputs) = (context.drv_path.clone(), context.aterm.clone(), context.inputs.clone());
-    Ok(BuildTask { derivation, aterm, inputs, limits })
+    let task = Task::Build(BuildTask { derivation, aterm, inputs, limits });
+    Ok(Prepared { task, context: Some((build, context)) })
 }

@@ -62,6 +62,11 @@ impl BuildContexts {
         &self.made
     }
 
+    /// What the worker of a build knows of it.
+    pub(crate) fn note(&self, build: BuildId, context: Arc<BuildContext>) {
+        self.handed_out.insert(build, context);
+    }
+
     /// To be called when a build has ended.
     pub(crate) fn forget(&self, build: BuildId) {
         self.handed_out.invalidate(&build);
@@ -69,9 +74,13 @@ impl BuildContexts {
 }
 
 impl Engine {
-    /// What a worker is to know of a build, as it is now; what that worker has made itself is there for it, and so is what others
-    /// offer.
-    pub(crate) async fn hand_out(&self, build: BuildId, worker: Option<WorkerId>) -> Result<Arc<BuildContext>, EngineError> {
+    /// What there is to know of a build, as it is now; what that worker has made itself is there for it, and so is what others
+    /// offer. Once a worker has it, it is to be [noted](BuildContexts::note).
+    pub(crate) async fn load_build_context(
+        &self,
+        build: BuildId,
+        worker: Option<WorkerId>,
+    ) -> Result<Arc<BuildContext>, EngineError> {
         let mut offers = Arc::new(HashMap::new());
         let load = async |offers: &Offers| {
             let (engine, offers) = (self.clone(), Arc::clone(offers));
@@ -91,17 +100,17 @@ impl Engine {
             offers = Arc::new(offers::of(self, organization, paths).await?);
             loaded = load(&offers).await?;
         }
-        let context = Arc::new(loaded?);
-        self.build_contexts().handed_out.insert(build, Arc::clone(&context));
-        Ok(context)
+        Ok(Arc::new(loaded?))
     }
 
     /// The same as it was when the build was handed out.
     pub(crate) async fn build_context(&self, build: BuildId) -> Result<Arc<BuildContext>, EngineError> {
-        match self.build_contexts().handed_out.get(&build) {
-            Some(context) => Ok(context),
-            None => self.hand_out(build, None).await,
+        if let Some(context) = self.build_contexts().handed_out.get(&build) {
+            return Ok(context);
         }
+        let context = self.load_build_context(build, None).await?;
+        self.build_contexts().note(build, Arc::clone(&context));
+        Ok(context)
     }
 }
 

@@ -15,7 +15,7 @@ use gradient_scheduler::Event;
 use gradient_storage::{
     Conn, StorageError, builds,
     cache_paths::{self, NewCachePath},
-    caches, derivations,
+    caches, derivations, logs as rows,
     paths::{self, OrganizationPath, StagedOutput},
     realisations, subscriptions,
 };
@@ -80,11 +80,13 @@ pub enum OutputRefusal {
 
 /// Makes the outputs of a build its organization's, and its caches', and the build `Completed`.
 pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finished: Finished) -> Result<(), EngineError> {
-    let epoch = lease.epoch;
+    let (epoch, log_bytes) = (lease.epoch, finished.log_bytes);
     let standing = async move |conn: &mut Conn| {
-        Ok::<_, StorageError>((builds::find(conn, build).await?, paths::list_staged(conn, build, epoch).await?))
+        // The worker says that it had nothing to say; that it has said nothing is here.
+        let has_log = log_bytes > 0 || rows::length(conn, build, epoch).await? > 0;
+        Ok::<_, StorageError>((builds::find(conn, build).await?, paths::list_staged(conn, build, epoch).await?, has_log))
     };
-    let (standing, staged) = engine.storage().read(standing).await?;
+    let (standing, staged, has_log) = engine.storage().read(standing).await?;
     let bytes = finished.outputs.iter().map(|output| output.nar_size).fold(0, u64::saturating_add);
     if standing.status == BuildStatus::Completed && standing.epoch == epoch {
         return publish_again(engine, build, lease, bytes).await;
@@ -95,12 +97,14 @@ pub(crate) async fn publish(engine: &Engine, build: BuildId, lease: Lease, finis
     let staged = reported_ones(&finished.outputs, staged);
     let artefacts = downloads::offered(engine, &staged).await?;
 
-    let (build_ms, log_bytes) = (finished.build_ms, finished.log_bytes);
+    let build_ms = finished.build_ms;
     let outputs = finished.outputs.into_iter().map(|output| (output.name, output.path)).collect();
-    let ended = Ended { build, epoch, context: Arc::clone(&context), outputs, staged, artefacts, build_ms, log_bytes };
+    let ended = Ended { build, epoch, context: Arc::clone(&context), outputs, staged, artefacts, build_ms, log_bytes, has_log };
     let completed = engine.completions().end(ended).await?;
     engine.build_contexts().forget(build);
-    logs::finish_later(engine, build, epoch);
+    if has_log {
+        logs::finish_later(engine, build, epoch);
+    }
     if completed {
         engine.durations().record(&context.name, &context.system, context.fixed, Duration::from_millis(build_ms));
         results::completed(engine, build, lease, bytes).await;

@@ -219,7 +219,12 @@ impl Sessions {
 
     /// Everything that is known of the connected workers, in no order.
     pub(crate) fn connected(&self) -> Vec<ConnectedWorker> {
-        self.lock().values().map(|connection| connection.known.clone()).collect()
+        self.connected_which(|_| true)
+    }
+
+    /// The same of those of which it is asked for.
+    pub(crate) fn connected_which(&self, wanted: impl Fn(&ConnectedWorker) -> bool) -> Vec<ConnectedWorker> {
+        self.lock().values().map(|connection| &connection.known).filter(|known| wanted(known)).cloned().collect()
     }
 
     pub(crate) fn update(&self, worker: WorkerId, change: impl FnOnce(&mut ConnectedWorker)) -> Option<ConnectedWorker> {

@@ -144,7 +144,7 @@ pub(crate) fn start(engine: Engine) {
 /// Asks somebody for each key that is to sign something, as far as there is somebody.
 async fn ask_all(engine: &Engine) -> Result<(), EngineError> {
     lock(&engine.signing().set_aside).retain(|_, until| *until > Instant::now());
-    let workers: Vec<_> = engine.connected_workers().into_iter().filter(can_sign).collect();
+    let workers = engine.sessions().connected_which(can_sign);
     let texts: HashSet<&String> = workers.iter().flat_map(|worker| &worker.capabilities.signing_keys).collect();
     let public: Vec<Vec<u8>> =
         texts.iter().filter_map(|text| text.parse::<PublicKey>().ok()).map(|key| key.to_bytes().to_vec()).collect();
@@ -312,7 +312,7 @@ impl Engine {
             return Ok(SigningWait::NoOrganization);
         }
         let public = public_key(key)?;
-        let workers: Vec<_> = self.connected_workers().into_iter().filter(|worker| may_sign(worker, key, &public)).collect();
+        let workers = self.sessions().connected_which(|worker| may_sign(worker, key, &public));
         if workers.is_empty() {
             return Ok(SigningWait::NoWorker);
         }

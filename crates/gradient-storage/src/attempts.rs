@@ -156,16 +156,19 @@ pub async fn set_failed(
     Ok(rows > 0)
 }
 
-/// Ends an attempt with its outputs. Whether it still ran.
+/// Ends an attempt with its outputs. `log_frames` is the index of its log's blob, when there is nothing of it to be put there yet.
+/// Whether it still ran.
 pub async fn set_succeeded(
     conn: &mut Conn,
     build: BuildId,
     epoch: Epoch,
     log_bytes: i64,
+    log_frames: Option<Vec<u8>>,
     now: Moment,
 ) -> Result<bool, StorageError> {
     let rows = query!(conn, |c| {
-        let ended = (attempts::finished_at.eq(Some(now)), attempts::log_bytes.eq(log_bytes));
+        let log = (attempts::log_bytes.eq(log_bytes), attempts::log_frames.eq(log_frames));
+        let ended = (attempts::finished_at.eq(Some(now)), log);
         diesel::update(open!(build, epoch)).set(ended).execute(c).await?
     });
     Ok(rows > 0)

@@ -7,9 +7,9 @@ use diesel_async::{
     sync_connection_wrapper::SyncConnectionWrapper,
 };
 
-use crate::{StorageError, leadership::Fence};
+use crate::{StorageError, inline::Inline, leadership::Fence};
 
-pub(crate) type Lite = SyncConnectionWrapper<SqliteConnection>;
+pub(crate) type Lite = SyncConnectionWrapper<SqliteConnection, Inline>;
 
 /// A connection to either database. Every query function takes `&mut Conn`, so functions compose inside one transaction.
 #[allow(clippy::large_enum_variant, reason = "there are as many as connections, and a box would cost more than it saves")]
@@ -106,6 +106,20 @@ macro_rules! insert_rows {
 }
 
 pub(crate) use insert_rows;
+
+/// Loads the rows of a query of which there may be very many. For SQLite diesel-async makes a copy of each value first, so that rows can
+/// go to another thread; here they stay.
+macro_rules! load_rows {
+    ($conn:expr, $statement:expr) => {
+        $crate::conn::query!(
+            &mut *$conn,
+            postgres | c | diesel_async::RunQueryDsl::load($statement, c).await?,
+            sqlite | c | c.spawn_blocking(move |c| diesel::RunQueryDsl::load($statement, c)).await?,
+        )
+    };
+}
+
+pub(crate) use load_rows;
 
 /// An async closure over `T` whose future can go to another thread. Met by every `async |conn: &mut Conn| …` that captures only
 /// what is `Send`.

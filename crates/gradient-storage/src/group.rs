@@ -7,7 +7,7 @@
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Conn, StorageError, conn::AsyncTask, pools::Pools};
+use crate::{Conn, StorageError, conn::AsyncTask, pools::Pools, storage::with};
 
 /// As many wait at most; who comes then waits for its turn to wait.
 const WAITING: usize = 1024;
@@ -90,15 +90,27 @@ async fn run(pools: Pools, mut inbox: mpsc::Receiver<Box<dyn Member>>) {
 }
 
 async fn commit(pools: Pools, members: Vec<Box<dyn Member>>) {
-    let mut conn = match pools.writer().await {
-        Ok(conn) => conn,
-        Err(error) => return members.into_iter().for_each(|member| member.refuse(shared(&error))),
-    };
+    match pools.writer().await {
+        Ok(conn) => {
+            let together = with(conn, |conn| {
+                Box::pin(async move {
+                    commit_with(conn, members).await;
+                    Ok::<_, StorageError>(())
+                })
+            });
+            // Each member was told.
+            let _ = together.await;
+        }
+        Err(error) => members.into_iter().for_each(|member| member.refuse(shared(&error))),
+    }
+}
+
+async fn commit_with(conn: &mut Conn, members: Vec<Box<dyn Member>>) {
     let mut members = members.into_iter();
     if members.len() == 1 {
         // A transaction, as nothing is around it.
         for member in members {
-            member.run(&mut conn).await(None);
+            member.run(conn).await(None);
         }
         return;
     }
@@ -107,7 +119,7 @@ async fn commit(pools: Pools, members: Vec<Box<dyn Member>>) {
     }
     let mut finishes = Vec::with_capacity(members.len());
     for member in members.by_ref() {
-        finishes.push(member.run(&mut conn).await);
+        finishes.push(member.run(conn).await);
     }
     let failed = conn.commit().await.err();
     for finish in finishes {

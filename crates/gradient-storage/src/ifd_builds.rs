@@ -181,7 +181,7 @@ pub async fn end(
     let Some(build) = build else { return Ok(None) };
     match failure {
         Some(failure) => attempts::set_failed(conn, build, ATTEMPT, failure, 0, now).await?,
-        None => attempts::set_succeeded(conn, build, ATTEMPT, 0, now).await?,
+        None => attempts::set_succeeded(conn, build, ATTEMPT, 0, None, now).await?,
     };
     Ok(Some(build))
 }

@@ -34,6 +34,7 @@ mod counters;
 mod error;
 mod functions;
 mod group;
+mod inline;
 mod leadership;
 mod migrations;
 mod pools;

@@ -1,8 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle, spawn_blocking},
 };
 
 use crate::{
@@ -117,11 +118,7 @@ impl Storage {
         R: Send + 'static,
     {
         let pools = self.0.pools.clone();
-        self.run(async move {
-            let mut conn = pools.reader().await?;
-            f(&mut conn).await
-        })
-        .await
+        self.run(async move { pools.reader().await }, |conn| Box::pin(async move { f(conn).await })).await
     }
 
     /// Runs `f` with a connection to write with, each statement its own transaction, or all one where it is checked who leads.
@@ -134,9 +131,8 @@ impl Storage {
         R: Send + 'static,
     {
         let pools = self.0.pools.clone();
-        self.run(async move {
-            let mut conn = pools.writer().await?;
-            if conn.is_fenced() { conn.transaction(f).await } else { f(&mut conn).await }
+        self.run(async move { pools.writer().await }, |conn| {
+            Box::pin(async move { if conn.is_fenced() { conn.transaction(f).await } else { f(conn).await } })
         })
         .await
     }
@@ -178,11 +174,7 @@ impl Storage {
         E: From<StorageError> + Send + 'static,
     {
         let pools = self.0.pools.clone();
-        self.run(async move {
-            let mut conn = pools.writer().await?;
-            conn.transaction(f).await
-        })
-        .await
+        self.run(async move { pools.writer().await }, |conn| Box::pin(async move { conn.transaction(f).await })).await
     }
 
     /// How busy its connections are.
@@ -200,18 +192,45 @@ impl Storage {
         .await
     }
 
-    async fn run<R, E>(&self, call: impl Future<Output = Result<R, E>> + Send + 'static) -> Result<R, E>
+    async fn run<R, E>(
+        &self,
+        conn: impl Future<Output = Result<Conn, StorageError>> + Send + 'static,
+        f: impl for<'r> FnOnce(&'r mut Conn) -> BoxFuture<'r, Result<R, E>> + Send + 'static,
+    ) -> Result<R, E>
     where
         R: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
-        match self.0.threads.spawn(call).await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(cancelled) => Err(StorageError::unavailable(cancelled).into()),
-            },
+        ended(self.0.threads.spawn(async move { with(conn.await?, f).await }).await)
+    }
+}
+
+/// Runs `f` with a connection: on a thread of its own when the connection's statements block theirs.
+pub(crate) async fn with<R, E>(
+    mut conn: Conn,
+    f: impl for<'r> FnOnce(&'r mut Conn) -> BoxFuture<'r, Result<R, E>> + Send + 'static,
+) -> Result<R, E>
+where
+    R: Send + 'static,
+    E: From<StorageError> + Send + 'static,
+{
+    match conn {
+        Conn::Postgres(_) => f(&mut conn).await,
+        Conn::Sqlite(_) => {
+            let here = Handle::current();
+            ended(spawn_blocking(move || here.block_on(f(&mut conn))).await)
         }
+    }
+}
+
+/// What a task has ended with. When it panicked, so does whoever waited for it.
+fn ended<R, E: From<StorageError>>(task: Result<Result<R, E>, JoinError>) -> Result<R, E> {
+    match task {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => Err(StorageError::unavailable(cancelled).into()),
+        },
     }
 }
 

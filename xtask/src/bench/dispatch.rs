@@ -170,7 +170,7 @@ fn address(installation: &mut Installation) -> String {
     installation.server().url().trim_start_matches("http://").to_owned()
 }
 
-/// Makes an evaluation with enough builds, by a worker that builds nothing.
+/// Makes an evaluation with enough builds, by a worker that builds the first one and keeps its slots busy then.
 fn evaluate(installation: &mut Installation, folder: &std::path::Path, options: &Options) -> Result<StubWorker> {
     installation.register_user()?;
     installation.create_organization(CacheVisibility::Public)?;
@@ -179,10 +179,12 @@ fn evaluate(installation: &mut Installation, folder: &std::path::Path, options: 
     let worker_id = installation.register_worker()?.to_owned();
     let token = installation.worker_token().context("the worker has no token")?.to_owned();
     let graph = graph::wide(options.builds(), options.all_slots() * 2)?;
-    let (address, kinds) = (address(installation), vec![JobKind::Fetch, JobKind::Evaluate]);
-    let worker = StubWorker::start(Plan { address, worker_id, token, kinds, graph, builds: 0 })?;
+    let (address, kinds) = (address(installation), vec![JobKind::Fetch, JobKind::Evaluate, JobKind::Build]);
+    // All others wait for the first one; it must not take as long as a build does here.
+    let worker = StubWorker::start(Plan { address, worker_id, token, kinds, graph, builds: 1 })?;
     installation.evaluate(PROJECT)?;
     worker.wait_for(&Progress::Evaluated, LIMIT)?;
+    worker.wait_for(&Progress::Built, LIMIT)?;
     Ok(worker)
 }
 

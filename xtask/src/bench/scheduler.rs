@@ -10,6 +10,7 @@ mod fleet;
 mod greedy;
 mod idle;
 mod production;
+mod remains;
 mod report;
 pub(super) mod shape;
 mod shares;
@@ -54,6 +55,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     for &size in options.sizes.iter().rev() {
         speeds.insert(0, speed::measure(size)?);
     }
+    let remains = remains::measure()?;
     let graph = options.graph.as_deref().map(Shape::read).transpose()?;
     if let Some(graph) = &graph {
         eprintln!("the graph: {}", speed::describe(graph));
@@ -63,6 +65,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         small: small::measure(options.seeds)?,
         shares: shares::measure(150_000)?,
         speeds,
+        remains,
     };
     eprintln!("{}", report.text());
     if options.json {

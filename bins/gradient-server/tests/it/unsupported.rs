@@ -48,7 +48,7 @@ fn impure_ones_fail(trial: &mut Trial) -> Outcome {
 
 fn dynamic_ones_fail(trial: &mut Trial) -> Outcome {
     // The derivation that makes one has the name of what it makes.
-    fail(trial, "dynamic", &["dynamic.drv"], "dynamic derivations are not supported")
+    fail(trial, "dynamic", &["dynamic.drv", "dynamic-user"], "dynamic derivations are not supported")
 }
 
 /// Evaluates a set in which these builds have to fail with this reason, without an attempt at them, and another one is built.

@@ -18,15 +18,27 @@ use gradient_storage::{
     attempts::{self, Assignment},
     builds, evaluations, paths,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
-use crate::{Change, Engine, assignments, ifd_builds, leases::Lease, logs, measures};
+use crate::{
+    Change, Engine,
+    assignments::{self, Prepared},
+    ifd_builds,
+    leases::Lease,
+    logs, measures,
+};
 
 /// Batches of decisions that may wait. Beyond that the core waits.
 const WAITING: usize = 1024;
 
 /// Decisions in one transaction.
 const DECISIONS: usize = 512;
+
+/// Tasks that are ready, at most, before their workers may have them: the others are prepared afterwards.
+const PREPARED_EARLY: usize = 16;
 
 /// The longest pause between tries when the database is away.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
@@ -59,15 +71,28 @@ async fn run(engine: Engine, mut inbox: mpsc::Receiver<Batch>) {
             decisions.extend(more.decisions);
             waiting.extend(more.settled);
         }
+        let mut early = prepare_early(&engine, &decisions);
         let outcomes = if decisions.is_empty() { Vec::new() } else { write(&engine, &decisions).await };
         for (decision, outcome) in decisions.into_iter().zip(outcomes) {
-            announce(&engine, decision, outcome);
+            announce(&engine, decision, outcome, &mut early);
         }
         for settled in waiting {
             // Whoever waited may have lost patience.
             let _ = settled.send(());
         }
     }
+}
+
+/// The tasks of builds that are to be given to workers: read while that is written down, which takes about as long.
+type Early = HashMap<(BuildId, Epoch), JoinHandle<Option<Prepared>>>;
+
+fn prepare_early(engine: &Engine, decisions: &[Decision]) -> Early {
+    let build = |decision: &Decision| match *decision {
+        Decision::Assign { job: Job::Build(build), epoch, worker } => Some((build, epoch, worker)),
+        _ => None,
+    };
+    let builds = decisions.iter().filter_map(build).take(PREPARED_EARLY);
+    builds.map(|(build, epoch, worker)| ((build, epoch), assignments::prepare_early(engine, build, worker))).collect()
 }
 
 /// What became of a decision in the database.
@@ -238,7 +263,7 @@ const fn ended_by(kind: FailureKind) -> &'static str {
     }
 }
 
-fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
+fn announce(engine: &Engine, decision: Decision, outcome: Outcome, early: &mut Early) {
     match decision {
         Decision::Assign { job, epoch, worker } => match outcome {
             Outcome::Assigned(organization) => {
@@ -248,7 +273,8 @@ fn announce(engine: &Engine, decision: Decision, outcome: Outcome) {
                     ifd_builds::settle_later(engine, evaluation);
                 }
                 engine.leases().grant(job, Lease { epoch, worker, organization });
-                assignments::send_later(engine, job, Lease { epoch, worker, organization });
+                let early = if let Job::Build(build) = job { early.remove(&(build, epoch)) } else { None };
+                assignments::send_later(engine, job, Lease { epoch, worker, organization }, early);
             }
             Outcome::Done | Outcome::Overtaken => {
                 engine.core().delivered(job, epoch, worker);

@@ -38,6 +38,8 @@ pub(super) struct Ended {
     pub(super) artefacts: Vec<BuildArtefact>,
     pub(super) build_ms: u64,
     pub(super) log_bytes: u64,
+    /// Whether there is a log to be put away.
+    pub(super) has_log: bool,
 }
 
 /// Somebody's build, and who wants to know whether it was its assignment's to end.
@@ -121,7 +123,8 @@ async fn write(engine: &Engine, ended: Vec<Arc<Ended>>) -> Result<HashSet<BuildI
             }
             builds::insert_artefacts(conn, ended.build, ended.artefacts.clone()).await?;
             let log_bytes = i64::try_from(ended.log_bytes).unwrap_or(i64::MAX);
-            attempts::set_succeeded(conn, ended.build, ended.epoch, log_bytes, now).await?;
+            let log_frames = (!ended.has_log).then(Vec::new);
+            attempts::set_succeeded(conn, ended.build, ended.epoch, log_bytes, log_frames, now).await?;
         }
         for (organization, published) in organizations {
             paths::insert_many(conn, organization, published, now).await?;

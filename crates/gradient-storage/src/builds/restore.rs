@@ -1,13 +1,12 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use gradient_domain::{BuildId, BuildStatus, DerivationId, Epoch, EvaluationId, OrganizationId, WorkerId};
 
 use super::latest;
 use crate::{
     Conn, FeatureList, StorageError,
-    conn::query,
+    conn::load_rows,
     schema::{builds, derivation_inputs, derivations, evaluation_builds},
 };
 
@@ -40,7 +39,8 @@ pub struct RestoredBuild {
 pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<RestoredBuild>, StorageError> {
     type Package = (String, bool, String, FeatureList);
     type Row = (BuildId, OrganizationId, DerivationId, BuildStatus, Epoch, Option<WorkerId>, Package);
-    let rows: Vec<Row> = query!(&mut *conn, |c| {
+    let rows: Vec<Row> = load_rows!(
+        conn,
         evaluation_builds::table
             .inner_join(builds::table.inner_join(derivations::table))
             .filter(evaluation_builds::evaluation.eq(evaluation))
@@ -54,19 +54,16 @@ pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<
                 builds::worker,
                 (derivations::name, derivations::fixed, derivations::system, derivations::features),
             ))
-            .load(c)
-            .await?
-    });
-    let edges: Vec<(BuildId, DerivationId)> = query!(&mut *conn, |c| {
+    );
+    let edges: Vec<(BuildId, DerivationId)> = load_rows!(
+        conn,
         evaluation_builds::table
             .inner_join(builds::table)
             .inner_join(derivation_inputs::table.on(derivation_inputs::derivation.eq(builds::derivation)))
             .filter(evaluation_builds::evaluation.eq(evaluation))
             .filter(builds::status.ne_all([BuildStatus::Completed, BuildStatus::Substituted]))
             .select((builds::id, derivation_inputs::input))
-            .load(c)
-            .await?
-    });
+    );
     let mut build_of: HashMap<DerivationId, BuildId> = rows.iter().map(|row| (row.2, row.0)).collect();
     // An input that the evaluation is not linked to is whatever its newest build is.
     let foreign: Vec<DerivationId> =

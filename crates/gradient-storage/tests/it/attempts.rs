@@ -32,12 +32,12 @@ async fn ends_once(url: &str) {
         assert!(attempts::end(conn, build, Epoch(1), FailureKind::Transient, "lost", later(1)).await?);
         let failure = Failure { kind: FailureKind::Permanent, message: "too late".to_owned() };
         assert!(!attempts::set_failed(conn, build, Epoch(1), &failure, 5, later(2)).await?);
-        assert!(!attempts::set_succeeded(conn, build, Epoch(1), 5, later(2)).await?);
+        assert!(!attempts::set_succeeded(conn, build, Epoch(1), 5, None, later(2)).await?);
         assert!(!attempts::set_started(conn, build, Epoch(1), later(2)).await?);
         builds::set_status(conn, build, Epoch(1), BuildStatus::Queued, None, later(2)).await?;
         attempts::assign(conn, build, Epoch(2), worker(), later(3)).await?;
         logs::append(conn, build, Epoch(2), 0, vec![b'x'; 42]).await?;
-        assert!(attempts::set_succeeded(conn, build, Epoch(2), 42, later(4)).await?);
+        assert!(attempts::set_succeeded(conn, build, Epoch(2), 42, None, later(4)).await?);
 
         let all = attempts::list(conn, build).await?;
         let ends: Vec<_> = all.iter().map(|a| (a.epoch, a.failure_kind, a.finished_at, a.log_bytes)).collect();

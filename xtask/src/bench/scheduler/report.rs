@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::baselines::Baseline;
 use super::cases::{HISTORIES, Scored};
+use super::remains::Remains;
 use super::shares::Shares;
 use super::small::Small;
 use super::speed::Speed;
@@ -17,6 +18,7 @@ pub(super) struct Report {
     pub(super) small: Small,
     pub(super) shares: Shares,
     pub(super) speeds: Vec<Speed>,
+    pub(super) remains: Remains,
 }
 
 impl Report {
@@ -60,6 +62,7 @@ impl Report {
         for speed in &self.speeds {
             let _ = writeln!(text, "{}", speed.line());
         }
+        let _ = writeln!(text, "{}", self.remains.line());
         text
     }
 

@@ -126,7 +126,8 @@ fn add(trace: &Trace<'_>, expected: &[Duration]) -> Result<(Duration, u64)> {
     Ok((adding, proc::rss(process)?.saturating_sub(before)))
 }
 
-fn fleet() -> Vec<Machines> {
+/// 1,000 machines with 16 slots each.
+pub(super) fn fleet() -> Vec<Machines> {
     let machines = |system: &str, features: &[&str], count| Machines {
         systems: vec![system.to_owned()],
         features: features.iter().map(|&feature| feature.to_owned()).collect(),

@@ -58,7 +58,7 @@ pub(crate) async fn build(conn: &mut Conn, organization: OrganizationId, log: Ve
     assert!(attempts::set_started(conn, build, Epoch(1), now).await?);
     logs::append(conn, build, Epoch(1), 0, log).await?;
     assert!(builds::complete(conn, build, Epoch(1), 1, now).await?);
-    assert!(attempts::set_succeeded(conn, build, Epoch(1), 1, now).await?);
+    assert!(attempts::set_succeeded(conn, build, Epoch(1), 1, None, now).await?);
     Ok(build)
 }
 
