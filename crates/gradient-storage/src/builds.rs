@@ -33,7 +33,7 @@ pub use moves::{Completion, complete, complete_many, end_unassigned, set_status}
 pub(crate) use moves::{Fits, Move, Wanted, make_many};
 pub use published::{are_published, is_published, published_outputs};
 pub use renew::{Renewal, any_renewable, renew};
-pub use restore::{RestoredBuild, of_evaluation};
+pub use restore::{EvaluationEdges, EvaluationNodes, RestoredBuild, edges_of, nodes_of, of_evaluation, with_edges};
 pub use substituted::{Relied, relied_upon};
 pub use view::{BuildView, view};
 

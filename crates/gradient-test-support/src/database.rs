@@ -29,12 +29,13 @@ impl SqliteDatabase {
     }
 }
 
-/// A PostgreSQL database that goes away with this value, whoever is still connected.
+/// A PostgreSQL database that goes away with this value, whoever is still connected, or with its server.
 #[derive(Debug)]
 pub struct PostgresDatabase {
     server: String,
     name: String,
     url: String,
+    goes_with_server: bool,
 }
 
 impl PostgresDatabase {
@@ -44,8 +45,22 @@ impl PostgresDatabase {
     ///
     /// When the server does not answer, or does not let this user create databases.
     pub fn create(server: &str) -> Self {
+        Self::create_on(server, false)
+    }
+
+    /// The same, of which nothing has to be left when the server goes. Removed one by one they would cost the server a checkpoint each,
+    /// for which everybody else waits.
+    ///
+    /// # Panics
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_on_throwaway(server: &str) -> Self {
+        Self::create_on(server, true)
+    }
+
+    fn create_on(server: &str, goes_with_server: bool) -> Self {
         let name = format!("gradient_test_{}", Uuid::now_v7().simple());
-        let database = Self { server: server.to_owned(), url: with_database(server, &name), name };
+        let database = Self { server: server.to_owned(), url: with_database(server, &name), name, goes_with_server };
         database.on_server(format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", database.name));
         database
     }
@@ -70,6 +85,9 @@ impl PostgresDatabase {
 
 impl Drop for PostgresDatabase {
     fn drop(&mut self) {
+        if self.goes_with_server {
+            return;
+        }
         self.on_server(format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }

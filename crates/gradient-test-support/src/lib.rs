@@ -32,7 +32,7 @@
 //!
 //! PostgreSQL is the server at `GRADIENT_TEST_POSTGRES_URL`, which `cargo xtask test` starts; its user must be allowed to create
 //! databases. Without that variable the test is skipped with a line that says so, or fails when `GRADIENT_TEST_REQUIRE_POSTGRES`
-//! is `1`.
+//! is `1`. Databases are removed with their tests, or left to go with the server when `GRADIENT_TEST_POSTGRES_IS_THROWAWAY` is `1`.
 
 mod database;
 #[cfg(feature = "deployment")]
@@ -84,7 +84,9 @@ pub fn on_postgres(body: impl AsyncFnOnce(&str)) {
 /// When `GRADIENT_TEST_REQUIRE_POSTGRES` is `1` and there is no server.
 pub fn postgres() -> Option<PostgresDatabase> {
     if let Ok(server) = env::var("GRADIENT_TEST_POSTGRES_URL") {
-        return Some(PostgresDatabase::create(&server));
+        let is_throwaway = env::var("GRADIENT_TEST_POSTGRES_IS_THROWAWAY").is_ok_and(|value| value == "1");
+        let create = if is_throwaway { PostgresDatabase::create_on_throwaway } else { PostgresDatabase::create };
+        return Some(create(&server));
     }
     let required = env::var("GRADIENT_TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
     assert!(!required, "GRADIENT_TEST_POSTGRES_URL is not set, and GRADIENT_TEST_REQUIRE_POSTGRES is 1");

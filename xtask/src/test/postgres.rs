@@ -123,9 +123,10 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Tells a test command where the server is, and that its absence would be a failure.
+    /// Tells a test command where the server is, that its absence would be a failure, and that all on it goes with it.
     pub(crate) fn offer_to(&self, tests: &mut Command) {
         tests.env("GRADIENT_TEST_POSTGRES_URL", self.url());
+        tests.env("GRADIENT_TEST_POSTGRES_IS_THROWAWAY", "1");
         tests.env("GRADIENT_TEST_REQUIRE_POSTGRES", "1");
     }
 

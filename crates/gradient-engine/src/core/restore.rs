@@ -107,10 +107,16 @@ async fn restore(
         job_epoch: if job.is_some() { evaluation.epoch } else { Epoch::NONE },
         lease,
     }));
+    // Each takes seconds when there are hundreds of thousands of builds, and nothing changes yet.
+    let (nodes, edges) = tokio::try_join!(
+        engine.storage().read(async move |conn: &mut Conn| builds::nodes_of(conn, id).await),
+        engine.storage().read(async move |conn: &mut Conn| builds::edges_of(conn, id).await),
+    )?;
     let (rows, entry_points) = engine
         .storage()
         .read(async move |conn: &mut Conn| {
-            Ok((builds::of_evaluation(conn, id).await?, evaluations::entry_point_builds(conn, id).await?))
+            let rows = builds::with_edges(conn, nodes, edges).await?;
+            Ok((rows, evaluations::entry_point_builds(conn, id).await?))
         })
         .await?;
     needed.extend(rows.iter().map(|row| row.build));

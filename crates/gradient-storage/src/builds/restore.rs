@@ -35,11 +35,26 @@ pub struct RestoredBuild {
     pub worker: Option<WorkerId>,
 }
 
+type Package = (String, bool, String, FeatureList);
+type Row = (BuildId, OrganizationId, DerivationId, BuildStatus, Epoch, Option<WorkerId>, Package);
+
+/// The builds that an evaluation needs, in the order in which they were made.
+#[derive(Debug)]
+pub struct EvaluationNodes(Vec<Row>);
+
+/// What those builds need, as far as it still matters.
+#[derive(Debug)]
+pub struct EvaluationEdges(Vec<(BuildId, DerivationId)>);
+
 /// All builds that an evaluation needs, with the edges that still matter.
 pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<Vec<RestoredBuild>, StorageError> {
-    type Package = (String, bool, String, FeatureList);
-    type Row = (BuildId, OrganizationId, DerivationId, BuildStatus, Epoch, Option<WorkerId>, Package);
-    let rows: Vec<Row> = load_rows!(
+    let (nodes, edges) = (nodes_of(conn, evaluation).await?, edges_of(conn, evaluation).await?);
+    with_edges(conn, nodes, edges).await
+}
+
+/// The first part of [`of_evaluation`], which can be read beside [the second](edges_of).
+pub async fn nodes_of(conn: &mut Conn, evaluation: EvaluationId) -> Result<EvaluationNodes, StorageError> {
+    Ok(EvaluationNodes(load_rows!(
         conn,
         evaluation_builds::table
             .inner_join(builds::table.inner_join(derivations::table))
@@ -54,8 +69,12 @@ pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<
                 builds::worker,
                 (derivations::name, derivations::fixed, derivations::system, derivations::features),
             ))
-    );
-    let edges: Vec<(BuildId, DerivationId)> = load_rows!(
+    )))
+}
+
+/// The second part of [`of_evaluation`].
+pub async fn edges_of(conn: &mut Conn, evaluation: EvaluationId) -> Result<EvaluationEdges, StorageError> {
+    Ok(EvaluationEdges(load_rows!(
         conn,
         evaluation_builds::table
             .inner_join(builds::table)
@@ -63,7 +82,15 @@ pub async fn of_evaluation(conn: &mut Conn, evaluation: EvaluationId) -> Result<
             .filter(evaluation_builds::evaluation.eq(evaluation))
             .filter(builds::status.ne_all([BuildStatus::Completed, BuildStatus::Substituted]))
             .select((builds::id, derivation_inputs::input))
-    );
+    )))
+}
+
+/// Puts both parts together.
+pub async fn with_edges(
+    conn: &mut Conn,
+    EvaluationNodes(rows): EvaluationNodes,
+    EvaluationEdges(edges): EvaluationEdges,
+) -> Result<Vec<RestoredBuild>, StorageError> {
     let mut build_of: HashMap<DerivationId, BuildId> = rows.iter().map(|row| (row.2, row.0)).collect();
     // An input that the evaluation is not linked to is whatever its newest build is.
     let foreign: Vec<DerivationId> =
