@@ -35,6 +35,21 @@ pub(crate) fn start(base: &Path, server: &str, stop: CancellationToken) -> anyho
     Ok(tokio::spawn(gradient_worker::work(arguments, stop)))
 }
 
+/// Waits until the worker has ended with an error, which a server that was asked to have one does not hide by going on. For ever when
+/// there is none.
+pub(crate) async fn failure(worker: &mut Option<JoinHandle<anyhow::Result<()>>>) -> anyhow::Error {
+    let ended = match worker {
+        Some(running) => running.await,
+        None => std::future::pending().await,
+    };
+    *worker = None;
+    match ended {
+        Ok(Ok(())) => std::future::pending().await,
+        Ok(Err(error)) => error.context("the worker in this process cannot work"),
+        Err(panicked) => panicked.into(),
+    }
+}
+
 /// Makes a peers file with one token for whichever organization registers it. False when there is one.
 fn make_token(path: &Path) -> anyhow::Result<bool> {
     let failed = || format!("cannot make the peers file {}", path.display());

@@ -97,15 +97,21 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     }
 
     let drain = CancellationToken::new();
-    let worker = arguments.with_worker.then(|| hosted_worker::start(&base, &worker_url, drain.clone())).transpose()?;
+    let mut worker = arguments.with_worker.then(|| hosted_worker::start(&base, &worker_url, drain.clone())).transpose()?;
 
     let ends = async {
-        stop.await?;
-        tracing::info!("going down: requests and sessions end, builds go on on their workers");
-        drain.cancel();
-        if let Some(worker) = worker {
-            worker.await??;
-        }
+        let ended = tokio::select! {
+            stopped = stop => {
+                stopped?;
+                tracing::info!("going down: requests and sessions end, builds go on on their workers");
+                drain.cancel();
+                match worker {
+                    Some(worker) => worker.await?,
+                    None => Ok(()),
+                }
+            }
+            error = hosted_worker::failure(&mut worker) => Err(error),
+        };
         engine.stop();
         // A request that does not end in time ends with the process.
         let _ = tokio::time::timeout(GRACE, handle.stop(true)).await;
@@ -113,7 +119,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         // What the last requests fetched, and how long the last builds took.
         engine.write_fetches().await?;
         engine.write_durations().await?;
-        Ok(())
+        ended
     };
     tokio::select! {
         ended = ends => ended,

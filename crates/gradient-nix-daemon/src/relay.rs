@@ -1,12 +1,13 @@
 //! A daemon for evaluators that stands between them and a real one. What they write most, derivations, it keeps itself, where a
 //! store would register each in its database while all other evaluators wait; everything else the real daemon does.
 
+mod info;
 mod shape;
 mod watch;
 
 use std::io;
 
-use gradient_nix::{CAHash, Derivation, HashAlgorithm, NixHash, NixHasher, StoreDir, StorePath};
+use gradient_nix::{CAHash, Derivation, StoreDir, StorePath};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, oneshot},
@@ -22,6 +23,7 @@ use crate::{
     event::{self, LAST},
     wire::{Reader, Writer},
 };
+use info::{Info, sha256};
 use shape::{Field, Value};
 pub use watch::RelayedBuild;
 use watch::Watch;
@@ -85,7 +87,8 @@ pub async fn relay(
     let mut store = Side { reader: Reader::new(Box::new(stdout)), writer: Writer::new(Box::new(stdin)) };
     shake(&mut store.reader, &mut store.writer, MINOR).await.map_err(|error| Error::Ended(error.to_string()))?;
     let Listeners { wanted, builds } = listeners;
-    let mut relay = Relay { client, store, keeper, wanted, watch: builds.map(Watch::new), _process: process };
+    let mut relay =
+        Relay { client, store, keeper, wanted, watch: builds.map(Watch::new), about_to_write: None, _process: process };
     let served = relay.serve().await;
     if let Some(watch) = relay.watch {
         watch.leave().await;
@@ -104,6 +107,8 @@ struct Relay<'k> {
     keeper: &'k dyn DerivationKeeper,
     wanted: Option<mpsc::Sender<WantedBuilds>>,
     watch: Option<Watch>,
+    /// The derivation that was there already when the client wanted to write it.
+    about_to_write: Option<StorePath>,
     _process: Process,
 }
 
@@ -142,11 +147,17 @@ impl Relay<'_> {
         }
         let (request, answer) = shape::of(operation).ok_or(Error::Malformed("an operation that is not known"))?;
         let request = shape::read(&mut self.client.reader, request).await?;
-        // What is asked before one is written. Who wants more of it is about to read it, which only a store's file allows.
+        // What is asked before one is written: first that it may stay, then whether it is there. Who asks for the second only, or wants
+        // more of it, is about to read it, which only a store's file allows.
         if let Some(path) = request.first().and_then(Value::as_path)
             && matches!(operation, IS_VALID_PATH | ADD_TEMP_ROOT)
             && self.kept(&path)?.is_some()
         {
+            if operation == ADD_TEMP_ROOT {
+                self.about_to_write = Some(path);
+            } else if self.about_to_write.take().as_ref() != Some(&path) {
+                self.store_closure(path).await?;
+            }
             return self.client.writer.number(LAST).number(1).flush().await;
         }
         if let Some(path) = request.first().and_then(Value::as_path).filter(|_| operation == ADD_TEMP_ROOT) {
@@ -219,7 +230,7 @@ impl Relay<'_> {
         for source in derivation(&path, &aterm)?.input_sources() {
             self.store_closure(source.clone().into()).await?;
         }
-        let info = Info { references: references.to_vec(), ..Info::new(&aterm)? };
+        let info = Info::new(&aterm, references.to_vec())?;
         let writer = &mut self.client.writer;
         writer.number(LAST).text(path.to_absolute());
         info.write(writer);
@@ -340,36 +351,6 @@ impl Relay<'_> {
     }
 }
 
-/// What a store says of a derivation.
-struct Info {
-    nar_hash: [u8; 32],
-    nar_size: u64,
-    references: Vec<StorePath>,
-    address: CAHash,
-}
-
-impl Info {
-    fn new(aterm: &[u8]) -> Result<Self, Error> {
-        let mut nar = Vec::with_capacity(aterm.len() + 160);
-        for word in [b"nix-archive-1".as_slice(), b"(", b"type", b"regular", b"contents", aterm, b")"] {
-            nar.extend(u64::try_from(word.len()).unwrap_or(u64::MAX).to_le_bytes());
-            nar.extend(word);
-            nar.resize(nar.len().next_multiple_of(8), 0);
-        }
-        let nar_size = u64::try_from(nar.len()).unwrap_or(u64::MAX);
-        Ok(Self { nar_hash: sha256(&nar)?, nar_size, references: Vec::new(), address: CAHash::Text(sha256(aterm)?) })
-    }
-
-    /// No deriver, no time, its own work, no signatures.
-    fn write(&self, writer: &mut Writer) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = self.nar_hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let nar_hash: Vec<u8> = digits.filter_map(|digit| DIGITS.get(usize::from(digit)).copied()).collect();
-        writer.text("").text(nar_hash).texts(self.references.iter().map(StorePath::to_absolute));
-        writer.number(0).number(self.nar_size).flag(true).texts([""; 0].iter()).text(self.address.to_nix_string());
-    }
-}
-
 /// What a derivation refers to: its inputs and its sources.
 fn references(path: &StorePath, aterm: &[u8]) -> Result<Vec<StorePath>, Error> {
     let derivation = derivation(path, aterm)?;
@@ -382,13 +363,4 @@ fn references(path: &StorePath, aterm: &[u8]) -> Result<Vec<StorePath>, Error> {
 fn derivation(path: &StorePath, aterm: &[u8]) -> Result<Derivation, Error> {
     let name = path.name().strip_suffix(".drv").unwrap_or(path.name());
     Derivation::from_aterm_bytes(aterm, name).map_err(|_| Error::Malformed("a derivation"))
-}
-
-fn sha256(bytes: &[u8]) -> Result<[u8; 32], Error> {
-    let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
-    hasher.update(bytes);
-    match hasher.finalize() {
-        NixHash::Sha256(digest) => Ok(digest),
-        _ => Err(Error::Malformed("a hash")),
-    }
 }

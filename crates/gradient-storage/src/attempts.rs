@@ -9,7 +9,7 @@ use gradient_domain::{BuildId, BuildStatus, Epoch, Failure, FailureKind, Moment,
 use crate::{
     Conn, StorageError,
     builds::{Fits, Move, Wanted, make_many},
-    conn::{insert_rows, query},
+    conn::{execute_each, insert_rows, query},
     logs,
     schema::{attempts, builds, log_chunks},
 };
@@ -156,22 +156,31 @@ pub async fn set_failed(
     Ok(rows > 0)
 }
 
-/// Ends an attempt with its outputs. `log_frames` is the index of its log's blob, when there is nothing of it to be put there yet.
-/// Whether it still ran.
-pub async fn set_succeeded(
-    conn: &mut Conn,
-    build: BuildId,
-    epoch: Epoch,
-    log_bytes: i64,
-    log_frames: Option<Vec<u8>>,
-    now: Moment,
-) -> Result<bool, StorageError> {
-    let rows = query!(conn, |c| {
-        let log = (attempts::log_bytes.eq(log_bytes), attempts::log_frames.eq(log_frames));
-        let ended = (attempts::finished_at.eq(Some(now)), log);
-        diesel::update(open!(build, epoch)).set(ended).execute(c).await?
+/// An attempt that ends with its outputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Success {
+    /// The build.
+    pub build: BuildId,
+    /// Which attempt it is.
+    pub epoch: Epoch,
+    /// How long its log is, as the worker says.
+    pub log_bytes: i64,
+    /// The index of its log's blob, when there is nothing of it that has to be put there yet.
+    pub log_frames: Option<Vec<u8>>,
+}
+
+/// Ends an attempt with its outputs. Whether it still ran.
+pub async fn set_succeeded(conn: &mut Conn, success: Success, now: Moment) -> Result<bool, StorageError> {
+    Ok(set_succeeded_many(conn, vec![success], now).await? > 0)
+}
+
+/// The same for several; how many of them still ran.
+pub async fn set_succeeded_many(conn: &mut Conn, successes: Vec<Success>, now: Moment) -> Result<usize, StorageError> {
+    let rows = execute_each!(conn, successes, |success| {
+        let log = (attempts::log_bytes.eq(success.log_bytes), attempts::log_frames.eq(success.log_frames));
+        diesel::update(open!(success.build, success.epoch)).set((attempts::finished_at.eq(Some(now)), log))
     });
-    Ok(rows > 0)
+    Ok(rows.into_iter().sum())
 }
 
 /// Ends an attempt that nobody reports on any more; `message` says what became of it. Whether it still ran.

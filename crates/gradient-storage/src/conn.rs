@@ -121,6 +121,33 @@ macro_rules! load_rows {
 
 pub(crate) use load_rows;
 
+/// Runs a statement for each of several things; how many rows each has changed. PostgreSQL is sent all of them at once: one after the
+/// other, each would wait for the answer to the one before.
+macro_rules! execute_each {
+    ($conn:expr, $things:expr, |$thing:ident| $statement:expr) => {
+        $crate::conn::query!(
+            &mut *$conn,
+            postgres | c | {
+                let c = &*c;
+                let each = $things.into_iter().map(|$thing| async move {
+                    let mut c = c;
+                    diesel_async::RunQueryDsl::execute($statement, &mut c).await
+                });
+                futures_util::future::try_join_all(each).await?
+            },
+            sqlite | c | {
+                let mut changed = Vec::new();
+                for $thing in $things {
+                    changed.push(diesel_async::RunQueryDsl::execute($statement, c).await?);
+                }
+                changed
+            },
+        )
+    };
+}
+
+pub(crate) use execute_each;
+
 /// An async closure over `T` whose future can go to another thread. Met by every `async |conn: &mut Conn| …` that captures only
 /// what is `Send`.
 pub trait AsyncTask<T, R>: AsyncFnOnce(T) -> R + FnOnce(T) -> <Self as AsyncTask<T, R>>::Running {

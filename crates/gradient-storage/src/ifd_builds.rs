@@ -11,7 +11,7 @@ use gradient_nix::StorePath;
 
 use crate::{
     Conn, StorageError,
-    attempts::{self, Attempt},
+    attempts::{self, Attempt, Success},
     conn::{insert_rows, query},
     logs,
     schema::{attempts as attempt_rows, discarded_logs, evaluations, ifd_builds, log_chunks},
@@ -181,7 +181,10 @@ pub async fn end(
     let Some(build) = build else { return Ok(None) };
     match failure {
         Some(failure) => attempts::set_failed(conn, build, ATTEMPT, failure, 0, now).await?,
-        None => attempts::set_succeeded(conn, build, ATTEMPT, 0, None, now).await?,
+        None => {
+            let success = Success { build, epoch: ATTEMPT, log_bytes: 0, log_frames: None };
+            attempts::set_succeeded(conn, success, now).await?
+        }
     };
     Ok(Some(build))
 }

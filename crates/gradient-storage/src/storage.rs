@@ -35,8 +35,9 @@ impl Default for StorageSettings {
 
 /// The database. Clones share it.
 ///
-/// Each call runs as a task on a multi-thread runtime that belongs to the storage, whatever runtime the caller is on. Dropping a
-/// call does not cancel it: a query that is cancelled half-way on a current-thread runtime would take its connection with it.
+/// Each call runs as a task on a multi-thread runtime that belongs to the storage, whatever runtime the caller is on, and on SQLite
+/// on a thread of its own: there its statements block. Dropping a call does not cancel it: a query that is cancelled half-way on a
+/// current-thread runtime would take its connection with it.
 /// That is why closures are `Send + 'static`: give them what they need with `async move |conn: &mut Conn| …`.
 ///
 /// [`read`](Self::read), [`write`](Self::write) and [`transaction`](Self::transaction) fail with [`StorageError`];

@@ -9,7 +9,8 @@ use std::{
 use gradient_domain::{BuildId, CacheId, Epoch, Moment, OrganizationId};
 use gradient_nix::StorePath;
 use gradient_storage::{
-    Conn, StorageError, attempts,
+    Conn, StorageError,
+    attempts::{self, Success},
     builds::{self, BuildArtefact, Completion},
     derivations,
     paths::{self, StagedOutput},
@@ -113,6 +114,7 @@ async fn write(engine: &Engine, ended: Vec<Arc<Ended>>) -> Result<HashSet<BuildI
         let completions: Vec<Completion> = ended.iter().map(|ended| ended.completion()).collect();
         let completed = builds::complete_many(conn, &completions, now).await?;
         let mut organizations: BTreeMap<OrganizationId, Vec<paths::NewOrganizationPath>> = BTreeMap::new();
+        let mut successes = Vec::with_capacity(completed.len());
         for ended in ended.iter().filter(|ended| completed.contains(&ended.build)) {
             let published = ended.staged.iter().map(|output| organization_path(output, &ended.context));
             organizations.entry(ended.context.organization).or_default().extend(published);
@@ -122,10 +124,9 @@ async fn write(engine: &Engine, ended: Vec<Arc<Ended>>) -> Result<HashSet<BuildI
                 realisations::set_many(conn, ended.context.organization, realised, now).await?;
             }
             builds::insert_artefacts(conn, ended.build, ended.artefacts.clone()).await?;
-            let log_bytes = i64::try_from(ended.log_bytes).unwrap_or(i64::MAX);
-            let log_frames = (!ended.has_log).then(Vec::new);
-            attempts::set_succeeded(conn, ended.build, ended.epoch, log_bytes, log_frames, now).await?;
+            successes.push(ended.success());
         }
+        attempts::set_succeeded_many(conn, successes, now).await?;
         for (organization, published) in organizations {
             paths::insert_many(conn, organization, published, now).await?;
         }
@@ -164,5 +165,11 @@ impl Ended {
     fn completion(&self) -> Completion {
         let duration_ms = i64::try_from(self.build_ms).unwrap_or(i64::MAX);
         Completion { build: self.build, epoch: self.epoch, duration_ms }
+    }
+
+    fn success(&self) -> Success {
+        let log_bytes = i64::try_from(self.log_bytes).unwrap_or(i64::MAX);
+        let log_frames = (!self.has_log).then(Vec::new);
+        Success { build: self.build, epoch: self.epoch, log_bytes, log_frames }
     }
 }

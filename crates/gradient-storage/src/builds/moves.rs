@@ -6,7 +6,7 @@ use gradient_domain::{BuildId, BuildStatus, Epoch, FailureKind, Moment, Organiza
 
 use crate::{
     Conn, StorageError,
-    conn::{KEYS_PER_QUERY, query},
+    conn::{KEYS_PER_QUERY, execute_each, query},
     counters,
     schema::{attempts, builds},
 };
@@ -144,28 +144,26 @@ pub(crate) async fn make_many(
         });
         current.extend(rows);
     }
-    let mut moved = Vec::with_capacity(ids.len());
-    let mut organizations = HashMap::with_capacity(ids.len());
+    let mut legal = Vec::with_capacity(ids.len());
     for Wanted { build, fits, mut change } in wanted {
-        let Some(&(from, epoch, organization)) = current.get(&build) else { continue };
+        let Some(&(from, epoch, _)) = current.get(&build) else { continue };
         let fits = match fits {
             Fits::Newest(newest) => epoch == newest,
             Fits::Before(next) => epoch < next,
         };
-        if !fits || !from.can_become(to) {
-            continue;
-        }
-        change.finished_at = Some(to.is_final().then_some(now));
-        let rows = query!(&mut *conn, |c| {
-            let unmoved = builds::table.find(build).filter(builds::status.eq(from)).filter(builds::epoch.eq(epoch));
-            let changed = (builds::status.eq(to), builds::updated_at.eq(now), &change);
-            diesel::update(unmoved).set(changed).execute(c).await?
-        });
-        if rows > 0 {
-            moved.push((build, from));
-            organizations.insert(build, organization);
+        if fits && from.can_become(to) {
+            change.finished_at = Some(to.is_final().then_some(now));
+            legal.push((build, from, epoch, change));
         }
     }
+    let builds_there: Vec<(BuildId, BuildStatus)> = legal.iter().map(|(build, from, ..)| (*build, *from)).collect();
+    let rows = execute_each!(conn, legal, |legal| {
+        let (build, from, epoch, change) = legal;
+        let unmoved = builds::table.find(build).filter(builds::status.eq(from)).filter(builds::epoch.eq(epoch));
+        diesel::update(unmoved).set((builds::status.eq(to), builds::updated_at.eq(now), change))
+    });
+    let moved = builds_there.into_iter().zip(rows).filter_map(|(build, rows)| (rows > 0).then_some(build));
+    let moved: Vec<(BuildId, BuildStatus)> = moved.collect();
     counters::builds_moved(conn, &moved, to).await?;
-    Ok(organizations)
+    Ok(moved.into_iter().filter_map(|(build, _)| Some((build, current.get(&build)?.2))).collect())
 }

@@ -1,5 +1,9 @@
-use gradient_domain::{BuildStatus, Epoch, Failure, FailureKind};
-use gradient_storage::{Conn, attempts, builds, logs};
+use gradient_domain::{BuildId, BuildStatus, Epoch, Failure, FailureKind};
+use gradient_storage::{
+    Conn,
+    attempts::{self, Success},
+    builds, logs,
+};
 
 use crate::fixtures::*;
 
@@ -24,6 +28,10 @@ async fn is_made_by_an_assignment(url: &str) {
     .await;
 }
 
+fn success(build: BuildId, epoch: u32, log_bytes: i64) -> Success {
+    Success { build, epoch: Epoch(epoch), log_bytes, log_frames: None }
+}
+
 async fn ends_once(url: &str) {
     with(url, async |conn: &mut Conn| {
         let acme = insert_organization(conn, "acme").await?;
@@ -32,12 +40,12 @@ async fn ends_once(url: &str) {
         assert!(attempts::end(conn, build, Epoch(1), FailureKind::Transient, "lost", later(1)).await?);
         let failure = Failure { kind: FailureKind::Permanent, message: "too late".to_owned() };
         assert!(!attempts::set_failed(conn, build, Epoch(1), &failure, 5, later(2)).await?);
-        assert!(!attempts::set_succeeded(conn, build, Epoch(1), 5, None, later(2)).await?);
+        assert!(!attempts::set_succeeded(conn, success(build, 1, 5), later(2)).await?);
         assert!(!attempts::set_started(conn, build, Epoch(1), later(2)).await?);
         builds::set_status(conn, build, Epoch(1), BuildStatus::Queued, None, later(2)).await?;
         attempts::assign(conn, build, Epoch(2), worker(), later(3)).await?;
         logs::append(conn, build, Epoch(2), 0, vec![b'x'; 42]).await?;
-        assert!(attempts::set_succeeded(conn, build, Epoch(2), 42, None, later(4)).await?);
+        assert!(attempts::set_succeeded(conn, success(build, 2, 42), later(4)).await?);
 
         let all = attempts::list(conn, build).await?;
         let ends: Vec<_> = all.iter().map(|a| (a.epoch, a.failure_kind, a.finished_at, a.log_bytes)).collect();

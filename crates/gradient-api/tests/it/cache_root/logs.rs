@@ -57,8 +57,9 @@ pub(crate) async fn build(conn: &mut Conn, organization: OrganizationId, log: Ve
     assert!(attempts::assign(conn, build, Epoch(1), WorkerId::random(), now).await?.is_some());
     assert!(attempts::set_started(conn, build, Epoch(1), now).await?);
     logs::append(conn, build, Epoch(1), 0, log).await?;
+    let success = attempts::Success { build, epoch: Epoch(1), log_bytes: 1, log_frames: None };
     assert!(builds::complete(conn, build, Epoch(1), 1, now).await?);
-    assert!(attempts::set_succeeded(conn, build, Epoch(1), 1, None, now).await?);
+    assert!(attempts::set_succeeded(conn, success, now).await?);
     Ok(build)
 }
 
