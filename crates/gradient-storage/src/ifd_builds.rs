@@ -179,12 +179,10 @@ pub async fn end(
         diesel::update(running!(place)).set(ended).returning(ifd_builds::id).get_result(c).await.optional()?
     });
     let Some(build) = build else { return Ok(None) };
+    let success = Success { build, epoch: ATTEMPT, log_bytes: 0, log_frames: None };
     match failure {
         Some(failure) => attempts::set_failed(conn, build, ATTEMPT, failure, 0, now).await?,
-        None => {
-            let success = Success { build, epoch: ATTEMPT, log_bytes: 0, log_frames: None };
-            attempts::set_succeeded(conn, success, now).await?
-        }
+        None => attempts::set_succeeded(conn, success, now).await?,
     };
     Ok(Some(build))
 }
