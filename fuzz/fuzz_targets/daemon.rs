@@ -17,8 +17,7 @@ const NAR_SIZE: u64 = 120;
 
 const ATERM: &str = r#"Derive([("out","/nix/store/bs4wfr12118xppbpg77iqw7zi5xkyy8b-failing","","")],[],[],"x86_64-linux","/bin/sh",["-e","-c","echo it broke; exit 3"],[("PATH","/bin"),("builder","/bin/sh"),("name","failing"),("out","/nix/store/bs4wfr12118xppbpg77iqw7zi5xkyy8b-failing"),("system","x86_64-linux")])"#;
 
-static PATH: LazyLock<StorePath> =
-    LazyLock::new(|| "5cil4z0s59ii1splw7bhxf230bfdxfq5-greeting.txt".parse().expect("a path"));
+static PATH: LazyLock<StorePath> = LazyLock::new(|| "5cil4z0s59ii1splw7bhxf230bfdxfq5-greeting.txt".parse().expect("a path"));
 
 static DERIVATION: LazyLock<BasicDerivation> = LazyLock::new(|| {
     let derivation = Derivation::from_aterm_bytes(ATERM.as_bytes(), "failing").expect("a derivation");

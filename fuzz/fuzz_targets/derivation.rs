@@ -1,7 +1,7 @@
 //! A derivation from a worker that is not believed: what is taken is written back byte by byte.
 #![no_main]
 
-use gradient_nix::{Derivation, InputDerivationHash, StorePath, derivation};
+use gradient_nix::{Derivation, InputDerivationHash, InputHashParts, StorePath, derivation};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|aterm: &[u8]| {
@@ -12,7 +12,7 @@ fuzz_target!(|aterm: &[u8]| {
     // Under its own path nothing but the outputs can be wrong with it.
     let Ok(path) = read.drv_path() else { return };
     let path = StorePath::from(path);
-    let known = InputDerivationHash::from_parts(Some([7; 32]), false);
+    let known = InputDerivationHash::from_parts(InputHashParts { digest: Some([7; 32]), ..InputHashParts::default() });
     if let Ok(verified) = derivation::verify(&path, aterm, |_| Some(known)) {
         assert_eq!(verified.path(), &path);
     }
