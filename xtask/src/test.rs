@@ -73,7 +73,7 @@ fn tests(filters: &[String]) -> Command {
         return command;
     }
     let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never"]);
-    // Every third test waits for something, mostly for the database.
+    // Many tests wait for something, mostly for the database, and leave their processor to another one.
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     command.arg("--test-threads").arg((processors + processors.div_ceil(2)).to_string());
     command.args(["--status-level", "slow", "--final-status-level", "fail"]).args(filters);
